@@ -1,0 +1,158 @@
+"""A residential ISP: homes with dynamic addresses, homes behind CGN, an office with a static one, and the ISP's core.
+
+    pc, home-server ── cpe ─────┐                        isp-relay   isp-resolver
+    infected-pc ───── cpe-2 ────┤                                │   │
+    cgn-pc ───────── cgn-cpe ───┼── isp-edge ── isp-cgn ── isp-border ── ix ── (internet.py)
+    office ─────────────────────┤
+    pc-3 ──────────── cpe-3 ────┘ …
+
+Policies for outbound mail go to `isp-edge` (customers on `access0`, `access1`, …; the core on `core0`), where every
+packet still has the address that its customer was given; those for inbound mail may also go to `isp-border`.
+
+    node            IPv4                             IPv6                       pool
+    isp-border      198.51.100.1, 26, 54             2001:db8:100:1::1          infrastructure
+    isp-cgn         198.51.100.2, 5                  2001:db8:100:1::2          infrastructure; NAT to 198.51.100.32/30
+    isp-edge        198.51.100.6                     2001:db8:100:2::2          infrastructure
+    isp-relay       198.51.100.25                    2001:db8:100:25::25        infrastructure; relay.isp.example
+    isp-resolver    198.51.100.53                    2001:db8:100:53::53        infrastructure; dns.isp.example
+    office          198.51.100.67                    2001:db8:120:100::25       static; mail.office.example
+    cpe             198.51.100.131                   2001:db8:110:100::/56      dynamic
+      pc            192.168.1.10 behind cpe          2001:db8:110:100::10
+      home-server   192.168.1.25 behind cpe          2001:db8:110:100::25       mail.home.example, port 25 forwarded
+    cpe-2           198.51.100.133                   2001:db8:110:200::/56      dynamic
+      infected-pc   192.168.1.10 behind cpe-2        2001:db8:110:200::10
+    cgn-cpe         100.64.0.3                       2001:db8:130:100::/56      CGN
+      cgn-pc        192.168.1.10 behind cgn-cpe      2001:db8:130:100::10
+    cpe-N, pc-N     198.51.100.(129 + 2 N)           2001:db8:110:N00::/56      dynamic; N from 3, one per `customers`
+
+Pools: dynamic 198.51.100.128/25 and 2001:db8:110::/44, static 198.51.100.64/26 and 2001:db8:120::/44, CGN 100.64.0.0/10
+and 2001:db8:130::/44. CGN customers count as dynamic, before (100.64.0.0/10) and after (198.51.100.32/30) translation.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parent))  # mn gives no __file__
+
+from internet import DNS, USERS, Internet, Pair, Service, mx, nowhere, through, whole_number
+
+RELAY: Pair = ("198.51.100.25", "2001:db8:100:25::25")
+RESOLVER: Pair = ("198.51.100.53", "2001:db8:100:53::53")
+
+DYNAMIC_POOL = ["198.51.100.128/25", "2001:db8:110::/44"]
+STATIC_POOL = ["198.51.100.64/26", "2001:db8:120::/44"]
+CGN_POOL = ["100.64.0.0/10", "2001:db8:130::/44"]
+CGN_OUTSIDE = ["198.51.100.32/30"]
+CUSTOMERS = [*DYNAMIC_POOL, *STATIC_POOL, *CGN_POOL]
+PUBLIC = ["198.51.100.0/24", "2001:db8:100::/40"]
+
+ACCESS = (31, 64)
+"""Prefix lengths of a customer's link (RFC 3021 for IPv4)."""
+
+
+class Isp(Internet):
+    """The core of an access ISP, without customers: border, CGN, edge, relay and resolver."""
+
+    def build(self) -> None:
+        """Mininet's hook: make all nodes and links."""
+        super().build()
+        networks = [*PUBLIC, "100.64.0.0/10"]
+        self.sets |= {
+            "dynamic-customers": [*DYNAMIC_POOL, *CGN_POOL, *CGN_OUTSIDE],
+            "static-customers": STATIC_POOL,
+            "cgn-customers": CGN_POOL,
+            "isp-relays": [*RELAY],
+            "isp-networks": networks,
+        }
+        self.add_router("isp-border")
+        self.add_router("isp-cgn", policies=["cgn-nat"])
+        self.add_router("isp-edge")
+        self.access_ports = 0
+
+        self.add_access_network("isp-border", 129, *PUBLIC)
+        border, cgn_up = ("198.51.100.1", "2001:db8:100:1::1"), ("198.51.100.2", "2001:db8:100:1::2")
+        cgn_down, edge = ("198.51.100.5", "2001:db8:100:2::1"), ("198.51.100.6", "2001:db8:100:2::2")
+        self.connect(("isp-border", "core0"), border, ("isp-cgn", "core0"), cgn_up)
+        self.connect(("isp-cgn", "edge0"), cgn_down, ("isp-edge", "core0"), edge)
+
+        beyond_cgn = [pool for pool in CUSTOMERS if pool != "100.64.0.0/10"]
+        self.add_routes("isp-border", *through(cgn_up, *beyond_cgn, *CGN_OUTSIDE), *nowhere(*networks))
+        self.add_routes("isp-cgn", *through(border, "default"), *through(edge, *CUSTOMERS), *nowhere(*CGN_OUTSIDE))
+        self.add_routes("isp-edge", *through(cgn_down, "default"), *nowhere(*CUSTOMERS))
+
+        relay = {"kind": "relay", "networks": networks, "domains": ["isp.example"], "users": USERS}
+        self.add_core_server("isp-relay", 25, RELAY, "relay.isp.example", relay)
+        resolver = {"kind": "resolver", "upstream": DNS[0]}
+        self.add_core_server("isp-resolver", 53, RESOLVER, "dns.isp.example", resolver)
+
+    def add_core_server(self, name: str, number: int, own: Pair, dns_name: str, service: Service) -> None:
+        """One of the ISP's own servers: beside the border, so that its mail does not pass the edge."""
+        gateway = f"198.51.100.{number + 1}", f"2001:db8:100:{number}::1"
+        port = name.replace("isp-", "") + "0"
+        self.add_server(("isp-border", port), gateway, name, own, [dns_name], service, resolvers=RESOLVER)
+
+    def next_access_port(self) -> Pair:
+        """The edge's next free port for a customer: access0, access1, …"""
+        self.access_ports += 1
+        return "isp-edge", f"access{self.access_ports - 1}"
+
+    def plug_in(self, router: str, number: int, ipv4: str = "198.51.100.128", block: str = "2001:db8:110") -> None:
+        """Connect a customer's router to the edge, as number `number` of its kind.
+
+        Its address is `ipv4` + 2 `number` + 1, and the edge's is the even one before. A /56 of `block` is its own: the
+        first /64 for the LAN, the last one for the link.
+        """
+        network, first = ipv4.rsplit(".", 1)
+        gateway = f"{network}.{int(first) + 2 * number}", f"{block}:{number}ff::1"
+        own = f"{network}.{int(first) + 2 * number + 1}", f"{block}:{number}ff::2"
+        self.connect(self.next_access_port(), gateway, (router, "wan0"), own, ACCESS)
+        self.add_routes(router, *through(gateway, "default"))
+        self.add_routes("isp-edge", *through(own, f"{block}:{number}00::/56"))
+
+
+class ResidentialIsp(Isp):
+    """A residential ISP with its customers: households with dynamic addresses, one behind CGN, a static office."""
+
+    def build(self, customers: int = 0) -> None:
+        """`customers`: how many more households there are (cpe-3 with pc-3, and so on), each with a dynamic address."""
+        super().build()
+        self.add_household("cpe", 1, {"pc": 10, "home-server": 25}, policies=["cpe-nat", "cpe-forward-25"])
+        self.add_household("cpe-2", 2, {"infected-pc": 10})
+        self.add_household("cgn-cpe", 1, {"cgn-pc": 10}, ipv4="100.64.0.0", block="2001:db8:130")
+        for number in range(3, 3 + whole_number("customers", customers, 0, 50)):
+            self.add_household(f"cpe-{number}", number, {f"pc-{number}": 10})
+        self.nodeInfo("home-server").update(
+            names=["mail.home.example"],
+            public=["198.51.100.131", "2001:db8:110:100::25"],
+            services=[mx("home.example")],
+        )
+        gateway, own = ("198.51.100.66", "2001:db8:120:100::1"), ("198.51.100.67", "2001:db8:120:100::25")
+        names, port = ["mail.office.example"], self.next_access_port()
+        self.add_server(port, gateway, "office", own, names, mx("office.example"), lengths=ACCESS, resolvers=RESOLVER)
+
+    def add_household(
+        self,
+        cpe: str,
+        number: int,
+        members: dict[str, int],
+        ipv4: str = "198.51.100.128",
+        block: str = "2001:db8:110",
+        policies: Sequence[str] = ("cpe-nat",),
+    ) -> None:
+        """A home router with NAT, and the machines behind it with their number in the LAN."""
+        lan = f"{block}:{number}00::"
+        ports = [f"lan{port}" for port in range(1, 1 + len(members))]
+        bridge = {"ports": ports, "ip": "192.168.1.1/24", "ip6": f"{lan}1/64"}
+        self.add_router(cpe, bridges={"lan0": bridge}, policies=list(policies))
+        self.plug_in(cpe, number, ipv4, block)
+        for port, (name, host) in zip(ports, members.items(), strict=True):
+            routes = through(("192.168.1.1", f"{lan}1"), "default")
+            self.add_host(name, [f"{name}.customer.isp.example"], resolvers=RESOLVER, routes=routes)
+            own = {"ip": f"192.168.1.{host}/24", "ip6": f"{lan}{host}/64"}
+            self.addLink(cpe, name, intfName1=port, intfName2="eth0", params2=own)
+
+
+topos = {"residential_isp": ResidentialIsp}
