@@ -1,0 +1,125 @@
+"""Evidence: what one attempt leaves behind, in three views: the client's, the kernel's and the recipient's.
+
+Plain data that crosses from the lab's process to the engine as JSON; nothing here judges.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Stage(StrEnum):
+    """How far the client came. The order is the order of an SMTP session."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    BANNER = "banner"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    DONE = "done"
+
+
+class Observation(BaseModel):
+    """The client's view: the stage at which it ended, and the error or reply that ended it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: Stage
+    errno: str | None = None
+    """Symbol of the socket error, such as ``ETIMEDOUT``."""
+    smtp_code: int | None = None
+    enhanced_code: str | None = None
+    """RFC 3463 status such as ``5.7.1``."""
+    reply: str | None = None
+    """The server's last words, or the error's text where there was no server."""
+    seconds: float = 0.0
+    address: str | None = None
+    """The address that was dialled last."""
+    banner: str | None = None
+    tls: str | None = None
+    """TLS version in use at the end, such as ``TLSv1.3``."""
+
+
+class Blame(BaseModel):
+    """The rule that decided, as its author wrote it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node: str
+    family: Literal["ip", "ip6", "inet"]
+    table: str
+    chain: str
+    rule_number: int | None
+    """Counted from 1 within the chain, as ``iptables -L --line-numbers`` does; None: the chain's policy."""
+    rule: str
+    policy: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+class Effect(StrEnum):
+    """What the deciding rule does to the packet. A REJECT traces as a drop: its target tells them apart."""
+
+    DROP = "drop"
+    REJECT_ICMP = "reject-icmp"
+    REJECT_RESET = "reject-reset"
+
+
+class Decision(BaseModel):
+    """The kernel's view: one packet of the attempt that a rule kept from passing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    blame: Blame
+    effect: Effect
+    packet: str
+    """Which packet: ``SYN`` or ``SYN-ACK``, with addresses and ports where the rule saw it."""
+
+
+class IcmpError(BaseModel):
+    """An ICMP or ICMPv6 error that reached the client's host, read from a raw socket there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sender: str
+    ip_version: Literal[4, 6]
+    type: int
+    code: int
+
+
+class Hop(BaseModel):
+    """One delivery try of a relay that had accepted the message."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    node: str
+    to: str
+    observation: Observation
+    decisions: list[Decision] = []
+
+
+class Evidence(BaseModel):
+    """All that one attempt left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    observation: Observation
+    decisions: list[Decision] = []
+    icmp: list[IcmpError] = []
+    answered_by: str | None = None
+    """The node whose service took the connection, as that service itself recorded it."""
+    dialled: str | None = None
+    """The node that owns the dialled address."""
+    delivered_to: str | None = None
+    """The node in whose mailbox the token was found."""
+    hops: list[Hop] = []
+    error: str | None = None
+    """Why the tool failed, where it did."""

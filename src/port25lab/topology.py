@@ -1,0 +1,288 @@
+"""A topology: a Mininet ``Topo`` read from its file and turned into a plan, which is plain data.
+
+The plan crosses to the lab's process as JSON, so the user's Python code runs once, as the user, and never inside a lab.
+What a node may say of itself (its parameters) is written down in docs/topologies.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+    ip_network,
+)
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from port25lab import catalogue
+from port25lab.errors import InputError, nearest
+from port25lab.mailpath import MX_PREFIX
+
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
+InterfaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")]
+"""Linux limits an interface name to 15 bytes (IFNAMSIZ - 1)."""
+
+NOT_PUBLISHED = tuple(
+    ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+)
+"""Address blocks that public DNS should not carry: RFC 1918, RFC 6598, RFC 4193, link-local."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InterfacePlan(_Frozen):
+    """One interface of a node, with at most one address of each family."""
+
+    name: InterfaceName
+    ip: IPv4Interface | None = None
+    ip6: IPv6Interface | None = None
+
+
+class BridgePlan(_Frozen):
+    """A kernel bridge inside a node: a home router's LAN ports are one."""
+
+    ports: tuple[InterfaceName, ...]
+    ip: IPv4Interface | None = None
+    ip6: IPv6Interface | None = None
+
+
+class Route(_Frozen):
+    """A static route; ``via`` None is a blackhole."""
+
+    to: IPv4Network | IPv6Network
+    via: IPv4Address | IPv6Address | None
+
+
+class NodePlan(_Frozen):
+    """One node, complete: what it is linked to stands in the plan's links."""
+
+    name: str
+    interfaces: tuple[InterfacePlan, ...] = ()
+    bridges: dict[InterfaceName, BridgePlan] = {}
+    forward: bool = False
+    routes: tuple[Route, ...] = ()
+    services: tuple[dict[str, Any], ...] = ()
+    names: tuple[str, ...] = ()
+    public: tuple[IPv4Address | IPv6Address, ...] = ()
+    resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
+    policies: tuple[str, ...] = ()
+
+    @property
+    def hostname(self) -> str:
+        """The name that the node says of itself in EHLO and in its banner."""
+        return self.names[0] if self.names else f"{self.name}.port25lab.example"
+
+    @property
+    def addresses(self) -> tuple[IPInterface, ...]:
+        """All addresses that the node has on its interfaces and bridges."""
+        ports: Iterable[InterfacePlan | BridgePlan] = (*self.interfaces, *self.bridges.values())
+        return tuple(address for port in ports for address in (port.ip, port.ip6) if address is not None)
+
+    @property
+    def published(self) -> tuple[IPAddress, ...]:
+        """The addresses that DNS gives for the node's names."""
+        if self.public:
+            return self.public
+        own = tuple(address.ip for address in self.addresses)
+        return tuple(ip for ip in own if not any(ip in block for block in NOT_PUBLISHED)) or own
+
+    @property
+    def users(self) -> dict[str, str]:
+        """Everybody who can authenticate at one of the node's services, with the password."""
+        return {user: word for service in self.services for user, word in service.get("users", {}).items()}
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains whose mail ends here."""
+        return tuple(domain for service in self.services for domain in service.get("domains", ()))
+
+
+class LinkPlan(_Frozen):
+    """A cable between two interfaces."""
+
+    node1: str
+    interface1: InterfaceName
+    node2: str
+    interface2: InterfaceName
+
+
+class Plan(_Frozen):
+    """A whole topology as data."""
+
+    name: str
+    file: Path
+    parameters: dict[str, int | bool | str] = {}
+    nodes: dict[str, NodePlan]
+    links: tuple[LinkPlan, ...] = ()
+    sets: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {}
+
+    @model_validator(mode="after")
+    def _links_join_known_interfaces(self) -> Plan:
+        for link in self.links:
+            for node, interface in ((link.node1, link.interface1), (link.node2, link.interface2)):
+                if node not in self.nodes or interface not in {i.name for i in self.nodes[node].interfaces}:
+                    raise ValueError(f"link to {node}/{interface}, which does not exist")
+        return self
+
+    def owner(self, address: str) -> str | None:
+        """The node that a client means by this address: the one that publishes it, else the one that has it."""
+        for node in self.nodes.values():
+            if any(str(public) == address for public in node.public):
+                return node.name
+        for node in self.nodes.values():
+            if any(str(own.ip) == address for own in node.addresses):
+                return node.name
+        return None
+
+    def server(self, to: str) -> NodePlan | None:
+        """The node behind a path's ``to``: a node's name, a DNS name, an address or ``mx:DOMAIN``."""
+        for node in self.nodes.values():
+            if to == node.name or to in node.names or to in {f"{MX_PREFIX}{domain}" for domain in node.domains}:
+                return node
+        owner = self.owner(to)
+        return self.nodes[owner] if owner else None
+
+
+def load_topology(
+    name_or_path: str, parameters: Mapping[str, Any] | None = None, relative_to: Path | None = None
+) -> Plan:
+    """Read a topology from the catalogue or from a file and build its plan.
+
+    Raises InputError where the file, its parameters or its addresses are wrong.
+    """
+    file = catalogue.find("topologies", name_or_path, relative_to)
+    topo_class = _topo_class(file, _module(file))
+    return plan_of(_construct(topo_class, file, dict(parameters or {})), file, dict(parameters or {}))
+
+
+def describe(name: str) -> str:
+    """The first line of what a topology says of itself."""
+    file = catalogue.find("topologies", name, None)
+    return (inspect.getdoc(_topo_class(file, _module(file))) or "").split("\n", 1)[0]
+
+
+def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
+    """Turn a Mininet ``Topo`` into a plan. Switches are refused: a bridge is a parameter of the node that has it."""
+    if topo.switches():
+        raise InputError(
+            f"switch {topo.switches()[0]!r} in the topology",
+            allowed="nodes linked point to point, and `bridges` inside a node",
+            file=file,
+        )
+    interfaces: dict[str, list[dict[str, Any]]] = {name: [] for name in topo.hosts()}
+    links = []
+    for first, second, info in topo.links(sort=False, withInfo=True):
+        # Mininet sorts each pair of names; the link's own info keeps the order of the author.
+        ends = []
+        for side, node in ((1, info.get("node1", first)), (2, info.get("node2", second))):
+            name = info.get(f"intfName{side}") or f"{node}-eth{info[f'port{side}']}"
+            given = info.get(f"params{side}") or {}
+            interfaces[node].append({"name": name, "ip": given.get("ip"), "ip6": given.get("ip6")})
+            ends.append((node, name))
+        (node1, interface1), (node2, interface2) = ends
+        links.append({"node1": node1, "interface1": interface1, "node2": node2, "interface2": interface2})
+    nodes = {}
+    for name in topo.hosts():
+        given = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
+        given["routes"] = [_route(file, name, to, via) for to, via in given.get("routes", ())]
+        nodes[name] = {"name": name, "interfaces": interfaces[name], **given}
+    try:
+        return Plan.model_validate(
+            {
+                "name": file.stem,
+                "file": file,
+                "parameters": parameters,
+                "nodes": nodes,
+                "links": links,
+                "sets": getattr(topo, "sets", {}),
+            }
+        )
+    except ValidationError as error:
+        first_error = error.errors()[0]
+        place = " ".join(str(part) for part in first_error["loc"])
+        raise InputError(f"{place}: {first_error['msg']} (got {first_error['input']!r})", file=file) from None
+
+
+_NODE_PARAMETERS = set(NodePlan.model_fields) - {"name", "interfaces"}
+
+
+def _route(file: Path, node: str, to: str, via: str) -> dict[str, Any]:
+    try:
+        gateway = None if via == "blackhole" else ip_interface(via).ip
+        if to == "default":
+            return {"to": "::/0" if gateway is not None and gateway.version == 6 else "0.0.0.0/0", "via": gateway}
+        return {"to": ip_network(to), "via": gateway}
+    except ValueError as error:
+        raise InputError(f"node {node!r}, route {to!r} via {via!r}: {error}", file=file) from None
+
+
+def _module(file: Path) -> ModuleType:
+    """Run a topology file, with its siblings importable, as `mn --custom` does."""
+    name = f"port25lab_topology_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise InputError("not a Python file", allowed="a file NAME.py with a Mininet Topo", file=file)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise InputError(str(error.msg), file=file, line=error.lineno, column=error.offset) from None
+    except Exception as error:
+        raise InputError(f"cannot be loaded: {type(error).__name__}: {error}", file=file) from error
+    finally:
+        sys.path.remove(str(file.parent))
+    return module
+
+
+def _topo_class(file: Path, module: ModuleType) -> type:
+    topos = getattr(module, "topos", {})
+    if not topos:
+        raise InputError(
+            "no `topos` in the file", allowed="topos = {'NAME': TopoSubclass}, as `mn --custom` wants", file=file
+        )
+    return cast(type, topos.get(file.stem) or next(iter(topos.values())))
+
+
+def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
+    known = _parameters(topo_class)
+    for name in parameters:
+        if name not in known:
+            raise InputError(
+                f"unknown parameter {name!r} of topology {file.stem}", allowed=nearest(name, known), file=file
+            )
+    try:
+        return topo_class(**parameters)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"topology {file.stem}: {error}", file=file) from error
+
+
+def _parameters(topo_class: type) -> set[str]:
+    """Names of the constructor's or of Mininet's ``build`` method's own parameters, over the whole class tree."""
+    names: set[str] = set()
+    for cls in topo_class.__mro__:
+        for method in ("__init__", "build"):
+            if method in vars(cls) and cls.__module__ != "mininet.topo":
+                names |= {
+                    p.name
+                    for p in inspect.signature(vars(cls)[method]).parameters.values()
+                    if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+                }
+    return names - {"self"}
