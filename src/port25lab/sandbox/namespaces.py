@@ -1,0 +1,80 @@
+"""The kernel's namespaces, entered by system calls: what `unshare`, `nsenter` and `mount` do, without a process each.
+
+Python 3.11 has no unshare(2) or setns(2), so they are called in the C library (namespaces(7), mount(2)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
+_PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), what)
+
+
+def unshare(flags: int) -> None:
+    """Give this thread namespaces of its own (CLONE_NEW… flags)."""
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def setns(namespace: int, kind: int = NEWNET) -> None:
+    """Move this thread into the namespace behind a file descriptor."""
+    _checked(_libc.setns(namespace, kind), "setns")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str | None = None) -> None:
+    """mount(2)."""
+    encoded = [text.encode() if text is not None else None for text in (source, target, kind)]
+    _checked(_libc.mount(*encoded, ctypes.c_ulong(flags), data.encode() if data else None), f"mount {target}")
+
+
+def die_with_parent(signal: int) -> None:
+    """Ask the kernel for a signal when the thread that forked this process ends (PR_SET_PDEATHSIG)."""
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+
+
+def new_network() -> int:
+    """A new network namespace, as a file descriptor that keeps it alive; the thread stays where it is."""
+    here = current_network()
+    try:
+        unshare(NEWNET)
+        return current_network()
+    finally:
+        setns(here)
+        os.close(here)
+
+
+def current_network() -> int:
+    """File descriptor of the network namespace that the thread is in."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def inside(network: int, home: int) -> Iterator[None]:
+    """Be in a network namespace for a few lines without ``await``: a socket made there stays there."""
+    setns(network)
+    try:
+        yield
+    finally:
+        setns(home)

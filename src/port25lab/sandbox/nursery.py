@@ -1,0 +1,144 @@
+"""The engine's side of sandboxes: ask for one, get its control socket.
+
+``Nursery`` starts one helper process (``zygote``) that has everything imported, and asks it for sandboxes. Nothing is ever created in the host's own namespaces, so there is nothing to clean up there: a sandbox goes
+when its control socket closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from port25lab import doctor
+from port25lab.errors import LabError, MachineError
+
+START_SECONDS = 60.0
+"""How long the helper process may take to import the engine, or a person to type sudo's password."""
+
+
+@dataclass
+class Sandbox:
+    """A running sandbox: its control socket and the process id of its PID 1, seen from outside."""
+
+    control: socket.socket
+    pid: int
+    rest: bytes
+
+
+class Nursery:
+    """Where sandboxes come from. A context manager: leaving it ends every sandbox that came from it.
+
+    Raises MachineError where neither user namespaces nor sudo can make one.
+    """
+
+    def __init__(self) -> None:
+        self.user_namespace = True
+        self.sudo: tuple[str, ...] = ()
+        """The command that makes root of an ordinary user, where that is needed."""
+        problem = doctor.user_namespaces_problem()
+        if problem:
+            self.user_namespace = False
+            self.sudo = _sudo(problem)
+        with tempfile.TemporaryDirectory(prefix="port25lab-") as folder:
+            path = str(Path(folder) / "nursery")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+                listener.bind(path)
+                listener.listen(1)
+                listener.settimeout(START_SECONDS)
+                self._process = subprocess.Popen(
+                    [*self.sudo, *_root_environment(self.sudo), sys.executable, "-m", "port25lab.sandbox.zygote", path],
+                    stdin=subprocess.DEVNULL,
+                    env=_environment(),
+                )
+                self._zygote = self._accept(listener)
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        listener.settimeout(0.2)
+        waited = 0.0
+        while True:
+            try:
+                return listener.accept()[0]
+            except TimeoutError:
+                waited += 0.2
+                if self._process.poll() is not None or waited > START_SECONDS:
+                    self._process.kill()
+                    raise LabError(f"the sandbox helper did not start (exit {self._process.wait()})") from None
+
+    def open(self, keep: Sequence[Path] = ()) -> Sandbox:
+        """A new sandbox. ``keep``: folders below /tmp or /run that must stay visible in it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        request = {"user_namespace": self.user_namespace, "keep": [str(path) for path in (*keep, *_engine_folders())]}
+        with theirs:
+            try:
+                socket.send_fds(self._zygote, [json.dumps(request).encode()], [theirs.fileno()])
+            except OSError as error:
+                raise LabError(f"the sandbox helper is gone: {error}") from error
+        line = _first_line(ours)
+        said = json.loads(line) if line else {"failed": "the sandbox process died while it was set up"}
+        if "failed" in said:
+            ours.close()
+            raise LabError(f"no sandbox: {said['failed']}")
+        return Sandbox(ours, said["entered"])
+
+    def close(self) -> None:
+        """End the helper and, by that, every sandbox that is left."""
+        self._zygote.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _first_line(control: socket.socket) -> bytes:
+    """Byte by byte: what follows the line is for whoever gets the socket."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = control.recv(1)
+        if not byte:
+            return b""
+        line += byte
+    return line
+
+
+def _engine_folders() -> list[Path]:
+    """Where the running Python finds its modules; visible in the sandbox even when somebody works below /tmp."""
+    return [
+        Path(entry).resolve() for entry in (sys.prefix, sys.base_prefix, Path(__file__).parents[1], *sys.path) if entry
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """The helper must find the same modules as this process, and print nothing into the report."""
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _sudo(problem: str) -> tuple[str, ...]:
+    """How to become root where user namespaces are forbidden; empty for root itself."""
+    if os.geteuid() == 0:
+        return ()
+    if not doctor.sudo_works():
+        raise MachineError(f"no sandbox without root: {problem}", "allow it, or give this user sudo")
+    return ("sudo", "--non-interactive")
+
+
+def _root_environment(sudo: tuple[str, ...]) -> list[str]:
+    """sudo clears the environment; what the helper needs of it goes as arguments."""
+    return [f"{name}={value}" for name, value in _environment().items() if name.startswith("PYTHON")] if sudo else []

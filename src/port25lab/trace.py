@@ -1,0 +1,197 @@
+"""The kernel's word: which rule decided the fate of a packet, from nftables' own trace.
+
+A table of ours (hook priority just before raw) sets ``nftrace`` on SYN and SYN-ACK, so the kernel reports every rule
+that such a packet meets, whoever loaded the rule. The events come by netlink (nfnetlink group 9); nft's own monitor
+prints text and no JSON in the versions that are around.
+
+An attempt is known by its source port, which no other attempt in the lab has, and from the first node on by the
+initial sequence number of its SYN, which survives NAT of addresses and ports (RFC 9293 section 3.4.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from port25lab.errors import LabError
+from port25lab.evidence import Decision
+from port25lab.netfilter import FAMILY_NUMBER, LoadedRules, Place
+from port25lab.netlink import attributes
+from port25lab.network import LabNode
+
+TABLE = "port25lab_trace"
+
+RULES = f"""
+table inet {TABLE} {{
+    chain arriving {{
+        type filter hook prerouting priority -350; policy accept;
+        tcp flags & syn == syn meta nftrace set 1
+    }}
+    chain leaving {{
+        type filter hook output priority -350; policy accept;
+        tcp flags & syn == syn meta nftrace set 1
+    }}
+}}
+"""
+"""Raw stands at -300, connection tracking at -200: nothing of the user's runs before this."""
+
+RECEIVE_BUFFER = 8 << 20
+"""Bytes of kernel memory for trace events of one node."""
+
+_NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE = 12, 270, 1, 33
+_GROUP_NFTRACE = 9
+_TRACE_MESSAGE = (10 << 8) | 17
+_TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID, _NETWORK, _TRANSPORT, _POLICY = 1, 2, 3, 4, 5, 6, 8, 9, 16
+_TYPE_POLICY, _TYPE_RULE = 1, 3
+_DROP = 0
+_SYN, _ACK = 0x02, 0x10
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What a trace event tells of its packet."""
+
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    initial_sequence: int
+    """Of the attempt: a SYN-ACK acknowledges it."""
+    is_answer: bool
+
+    def __str__(self) -> str:
+        kind = "SYN-ACK" if self.is_answer else "SYN"
+        return f"{kind} {_joined(self.source, self.source_port)} > {_joined(self.destination, self.destination_port)}"
+
+
+class Tracer:
+    """Collects the trace of a whole lab. ``watch`` a node, then ask for the ``decisions`` on a source port."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, socket.socket] = {}
+        self._rules: dict[str, LoadedRules] = {}
+        self._packets: dict[tuple[str, int], Packet] = {}
+        self._sequences: dict[int, set[int]] = defaultdict(set)
+        self._drops: dict[int, list[tuple[str, Place, Packet]]] = defaultdict(list)
+        self.lost: str | None = None
+        """Why the trace is incomplete, if it is: then no verdict can rest on it."""
+
+    def watch(self, node: LabNode, rules: LoadedRules) -> None:
+        """Trace a node from now on."""
+        done = node.run_inside(
+            lambda: subprocess.run(
+                ["nft", "-f", "-"], input=RULES, capture_output=True, text=True, timeout=30, check=False
+            )
+        )
+        if done.returncode:
+            raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
+        self._rules[node.name] = rules
+        self._sockets[node.name] = node.run_inside(_trace_socket)
+
+    def sockets(self) -> dict[str, socket.socket]:
+        """The netlink socket of each node, for an event loop to wait on."""
+        return self._sockets
+
+    def drain(self) -> None:
+        """Read all events that the kernel has queued. They are queued before the packet's sender hears of its fate."""
+        for node, kernel in self._sockets.items():
+            self.read(node, kernel)
+
+    def read(self, node: str, kernel: socket.socket) -> None:
+        """Read what one node's kernel has queued."""
+        while True:
+            try:
+                data = kernel.recv(1 << 17)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self.lost = f"the kernel lost trace events of {node} (ENOBUFS)"
+                continue
+            start = 0
+            while start + 16 <= len(data):
+                length, kind = struct.unpack_from("=IH", data, start)
+                if kind == _TRACE_MESSAGE:
+                    self._event(node, data[start + 16], dict(attributes(data[start + 20 : start + length])))
+                start += (length + 3) & ~3
+
+    def decisions(self, source_port: int) -> list[Decision]:
+        """Every rule that kept a packet of this attempt from passing, in order of time, each named once."""
+        found: dict[tuple[str, Place], Decision] = {}
+        for sequence in self._sequences[source_port]:
+            for node, place, packet in self._drops[sequence]:
+                blame, effect = self._rules[node].decided(place)
+                found.setdefault((node, place), Decision(blame=blame, effect=effect, packet=str(packet)))
+        return list(found.values())
+
+    def _event(self, node: str, family: int, event: dict[int, bytes]) -> None:
+        trace_id = struct.unpack(">I", event[_ID])[0]
+        # Ids are reused: headers open each new packet, and come once for each base chain that it enters.
+        if _NETWORK in event and _TRANSPORT in event:
+            packet = _packet(event[_NETWORK], event[_TRANSPORT])
+            if packet is None:
+                self._packets.pop((node, trace_id), None)
+                return
+            self._packets[node, trace_id] = packet
+            if not packet.is_answer:
+                self._sequences[packet.source_port].add(packet.initial_sequence)
+        seen = self._packets.get((node, trace_id))
+        if seen is None or not _is_drop(event):
+            return
+        handle = struct.unpack(">Q", event[_HANDLE])[0] if _HANDLE in event else None
+        table, chain = (event[key].rstrip(b"\0").decode() for key in (_TABLE, _CHAIN))
+        place = Place(FAMILY_NUMBER[family], table, chain, handle)
+        self._drops[seen.initial_sequence].append((node, place, seen))
+
+
+def _is_drop(event: dict[int, bytes]) -> bool:
+    kind = struct.unpack(">I", event[_TYPE])[0]
+    if kind == _TYPE_POLICY:
+        return _POLICY in event and struct.unpack(">I", event[_POLICY])[0] == _DROP
+    if kind != _TYPE_RULE or _VERDICT not in event:
+        return False
+    code = dict(attributes(event[_VERDICT])).get(1)
+    return code is not None and struct.unpack(">I", code)[0] == _DROP
+
+
+def _packet(network: bytes, transport: bytes) -> Packet | None:
+    """Addresses, ports and the attempt's sequence number; None for what is not a whole TCP header."""
+    if len(transport) < 14:
+        return None
+    if network[0] >> 4 == 4:
+        source, destination = network[12:16], network[16:20]
+    else:
+        source, destination = network[8:24], network[24:40]
+    source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
+    is_answer = bool(transport[13] & _ACK)
+    return Packet(
+        str(ip_address(source)),
+        source_port,
+        str(ip_address(destination)),
+        destination_port,
+        (acknowledged - 1) & 0xFFFFFFFF if is_answer else sequence,
+        is_answer,
+    )
+
+
+def _joined(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _trace_socket() -> socket.socket:
+    kernel = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
+    )
+    kernel.bind((0, 0))
+    kernel.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTRACE)
+    try:
+        kernel.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:  # the kernel wants root of the whole machine for more than rmem_max
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    return kernel
