@@ -1,0 +1,177 @@
+"""A mail program on Python's smtplib: one connection, one message. Runs by itself in a host, on the standard library alone.
+
+    python -I smtplib_script.py < question > notes
+
+The question is one JSON object. The notes are JSON objects, one a line, each the whole of what is known when it is
+written: the last line counts, also where the program was killed. The exit code is 0 whatever the server does; anything
+else means that the program itself failed, and why stands on stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import smtplib
+import socket
+import ssl
+import sys
+from typing import Any
+
+STAGE_OF_VERB = {
+    "ehlo": "ehlo",
+    "helo": "ehlo",
+    "starttls": "starttls",
+    "auth": "auth",
+    "mail": "mail",
+    "rcpt": "rcpt",
+    "data": "data",
+}
+
+AFTERTHOUGHTS = ("rset", "quit")
+"""What smtplib says when the matter is settled; the answers are nobody's last words."""
+
+
+class Session(smtplib.SMTP):
+    """smtplib's own client, which takes notes. Only the dialling is ours: addresses in order, from a given source port."""
+
+    def __init__(self, question: dict[str, Any], notes: dict[str, Any]) -> None:
+        self._question, self._notes = question, notes
+        self._settled = False
+        self.context = ssl.create_default_context(cafile=question["ca_file"])
+        super().__init__(
+            question["server_name"], question["port"], question["local_hostname"], timeout=question["timeout"]
+        )
+
+    def note(self, **seen: Any) -> None:
+        """Write down what is new."""
+        self._notes.update(seen)
+        print(json.dumps(self._notes), flush=True)
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        verb = cmd.lower()
+        self._settled = self._settled or verb in AFTERTHOUGHTS
+        if not self._settled:
+            stage = STAGE_OF_VERB.get(verb, self._notes["stage"])
+            self.note(stage=stage, smtp_code=None, reply=None)
+        super().putcmd(cmd, args)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self._settled:
+            return super().getreply()
+        self._notes.update(smtp_code=None, reply=None)
+        code, words = super().getreply()
+        text = words.decode(errors="replace")
+        self.note(smtp_code=code if code > 0 else None, reply=text)
+        if self._notes["stage"] == "banner" and self._notes["banner"] is None:
+            self.note(banner=text)
+        if self._notes["stage"] == "starttls" and code == 220:
+            self.note(stage="tls", smtp_code=None, reply=None)
+        return code, words
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        sock = self._dial(timeout)
+        if self._question["security"] == "implicit":
+            self.note(stage="tls")
+            sock = self.context.wrap_socket(sock, server_hostname=host)
+            self.note(tls=sock.version())
+        self.note(stage="banner")
+        return sock
+
+    def _dial(self, timeout: float) -> socket.socket:
+        """As socket.create_connection: each address until one connects; the last failure is the one that is raised."""
+        failure: OSError | None = None
+        for family, address in self._addresses():
+            self.note(stage="connect", address=address)
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                self._bind(sock)
+                sock.settimeout(timeout)
+                sock.connect((address, self._question["port"]))
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure or OSError("no address to dial")
+
+    def _addresses(self) -> list[tuple[int, str]]:
+        """The addresses that were given, or those of the host's own resolver in its order."""
+        names = self._question["addresses"] or [self._question["host"]]
+        found = [socket.getaddrinfo(name, self._question["port"], type=socket.SOCK_STREAM) for name in names]
+        return [(family, str(address[0])) for infos in found for family, _, _, _, address in infos]
+
+    def _bind(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("", self._question["source_port"]))
+        except OSError as error:
+            raise SystemExit(f"cannot bind source port {self._question['source_port']}: {error}") from error
+
+
+def converse(question: dict[str, Any], notes: dict[str, Any]) -> None:
+    """Send the message as a program on smtplib does."""
+    session = Session(question, notes)
+    try:
+        session.ehlo_or_helo_if_needed()
+        if question["security"] == "starttls":
+            session.note(stage="starttls")
+            session.starttls(context=session.context)
+            session.note(tls=session.sock.version())
+            session.ehlo_or_helo_if_needed()
+        if question["username"] is not None:
+            session.note(stage="auth")
+            session.login(question["username"], question["password"])
+        session.sendmail(question["mail_from"], [question["rcpt_to"]], question["message"].encode("latin-1"))
+        session.note(stage="done")
+        try:
+            session.quit()
+        except (smtplib.SMTPException, OSError):
+            pass  # the message was accepted; how the server says goodbye is its own affair
+    finally:
+        session.close()
+
+
+def ended_by(error: Exception, notes: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """What an exception says about the network. A reply that was noted already is not replaced by smtplib's words."""
+    cause = error.__context__ if isinstance(error, smtplib.SMTPServerDisconnected) else error
+    if isinstance(cause, socket.gaierror):
+        return {"reply": cause.strerror}
+    if isinstance(cause, TimeoutError):
+        return _silence(cause, notes["stage"], timeout)
+    if isinstance(cause, ssl.SSLError):
+        return {"reply": getattr(cause, "verify_message", "") or cause.reason or str(cause)}
+    if isinstance(cause, OSError):
+        return {"errno": errno.errorcode.get(cause.errno or 0), "reply": cause.strerror or str(cause)}
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return {"smtp_code": None, "reply": "the server closed the connection"}
+    return {} if notes["reply"] is not None else {"reply": str(error)}
+
+
+def _silence(error: TimeoutError, stage: str, timeout: float) -> dict[str, Any]:
+    """The kernel gave up (it has an errno), or smtplib's own timer ran out: before the connection that is the same."""
+    if stage == "connect" or error.errno:
+        return {"errno": "ETIMEDOUT", "reply": error.strerror or str(error)}
+    return {"reply": f"no reply within {timeout:g} s"}
+
+
+def main() -> None:
+    """Read the question, converse, and leave the notes."""
+    question = json.load(sys.stdin)
+    notes: dict[str, Any] = {
+        "stage": "resolve",
+        "errno": None,
+        "smtp_code": None,
+        "reply": None,
+        "address": None,
+        "banner": None,
+        "tls": None,
+    }
+    try:
+        converse(question, notes)
+    except (smtplib.SMTPException, OSError) as error:
+        notes.update(ended_by(error, notes, question["timeout"]))
+    print(json.dumps(notes), flush=True)
+
+
+if __name__ == "__main__":
+    main()

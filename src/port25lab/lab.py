@@ -1,0 +1,159 @@
+"""A lab, from the engine's side: start it in a sandbox, make attempts in it, end it.
+
+What crosses to the sandbox and back is JSON, one object a line; see ``inside``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from port25lab.errors import InputError, LabError
+from port25lab.evidence import Evidence
+from port25lab.mailpath import MailPath
+from port25lab.policy import Policy, load_policy
+from port25lab.sandbox.nursery import Nursery, Sandbox
+from port25lab.topology import Plan
+
+END_SECONDS = 2.0
+"""How long a sandbox may take to be gone after its lifeline was cut."""
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """The way into a node from outside: a command to put before one's own, and where the node's /etc files lie."""
+
+    command: tuple[str, ...]
+    etc: str
+
+
+class Lab:
+    """A running lab. A context manager; leaving it ends the lab and everything in it."""
+
+    def __init__(self, nursery: Nursery, plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> None:
+        """Start a lab and wait until its services answer. ``policies``: those under test, by node.
+
+        Raises LabError; InputError where a policy is refused by iptables.
+        """
+        self.plan = plan
+        self._nursery = nursery
+        self._sandbox: Sandbox = nursery.open()
+        self._control = self._sandbox.control
+        self._lines = self._sandbox.control.makefile("rb")
+        self._numbers = itertools.count(1)
+        self._closing = threading.Lock()
+        try:
+            answer = self._call({"call": "start", **_start(plan, policies)})
+        except BaseException:
+            self.close()
+            raise
+        self.phases: dict[str, float] = answer["phases"]
+        self.seconds: float = answer["seconds"]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the lab's PID 1, as seen from outside: what `nsenter` wants."""
+        return self._sandbox.pid
+
+    def attempt(self, path: MailPath) -> Evidence:
+        """Try one path."""
+        return Evidence.model_validate(self._call({"call": "attempt", "path": path.model_dump(mode="json")}))
+
+    def attempts(self, paths: Iterable[MailPath]) -> Iterator[tuple[MailPath, Evidence]]:
+        """Try paths side by side, and yield each as it is done."""
+        waiting = {self._send({"call": "attempt", "path": path.model_dump(mode="json")}): path for path in paths}
+        while waiting:
+            answer = self._receive()
+            yield waiting.pop(answer["id"]), Evidence.model_validate(_result(answer))
+
+    def run(self, node: str, argv: Sequence[str], *, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
+        """Run a program in a node: its ``returncode``, ``stdout``, ``stderr`` and whether it ``timed_out``."""
+        request = {"call": "run", "node": node, "argv": list(argv), "stdin": stdin, "seconds": seconds}
+        answer: dict[str, Any] = self._call(request)
+        return answer
+
+    def enter(self, node: str) -> Entrance:
+        """Give a node's namespace a name inside the lab, and tell how a program of the user's gets there."""
+        answer = self._call({"call": "enter", "node": node})
+        into = ["nsenter", f"--target={self._sandbox.pid}", "--mount", "--pid", "--ipc", "--uts"]
+        if self._nursery.user_namespace:
+            into += ["--user", "--preserve-credentials"]
+        command = (*self._nursery.sudo, *into, "nsenter", f"--net={answer['network']}")
+        return Entrance(command, answer["etc"])
+
+    def close(self) -> None:
+        """Cut the lifeline, and wait until the lab's process is gone. May be called from another thread."""
+        with self._closing:
+            try:
+                self._control.shutdown(socket.SHUT_WR)
+                self._control.settimeout(END_SECONDS)
+                while self._control.recv(1 << 16):
+                    pass
+            except OSError:
+                pass  # it was gone already, or does not go: the nursery's end takes it along
+            self._control.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, request: dict[str, Any]) -> Any:
+        self._send(request)
+        return _result(self._receive())
+
+    def _send(self, request: dict[str, Any]) -> int:
+        number = next(self._numbers)
+        try:
+            self._control.sendall(json.dumps({"id": number, **request}).encode() + b"\n")
+        except OSError as error:
+            raise LabError(f"the lab is gone: {error}") from error
+        return number
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            line = self._lines.readline()
+        except (OSError, ValueError) as error:
+            raise LabError(f"the lab is gone: {error}") from error
+        if not line:
+            raise LabError("the lab's process ended")
+        answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise LabError(answer["failed"])
+        return answer
+
+
+def _start(plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> dict[str, Any]:
+    stacks: dict[str, list[Policy]] = {
+        node.name: [load_policy(name, relative_to=plan.file) for name in node.policies]
+        for node in plan.nodes.values()
+        if node.policies
+    }
+    for name, stack in policies.items():
+        stacks.setdefault(name, []).extend(stack)
+    return {
+        "plan": plan.model_dump(mode="json"),
+        "policies": {name: [policy.model_dump(mode="json") for policy in stack] for name, stack in stacks.items()},
+    }
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    error = answer.get("error")
+    if error is None:
+        return answer["result"]
+    if error["kind"] == "input":
+        raise InputError(
+            error["text"],
+            allowed=error["allowed"],
+            file=Path(error["file"]) if error["file"] else None,
+            line=error["line"],
+            column=error["column"],
+        )
+    raise LabError(error["text"])

@@ -1,0 +1,166 @@
+"""A node as services and clients use it: sockets and processes that belong to the node's namespace.
+
+A socket belongs to the network namespace in which it was created, so one event loop serves every node of a lab:
+enter the namespace, create the socket, return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from port25lab.network import LabNode
+from port25lab.sandbox import namespaces as ns
+from port25lab.topology import IPInterface
+
+CONNECT_SECONDS = 1.3
+"""How long an unanswered SYN may take, its retransmission after 1 s (RFC 6298 section 2) included: the first ICMPv6
+error for a SYN is ignored by Linux, only the one after the retransmission counts."""
+
+SOURCE_PORTS = range(20000, 50000)
+"""Below the ephemeral range, so that a source port names one attempt in the whole lab."""
+
+FILES = Path("/run/port25lab")
+"""Where each node's own /etc files wait to be mounted."""
+
+NETNS = Path("/run/netns")
+"""Where ip-netns(8) looks for names; private to the sandbox."""
+
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ran in a host."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool
+
+
+class LabHost:
+    """One node's doorway. Implements ``host.Host``, and runs programs."""
+
+    def __init__(self, node: LabNode, ports: Iterator[int]) -> None:
+        self._node = node
+        self._ports = ports
+        self.name: str = node.name
+        self.hostname: str = node.plan.hostname
+        self.addresses: tuple[IPInterface, ...] = node.plan.addresses
+        self.resolvers: tuple[str, ...] = tuple(str(address) for address in node.plan.resolvers)
+        self._write_etc()
+
+    def listen(self, address: str, port: int) -> socket.socket:
+        """A listening TCP socket; ``::`` listens on IPv6 alone."""
+        sock = self._bound(socket.SOCK_STREAM, address, port)
+        sock.listen(128)
+        return sock
+
+    def bind_datagram(self, address: str, port: int) -> socket.socket:
+        """A bound UDP socket."""
+        return self._bound(socket.SOCK_DGRAM, address, port)
+
+    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+        """A UDP socket with an ephemeral port."""
+        return self._socket(_FAMILY[ip_version], socket.SOCK_DGRAM)
+
+    def raw(self, ip_version: Literal[4, 6], protocol: int) -> socket.socket:
+        """A raw socket (raw(7)), for the ICMP errors that reach the node."""
+        return self._socket(_FAMILY[ip_version], socket.SOCK_RAW, protocol)
+
+    def dial(self, ip_version: Literal[4, 6], source_port: int | None = None) -> socket.socket:
+        """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""
+        sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CONNECT_SECONDS * 1000))
+        sock.bind(("::" if ip_version == 6 else "0.0.0.0", source_port or self.source_port()))  # noqa: S104
+        return sock
+
+    async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
+        """A connected TCP socket. Raises OSError with the kernel's errno."""
+        sock = self.dial(6 if ":" in address else 4, source_port)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except BaseException:
+            sock.close()
+            raise
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+        return sock
+
+    def source_port(self) -> int:
+        """A source port that nobody in the lab has used."""
+        return next(self._ports)
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float) -> Finished:
+        """Run a program in the node, with the node's own resolv.conf and hosts. It is killed after ``seconds``."""
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=self._move_in,
+        )
+        talk = asyncio.ensure_future(process.communicate(stdin))
+        done, _ = await asyncio.wait({talk}, timeout=seconds)
+        if not done:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        stdout, stderr = await talk
+        return Finished(process.returncode or 0, stdout, stderr, timed_out=not done)
+
+    def named(self) -> Path:
+        """Give the node's namespace a name, so that `ip netns exec NODE` and `nsenter` find it."""
+        place = NETNS / self.name
+        if not place.exists():
+            NETNS.mkdir(parents=True, exist_ok=True)
+            place.touch()
+            ns.mount(f"/proc/self/fd/{self._node.network}", str(place), None, ns.MS_BIND)
+        return place
+
+    def _socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        def make() -> socket.socket:
+            return socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+
+        sock: socket.socket = self._node.run_inside(make)
+        return sock
+
+    def _bound(self, kind: int, address: str, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = self._socket(family, kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        return sock
+
+    def _write_etc(self) -> None:
+        folder = FILES / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        servers = "".join(f"nameserver {address}\n" for address in self.resolvers)
+        (folder / "resolv.conf").write_text(servers + "options timeout:1 attempts:2\n")
+        (folder / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {self.hostname} {self.name}\n")
+
+    def _move_in(self) -> None:
+        """Runs in the child between fork and exec."""
+        ns.setns(self._node.network)
+        ns.unshare(ns.NEWNS)
+        for file in (FILES / self.name).iterdir():
+            ns.mount(str(file), f"/etc/{file.name}", None, ns.MS_BIND)
+
+
+def prepare_etc() -> None:
+    """Make the files that nodes mount their own over: /etc/resolv.conf is often a link into /run, which is private here."""
+    for name in ("resolv.conf", "hosts"):
+        target = Path("/etc", name).resolve()
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
