@@ -1,0 +1,74 @@
+"""JUnit XML for CI servers: one suite for each scenario, one case for each path (Jenkins' junit-10.xsd)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from port25lab.outcome import Outcome
+from port25lab.report import files, words
+from port25lab.verdict import Verdict
+
+
+def write_junit(verdicts: Iterable[Verdict], path: Path) -> None:
+    """Write the XML file in one step."""
+    files.write(path, junit(verdicts))
+
+
+def junit(verdicts: Iterable[Verdict]) -> bytes:
+    """The XML, as UTF-8. All text is ``visible``, so no byte from a server can break or forge it."""
+    everything = list(verdicts)
+    root = Element("testsuites", name="port25lab", **_counts(everything, skipped=False))
+    scenarios: dict[str, list[Verdict]] = {}
+    for verdict in everything:
+        scenarios.setdefault(verdict.scenario, []).append(verdict)
+    for scenario, its in scenarios.items():
+        suite = SubElement(root, "testsuite", name=words.visible(scenario), **_counts(its, skipped=True))
+        properties = SubElement(suite, "properties")
+        for name, value in _policies(its).items():
+            SubElement(properties, "property", name=name, value=value)
+        for verdict in its:
+            _case(suite, verdict)
+    ElementTree.indent(root)
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _case(suite: Element, verdict: Verdict) -> None:
+    variant = f".{verdict.variant}" if verdict.variant else ""
+    case = SubElement(
+        suite,
+        "testcase",
+        classname=words.visible(f"{verdict.scenario}{variant}"),
+        name=words.visible(words.bare_id(verdict)),
+        time=f"{verdict.observation.seconds:.3f}",
+    )
+    if not verdict.ok:
+        kind = "error" if verdict.outcome is Outcome.ERROR else "failure"
+        trouble = SubElement(case, kind, type=verdict.outcome.value, message=words.mismatch(verdict))
+        trouble.text = words.explain(verdict)
+    else:
+        rule = f": {words.rule_label(verdict.blame)}" if verdict.blame else ""
+        SubElement(case, "system-out").text = verdict.outcome.value + rule
+
+
+def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:
+    errors = sum(verdict.outcome is Outcome.ERROR and not verdict.ok for verdict in verdicts)
+    counts = {
+        "tests": str(len(verdicts)),
+        "failures": str(sum(not verdict.ok for verdict in verdicts) - errors),
+        "errors": str(errors),
+        "time": f"{sum(verdict.observation.seconds for verdict in verdicts):.3f}",
+    }
+    return counts | {"skipped": "0"} if skipped else counts
+
+
+def _policies(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """``policies`` or ``policies.VARIANT``, and what was loaded where."""
+    return {
+        words.visible(f"policies.{verdict.variant}" if verdict.variant else "policies"): words.policies_words(
+            verdict.policies
+        )
+        for verdict in verdicts
+    }
