@@ -5,10 +5,14 @@ Plain data that crosses from the lab's process to the engine as JSON; nothing he
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+LONGEST_REPLY = 4096
+"""A reply is kept up to so many characters; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
 
 
 class Stage(StrEnum):
@@ -46,6 +50,14 @@ class Observation(BaseModel):
     banner: str | None = None
     tls: str | None = None
     """TLS version in use at the end, such as ``TLSv1.3``."""
+    missing: Literal["STARTTLS", "AUTH"] | None = None
+    """What the client needed and the server did not offer, so that the client itself gave up."""
+
+
+def enhanced_code(reply: str) -> str | None:
+    """The RFC 3463 status at the beginning of a reply's text (RFC 2034)."""
+    found = re.match(r"([245]\.\d{1,3}\.\d{1,3})(?!\S)", reply)
+    return found[1] if found else None
 
 
 class Blame(BaseModel):

@@ -15,12 +15,21 @@ from port25lab.topology import IPInterface
 class Host(Protocol):
     """Where sockets come from. All sockets are non-blocking."""
 
-    name: str
-    hostname: str
-    """What it says of itself in EHLO and in its banner."""
-    addresses: Sequence[IPInterface]
-    resolvers: Sequence[str]
-    """Addresses of the DNS servers that it asks."""
+    @property
+    def name(self) -> str:
+        """The node's name in its topology."""
+
+    @property
+    def hostname(self) -> str:
+        """What it says of itself in EHLO and in its banner."""
+
+    @property
+    def addresses(self) -> Sequence[IPInterface]:
+        """All that it has."""
+
+    @property
+    def resolvers(self) -> Sequence[str]:
+        """Addresses of the DNS servers that it asks."""
 
     def listen(self, address: str, port: int) -> socket.socket:
         """A listening TCP socket; ``::`` listens on IPv6 alone."""

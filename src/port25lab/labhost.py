@@ -10,12 +10,14 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from port25lab.errors import LabError
 from port25lab.network import LabNode
 from port25lab.sandbox import namespaces as ns
 from port25lab.topology import IPInterface
@@ -44,6 +46,8 @@ class Finished:
     stdout: bytes
     stderr: bytes
     timed_out: bool
+    seconds: float
+    """From its start to its end."""
 
 
 class LabHost:
@@ -99,23 +103,34 @@ class LabHost:
         """A source port that nobody in the lab has used."""
         return next(self._ports)
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float) -> Finished:
-        """Run a program in the node, with the node's own resolv.conf and hosts. It is killed after ``seconds``."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=self._move_in,
-        )
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float, environment: Mapping[str, str] | None = None
+    ) -> Finished:
+        """Run a program in the node, with the node's own resolv.conf and hosts. It is killed after ``seconds``.
+
+        ``environment`` is added to the lab's. Raises LabError where there is no such program.
+        """
+        started = time.perf_counter()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                env=os.environ | (environment or {}),
+                preexec_fn=self._move_in,
+            )
+        except FileNotFoundError as error:
+            raise LabError(f"{self.name}: no program {argv[0]!r} on this machine") from error
         talk = asyncio.ensure_future(process.communicate(stdin))
         done, _ = await asyncio.wait({talk}, timeout=seconds)
         if not done:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         stdout, stderr = await talk
-        return Finished(process.returncode or 0, stdout, stderr, timed_out=not done)
+        seconds = round(time.perf_counter() - started, 6)
+        return Finished(process.returncode or 0, stdout, stderr, timed_out=not done, seconds=seconds)
 
     def named(self) -> Path:
         """Give the node's namespace a name, so that `ip netns exec NODE` and `nsenter` find it."""
@@ -158,7 +173,7 @@ class LabHost:
 
 
 def prepare_etc() -> None:
-    """Make the files that nodes mount their own over: /etc/resolv.conf is often a link into /run, which is private here."""
+    """Make the files that nodes mount their own over: /etc/resolv.conf is often a link into /run, private here."""
     for name in ("resolv.conf", "hosts"):
         target = Path("/etc", name).resolve()
         if not target.exists():

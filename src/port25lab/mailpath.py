@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -43,7 +43,10 @@ class MailPath(BaseModel):
     """A node, a DNS name, or ``mx:DOMAIN``."""
     port: Port = 25
     security: Security = Security.NONE
-    auth: Auth | None = None
+    auth: Annotated[
+        Auth | None, BeforeValidator(lambda given: {"user": given} if isinstance(given, str) else given)
+    ] = None
+    """In short: the user's name alone."""
     client: str = "aiosmtplib"
     ip_version: Literal[4, 6] | None = None
     """None: as real clients do, every address in the resolver's order until one connects."""

@@ -1,4 +1,4 @@
-"""A mail program on Python's smtplib: one connection, one message. Runs by itself in a host, on the standard library alone.
+"""A mail program on Python's smtplib: one connection, one message. Runs by itself in a host, on the standard library.
 
     python -I smtplib_script.py < question > notes
 
@@ -9,6 +9,7 @@ else means that the program itself failed, and why stands on stderr.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import smtplib
@@ -32,7 +33,7 @@ AFTERTHOUGHTS = ("rset", "quit")
 
 
 class Session(smtplib.SMTP):
-    """smtplib's own client, which takes notes. Only the dialling is ours: addresses in order, from a given source port."""
+    """smtplib's own client, which takes notes. Only the dialling is ours: addresses in order, a given source port."""
 
     def __init__(self, question: dict[str, Any], notes: dict[str, Any]) -> None:
         self._question, self._notes = question, notes
@@ -116,17 +117,15 @@ def converse(question: dict[str, Any], notes: dict[str, Any]) -> None:
         if question["security"] == "starttls":
             session.note(stage="starttls")
             session.starttls(context=session.context)
-            session.note(tls=session.sock.version())
+            session.note(tls=getattr(session.sock, "version", str)())
             session.ehlo_or_helo_if_needed()
         if question["username"] is not None:
             session.note(stage="auth")
             session.login(question["username"], question["password"])
         session.sendmail(question["mail_from"], [question["rcpt_to"]], question["message"].encode("latin-1"))
         session.note(stage="done")
-        try:
+        with contextlib.suppress(smtplib.SMTPException, OSError):  # how the server says goodbye is its own affair
             session.quit()
-        except (smtplib.SMTPException, OSError):
-            pass  # the message was accepted; how the server says goodbye is its own affair
     finally:
         session.close()
 
@@ -140,6 +139,9 @@ def ended_by(error: Exception, notes: dict[str, Any], timeout: float) -> dict[st
         return _silence(cause, notes["stage"], timeout)
     if isinstance(cause, ssl.SSLError):
         return {"reply": getattr(cause, "verify_message", "") or cause.reason or str(cause)}
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        missing = "AUTH" if notes["stage"] == "auth" else "STARTTLS"
+        return {"missing": missing, "smtp_code": None, "reply": f"the server does not offer {missing}"}
     if isinstance(cause, OSError):
         return {"errno": errno.errorcode.get(cause.errno or 0), "reply": cause.strerror or str(cause)}
     if isinstance(error, smtplib.SMTPServerDisconnected):
@@ -165,6 +167,7 @@ def main() -> None:
         "address": None,
         "banner": None,
         "tls": None,
+        "missing": None,
     }
     try:
         converse(question, notes)

@@ -1,0 +1,22 @@
+"""The default client: aiosmtplib on sockets made inside the host, in the lab's own event loop. For speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from port25lab.clients.client import Target
+from port25lab.dialogue import Submission, dial_and_converse
+from port25lab.evidence import Observation
+from port25lab.labhost import LabHost
+
+
+class InLoop:
+    """A client without a process."""
+
+    program = None
+
+    async def send(
+        self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
+    ) -> Observation:
+        """Try to send one message; ``submission.tls`` trusts the lab's CA already."""
+        return await dial_and_converse(host, target.addresses, target.port, submission, source_port)
