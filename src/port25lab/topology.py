@@ -216,7 +216,8 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         )
     except ValidationError as error:
         first_error = error.errors()[0]
-        place = " ".join(str(part) for part in first_error["loc"])
+        # Of a union, pydantic names each member that it tried in brackets.
+        place = " ".join(str(part) for part in first_error["loc"] if "[" not in str(part))
         raise InputError(f"{place}: {first_error['msg']} (got {first_error['input']!r})", file=file) from None
 
 

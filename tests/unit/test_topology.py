@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from port25lab import catalogue, services
+from port25lab.errors import InputError
+from port25lab.policy import load_policy
+from port25lab.topology import Plan, describe, load_topology
+
+VARIETIES: list[tuple[str, dict[str, Any]]] = [
+    ("internet", {}),
+    ("residential_isp", {}),
+    ("residential_isp", {"customers": 50}),
+    ("hotel", {}),
+    ("hotel", {"rooms": 200, "relay": True}),
+    ("cloud_vpc", {}),
+    ("cloud_vpc", {"instances": 90}),
+    ("hosting", {}),
+    ("hosting", {"servers": 40}),
+]
+
+
+@pytest.fixture(params=VARIETIES, ids=lambda case: "-".join([case[0], *(f"{k}={v}" for k, v in case[1].items())]))
+def plan(request: pytest.FixtureRequest) -> Plan:
+    name, parameters = request.param
+    return load_topology(name, parameters)
+
+
+def test_the_varieties_cover_the_catalogue() -> None:
+    assert {name for name, _ in VARIETIES} == set(catalogue.names("topologies"))
+
+
+def test_a_plan_survives_the_socket(plan: Plan) -> None:
+    assert Plan.model_validate(plan.model_dump(mode="json")) == plan
+
+
+def test_names_fit_the_kernel(plan: Plan) -> None:
+    for node in plan.nodes.values():
+        names = [*(interface.name for interface in node.interfaces), *node.bridges]
+        assert all(len(name) <= 15 for name in names)
+        assert len(set(names)) == len(names)
+
+
+def test_everybody_who_sends_or_serves_has_both_families(plan: Plan) -> None:
+    for node in plan.nodes.values():
+        if not node.forward:
+            assert {address.version for address in node.addresses} == {4, 6}
+            assert not node.services or {address.version for address in node.published} == {4, 6}
+            assert {resolver.version for resolver in node.resolvers} == {4, 6}
+            assert {route.to.version for route in node.routes if route.to.prefixlen == 0} == {4, 6}
+
+
+def test_gateways_are_on_the_link(plan: Plan) -> None:
+    for node in plan.nodes.values():
+        for route in node.routes:
+            assert route.via is None or any(route.via in address.network for address in node.addresses)
+
+
+def test_both_ends_of_a_link_share_their_networks(plan: Plan) -> None:
+    ports = {(node.name, port.name): port for node in plan.nodes.values() for port in node.interfaces}
+    bridges = {
+        (n.name, port): bridge for n in plan.nodes.values() for bridge in n.bridges.values() for port in bridge.ports
+    }
+    for link in plan.links:
+        ends = [(link.node1, link.interface1), (link.node2, link.interface2)]
+        one, other = (bridges.get(end, ports[end]) for end in ends)
+        assert one.ip and other.ip and one.ip.network == other.ip.network
+        assert one.ip != other.ip
+        assert (one.ip6 and one.ip6.network) == (other.ip6 and other.ip6.network) or None in (one.ip6, other.ip6)
+
+
+def test_bridges_join_ports_that_exist(plan: Plan) -> None:
+    for node in plan.nodes.values():
+        ports = {interface.name for interface in node.interfaces}
+        assert all(set(bridge.ports) <= ports for bridge in node.bridges.values())
+
+
+def test_no_public_address_belongs_to_two(plan: Plan) -> None:
+    published = [
+        address for node in plan.nodes.values() if not node.forward and node.names for address in node.published
+    ]
+    private = [address for address in published if address.is_private and str(address).startswith(("192.168.", "172."))]
+    public = [address for address in published if address not in private]
+    assert len(set(public)) == len(public)
+
+
+def test_services_and_rules_of_the_network_are_sound(plan: Plan) -> None:
+    services.check(plan)
+    for node in plan.nodes.values():
+        for policy in node.policies:
+            assert set(load_policy(policy, relative_to=plan.file).sets) <= set(plan.sets)
+
+
+def test_a_server_is_found_by_every_name_it_has() -> None:
+    plan = load_topology("residential_isp")
+    for to in (
+        "home-server",
+        "mail.home.example",
+        "mx:home.example",
+        "198.51.100.131",
+        "192.168.1.25",
+        "2001:db8:110:100::25",
+    ):
+        server = plan.server(to)
+        assert server is not None and server.name == "home-server", to
+    assert plan.server("mx:nowhere.example") is None
+    assert plan.server("203.0.113.99") is None
+
+
+def test_an_address_belongs_to_who_publishes_it_before_who_has_it() -> None:
+    plan = load_topology("residential_isp")
+    assert plan.owner("198.51.100.131") == "home-server"
+    assert any(str(address.ip) == "198.51.100.131" for address in plan.nodes["cpe"].addresses)
+    assert plan.owner("198.51.100.67") == "office"
+    assert plan.owner("198.51.100.99") is None
+
+
+def test_users_and_domains_are_those_of_all_services() -> None:
+    provider = load_topology("internet").nodes["provider"]
+    assert sorted(provider.users) == ["alice", "bob"]
+    assert provider.domains == ("provider.example",)
+    assert provider.hostname == "mail.provider.example"
+
+
+def test_parameters_stand_in_the_plan() -> None:
+    plan = load_topology("residential_isp", {"customers": 2})
+    assert plan.parameters == {"customers": 2}
+    assert {"pc-3", "cpe-3", "pc-4", "cpe-4"} <= set(plan.nodes)
+    assert "pc-5" not in plan.nodes
+
+
+def test_describe_is_the_first_line() -> None:
+    assert (
+        describe("hotel") == "A hotel's guests behind its NAT gateway, at an ISP; with the hotel's own relay if wanted."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "error"),
+    [
+        (
+            "residential_isp",
+            {"customer": 2},
+            "unknown parameter 'customer' of topology residential_isp; did you mean 'customers'? known: customers",
+        ),
+        (
+            "residential_isp",
+            {"customers": 51},
+            "topology residential_isp: customers is 51; allowed is a whole number from 0 to 50",
+        ),
+        (
+            "residential_isp",
+            {"customers": True},
+            "topology residential_isp: customers is True; allowed is a whole number from 0 to 50",
+        ),
+        ("hotel", {"relay": "yes"}, "topology hotel: relay is 'yes'; allowed are true and false"),
+    ],
+)
+def test_bad_parameters(name: str, parameters: dict[str, Any], error: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_topology(name, parameters)
+    assert str(caught.value) == f"{catalogue.root()}/topologies/{name}.py: {error}"
+
+
+HEAD = "from mininet.topo import Topo\nclass Own(Topo):\n    def build(self):\n        "
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("x = 1\n", ": no `topos` in the file; topos = {'NAME': TopoSubclass}, as `mn --custom` wants"),
+        ("def x(:\n", ":1:7: invalid syntax"),
+        ("import nosuchmodule\n", ": cannot be loaded: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        (
+            f"{HEAD}self.addSwitch('s1')\ntopos = {{'own': Own}}\n",
+            ": switch 's1' in the topology; nodes linked point to point, and `bridges` inside a node",
+        ),
+        (
+            f"{HEAD}self.addHost('a', routes=[('10.0.0.1/8', '10.0.0.2')])\ntopos = {{'own': Own}}\n",
+            ": node 'a', route '10.0.0.1/8' via '10.0.0.2': 10.0.0.1/8 has host bits set",
+        ),
+        (
+            f"{HEAD}a, b = self.addHost('a'), self.addHost('b')\n"
+            "        self.addLink(a, b, intfName1='sixteen-letters-')\ntopos = {'own': Own}\n",
+            ": nodes a interfaces 0 name: String should match pattern '^[A-Za-z0-9_.-]{1,15}$' "
+            "(got 'sixteen-letters-')",
+        ),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, error: str) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_topology(str(file))
+    assert str(caught.value) == f"{file}{error}"
+
+
+def test_a_set_takes_networks_alone(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(f"{HEAD}self.sets = {{'relays': ['10.0.0.1/8']}}\ntopos = {{'own': Own}}\n")
+    with pytest.raises(InputError) as caught:
+        load_topology(str(file))
+    assert str(caught.value).startswith(f"{file}: sets relays 0")
+    assert str(caught.value).endswith("(got '10.0.0.1/8')")
+
+
+def test_the_class_of_the_files_name_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from mininet.topo import Topo\nclass A(Topo): pass\nclass B(Topo):\n    def build(self): self.addHost('b')\n"
+        "topos = {'a': A, 'own': B}\n"
+    )
+    assert list(load_topology(str(file)).nodes) == ["b"]
+
+
+def test_unknown_topology() -> None:
+    with pytest.raises(InputError) as caught:
+        load_topology("hotels")
+    assert str(caught.value) == (
+        "no topology 'hotels'; did you mean 'hotel'? known: cloud_vpc, hosting, hotel, internet, residential_isp, "
+        "or the path of a Python file"
+    )
