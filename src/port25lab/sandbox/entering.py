@@ -22,7 +22,7 @@ OWN = ns.NEWNS | ns.NEWUTS | ns.NEWIPC | ns.NEWPID | ns.NEWNET
 
 
 def enter(user_namespace: bool) -> int:
-    """Unshare, and fork PID 1. Returns 0 in PID 1 and its process id, as seen from outside, in the process left behind."""
+    """Unshare, and fork PID 1. Returns 0 in PID 1; in the process left behind its process id, as seen from outside."""
     ns.die_with_parent(signal.SIGKILL)
     if user_namespace:
         _unshare_with_identities()
@@ -50,7 +50,9 @@ def _unshare_with_identities() -> None:
     mapper = os.fork()
     if mapper == 0:
         try:
-            os.read(unshared, 1)
+            os.close(tell)
+            if not os.read(unshared, 1):
+                os._exit(1)  # there was nothing to map: unshare failed
             for kind in ("uid_map", "gid_map"):
                 (me / kind).write_text(_all_of(kind))
             os._exit(0)
@@ -71,7 +73,7 @@ def _all_of(kind: str) -> str:
 
 
 def furnish(keep: Iterable[Path]) -> None:
-    """Give PID 1 its own /proc, /sys, /run and /tmp. ``keep``: what must stay visible although it lies in one of those."""
+    """Give PID 1 its own /proc, /sys, /run and /tmp. ``keep``: what must stay visible though it lies in one."""
     ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
     kept = _outermost(path for path in keep if any(_within(path, private) for private in PRIVATE) and path.exists())
     handles = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in kept}

@@ -1,7 +1,8 @@
 """The engine's side of sandboxes: ask for one, get its control socket.
 
-``Nursery`` starts one helper process (``zygote``) that has everything imported, and asks it for sandboxes. Nothing is ever created in the host's own namespaces, so there is nothing to clean up there: a sandbox goes
-when its control socket closes.
+``Nursery`` starts one helper process (``zygote``) that has everything imported, and asks it for sandboxes. Nothing is
+ever created in the host's own namespaces, so there is nothing to clean up there: a sandbox goes when its control socket
+closes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ class Sandbox:
 
     control: socket.socket
     pid: int
-    rest: bytes
 
 
 class Nursery:
@@ -86,7 +86,7 @@ class Nursery:
         if "failed" in said:
             ours.close()
             raise LabError(f"no sandbox: {said['failed']}")
-        return Sandbox(ours, said["entered"])
+        return Sandbox(ours, int(said["entered"]))
 
     def close(self) -> None:
         """End the helper and, by that, every sandbox that is left."""
@@ -118,14 +118,18 @@ def _first_line(control: socket.socket) -> bytes:
 def _engine_folders() -> list[Path]:
     """Where the running Python finds its modules; visible in the sandbox even when somebody works below /tmp."""
     return [
-        Path(entry).resolve() for entry in (sys.prefix, sys.base_prefix, Path(__file__).parents[1], *sys.path) if entry
+        Path(entry).resolve()
+        for entry in (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), *sys.path)
+        if entry
     ]
 
 
 def _environment() -> dict[str, str]:
     """The helper must find the same modules as this process, and print nothing into the report."""
+    modules = os.pathsep.join(entry for entry in sys.path if entry)
     return os.environ | {
-        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "PATH": doctor.search_path(),
+        "PYTHONPATH": modules,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 
@@ -135,10 +139,11 @@ def _sudo(problem: str) -> tuple[str, ...]:
     if os.geteuid() == 0:
         return ()
     if not doctor.sudo_works():
-        raise MachineError(f"no sandbox without root: {problem}", "allow it, or give this user sudo")
+        raise MachineError(f"no sandbox without root: {problem}", "or give this user sudo without a password")
     return ("sudo", "--non-interactive")
 
 
 def _root_environment(sudo: tuple[str, ...]) -> list[str]:
     """sudo clears the environment; what the helper needs of it goes as arguments."""
-    return [f"{name}={value}" for name, value in _environment().items() if name.startswith("PYTHON")] if sudo else []
+    kept = ("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    return [f"{name}={value}" for name, value in _environment().items() if name in kept] if sudo else []

@@ -10,6 +10,7 @@ line on its control socket says ``{"entered": PID}`` or ``{"failed": "…"}``.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -69,10 +70,8 @@ def _become_sandbox(control: socket.socket, request: dict[str, object], run: obj
 
 
 def _say(control: socket.socket, failure: str) -> None:
-    try:
+    with contextlib.suppress(OSError):  # nobody listens any more
         control.sendall(json.dumps({"failed": failure}).encode() + b"\n")
-    except OSError:
-        pass  # nobody listens any more
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+# Each target does its own set-up: on a fresh Debian or Ubuntu, `make demo` is all that is needed.
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+WORKERS ?= auto
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test lint bench clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing: Debian packages by apt, Python packages into .venv
+	@scripts/setup
+
+setup-dev:
+	@scripts/setup dev
+
+demo: setup ## run all scenarios of the catalogue
+	@.venv/bin/port25lab run
+
+test: lint ## lint, then run all tests, of real labs too (WORKERS=4: so many at a time)
+	$(PYTHON) -m pytest -n $(WORKERS)
+
+lint: setup-dev ## check style, formatting and types
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+bench: setup-dev ## run the benchmarks, each beside its baseline
+	@for bench in bench/[a-z]*.py; do $(PYTHON) "$$bench" || exit; done
+
+clean: ## remove what was made here: .venv, builds and caches
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,99 @@
+"""scripts/setup where it must not install: what it says, and its exit codes. A stub machine stands in for Debian."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SETUP = Path(__file__).parents[2] / "scripts" / "setup"
+TOOLS = ("bash", "dirname", "cat", "sha256sum", "readlink", "flock", "mktemp", "rm", "env")
+
+pytestmark = pytest.mark.skipif(not SETUP.exists(), reason="not a checkout")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy in a folder with a space in its name, and beside it a PATH with nothing but what the script needs."""
+    checkout, tools = tmp_path / "my lab", tmp_path / "bin"
+    (checkout / "scripts").mkdir(parents=True)
+    tools.mkdir()
+    shutil.copy(SETUP, checkout / "scripts")
+    (checkout / "pyproject.toml").touch()
+    for tool in TOOLS:
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    return checkout
+
+
+def stub(checkout: Path, name: str, script: str) -> None:
+    file = checkout.parent / "bin" / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def setup(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(checkout / "scripts" / "setup"), *words]
+    environment = {"PATH": str(checkout.parent / "bin"), "HOME": os.devnull, "TMPDIR": str(checkout.parent)}
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, cwd="/", timeout=30)
+
+
+def all_but(*missing: str) -> str:
+    """A dpkg-query that knows every package it is asked for, except these."""
+    cases = "".join(f"{name}) ;; " for name in missing)
+    return f'for name; do case "$name" in --*) ;; {cases}*) printf "installed=%s " "$name" ;; esac; done'
+
+
+def test_a_machine_that_is_no_debian_is_told_so(checkout: Path) -> None:
+    done = setup(checkout)
+    assert done.returncode == 3
+    assert done.stderr == "setup: this is no Debian or Ubuntu; vagrant up makes one\n"
+
+
+def test_only_what_is_missing_is_installed_without_recommended_packages(checkout: Path) -> None:
+    stub(checkout, "dpkg-query", all_but("ipset", "swaks"))
+    stub(checkout, "sudo", 'exec "$@"')
+    stub(checkout, "apt-get", f'echo "$DEBIAN_FRONTEND $*" >>"{checkout}/apt"; case "$*" in *install*) exit 1;; esac')
+    done = setup(checkout)
+    updated, installed = (checkout / "apt").read_text().splitlines()
+    assert updated.startswith("noninteractive --quiet") and updated.endswith("update")
+    assert installed.startswith("noninteractive install --yes --no-install-recommends ipset swaks ")
+    assert done.returncode == 3
+    assert "run: sudo apt-get install --yes --no-install-recommends ipset swaks\n" in done.stderr
+
+
+def test_the_words_of_a_failing_apt_are_shown(checkout: Path) -> None:
+    stub(checkout, "dpkg-query", all_but("ipset"))
+    stub(checkout, "sudo", 'exec "$@"')
+    stub(checkout, "apt-get", 'echo "E: broken"; exit 100')
+    done = setup(checkout)
+    assert done.stderr.splitlines()[:3] == [
+        "setup: apt-get update",
+        "E: broken",
+        "setup: going on with the package lists that are here",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root needs no sudo")
+def test_without_sudo_the_command_for_root_is_printed(checkout: Path) -> None:
+    stub(checkout, "dpkg-query", all_but("ipset"))
+    done = setup(checkout)
+    assert done.returncode == 3
+    command = "apt-get install --yes --no-install-recommends ipset"
+    assert done.stderr == f"setup: not root, and no sudo; run this as root: {command}\n"
+
+
+def test_nothing_is_said_or_done_when_nothing_has_changed(checkout: Path) -> None:
+    stub(checkout, "dpkg-query", all_but())
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to("/bin/true")
+    parts = '"$PWD" "$(readlink -f /usr/bin/python3)"; cat pyproject.toml scripts/setup'
+    key = subprocess.run(
+        ["bash", "-c", f"{{ printf '%s\\n' {parts}; }} | sha256sum"], cwd=checkout, capture_output=True
+    )
+    (checkout / ".venv" / ".setup-dev").write_bytes(key.stdout)
+    for extras in ((), ("dev",)):
+        done = setup(checkout, *extras)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
