@@ -29,7 +29,7 @@ WHOLE_SECONDS = 45.0
 SETTLE_SECONDS = 10.0
 """How long a message may be on its way between relays before it counts as deferred."""
 
-PROGRAMS_AT_ONCE = 4
+PROGRAMS_AT_ONCE = 8
 """Client programs that run side by side: more would only wait for the processor, and look like slow servers."""
 
 
@@ -93,7 +93,7 @@ class Attempts:
         )
 
     async def _target(self, host: LabHost, path: MailPath) -> Target:
-        """Whom to dial: by DNS from the client's own host, as a real client would. A node without a name has addresses."""
+        """Whom to dial: by DNS from the client's own host, as a real client would; a node without a name by address."""
         name = path.to
         if name.startswith(MX_PREFIX):
             name = (await mx(host, name.removeprefix(MX_PREFIX)))[0].exchange

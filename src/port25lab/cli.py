@@ -1,12 +1,11 @@
-"""The command line: arguments in, a run, renderings out. Exit codes: 0 all as expected, 1 not, 2 bad input, 3 this machine."""
+"""The command line: arguments in, a run, renderings out. Exit codes: 0 as expected, 1 not, 2 bad input, 3 machine."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -14,7 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from port25lab import catalogue, doctor, run, scenario, selection, shell
+from port25lab import catalogue, doctor, listing, run, scenario, selection, shell
+from port25lab.clients import CLIENTS
 from port25lab.errors import Port25labError
 from port25lab.report import console as terminal
 from port25lab.report.files import require_writable
@@ -68,12 +68,13 @@ def run_command(
         bool, typer.Option("--shell-on-failure", help="The same, for labs in which an expectation was not met.")
     ] = False,
 ) -> None:
-    """Run scenarios in real labs, and say for each path what happened, which rule decided and whether that was expected."""
+    """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""
     for file in (json_file, junit_file):
         if file:
             require_writable(file)
-    questions = _questions(scenarios or catalogue.names("scenarios"), expression, refs or [])
     doctor.require()
+    questions = _questions(scenarios or catalogue.names("scenarios"), expression, refs or [])
+    _require_programs(questions)
     hold = shell.holder(only_failed=not pause) if pause or shell_on_failure else None
     planned = run.plan_jobs(questions)
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
@@ -85,12 +86,12 @@ def run_command(
 @app.command("list")
 def list_command() -> None:
     """Topologies, policies and scenarios of the catalogue, with one line each."""
-    terminal.print_catalogue(terminal.open_console(), catalogue.describe_all())
+    terminal.print_catalogue(terminal.open_console(), listing.describe_all())
 
 
 @app.command("doctor")
 def doctor_command() -> None:
-    """Can this machine run labs? What it lacks, and the command or setting that helps. Exit code 3 if something is missing."""
+    """Can this machine run labs? What it lacks, and the command or setting that helps. Exit code 3 if it cannot."""
     findings = doctor.examine()
     terminal.print_findings(terminal.open_console(), findings)
     raise typer.Exit(3 if any(finding.required and finding.problem for finding in findings) else 0)
@@ -107,9 +108,15 @@ def _questions(names: Sequence[str], expression: str | None, refs: Sequence[str]
     return selection.select(questions, expression, refs)
 
 
+def _require_programs(questions: Sequence[scenario.Question]) -> None:
+    """A path whose mail program is not on this machine cannot be tried: say so before anything starts."""
+    for client in dict.fromkeys(question.path.client for question in questions):
+        doctor.require_program(CLIENTS[client].program, f"client {client}")
+
+
 def _render(report: Report, json_file: Path | None, junit_file: Path | None, *, seed_table: bool) -> None:
     console = terminal.open_console()
-    terminal.print_report(console, report.verdicts, report.environment["seconds"])
+    terminal.print_report(console, report.verdicts, report.environment["seconds"], report.environment["labs"])
     if seed_table:
         terminal.print_seed_table(console, report.verdicts)
     if json_file:

@@ -17,7 +17,6 @@ from port25lab.labhost import LabHost
 
 _IPV4_ERRORS = {3, 11, 12}
 _IPV6_ERRORS = {1, 2, 3, 4}
-_TCP = 6
 
 
 class IcmpWatch:
@@ -55,19 +54,24 @@ class IcmpWatch:
 
 def parse(data: bytes, sender: str, version: Literal[4, 6]) -> tuple[int, IcmpError] | None:
     """Source port and error of an ICMP message about a TCP packet; None for every other message."""
-    icmp = data[(data[0] & 0x0F) * 4 :] if version == 4 and data else data
+    icmp = _ipv4_payload(data, socket.IPPROTO_ICMP) if version == 4 else data
     if len(icmp) < 8 or icmp[0] not in (_IPV4_ERRORS if version == 4 else _IPV6_ERRORS):
         return None
-    about = icmp[8:]
-    if version == 4:
-        if len(about) < 20 or about[9] != _TCP:
-            return None
-        tcp = about[(about[0] & 0x0F) * 4 :]
-    else:
-        if len(about) < 40 or about[6] != _TCP:
-            return None
-        tcp = about[40:]
+    tcp = _ipv4_payload(icmp[8:], socket.IPPROTO_TCP) if version == 4 else _ipv6_payload(icmp[8:], socket.IPPROTO_TCP)
     if len(tcp) < 2:
         return None
     error = IcmpError(sender=sender.split("%")[0], ip_version=version, type=icmp[0], code=icmp[1])
     return struct.unpack_from(">H", tcp)[0], error
+
+
+def _ipv4_payload(packet: bytes, protocol: int) -> bytes:
+    """What follows the header; nothing where it is no such header, another protocol or a later fragment (RFC 791)."""
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != protocol or packet[6] & 0x1F or packet[7]:
+        return b""
+    header = (packet[0] & 0x0F) * 4
+    return packet[header:] if header >= 20 else b""
+
+
+def _ipv6_payload(packet: bytes, protocol: int) -> bytes:
+    """What follows the header; nothing where it is no such header or another one comes next (RFC 8200)."""
+    return packet[40:] if len(packet) >= 40 and packet[0] >> 4 == 6 and packet[6] == protocol else b""

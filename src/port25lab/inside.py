@@ -23,10 +23,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from port25lab.errors import InputError, LabError
-from port25lab.running import RunningLab
 from port25lab.labhost import FILES
 from port25lab.mailpath import MailPath
 from port25lab.policy import Policy
+from port25lab.running import RunningLab
 from port25lab.topology import Plan
 
 Request = dict[str, Any]

@@ -13,6 +13,7 @@ import struct
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from port25lab.errors import InputError, LabError
 from port25lab.evidence import Blame, Effect
@@ -61,7 +62,7 @@ class LoadedRules:
         """The rule at a place. One that no policy of ours brought is named by its handle."""
         unknown = Blame(
             node=self.node,
-            family=place.family,  # type: ignore[arg-type]
+            family=place.family,
             table=place.table,
             chain=place.chain,
             rule_number=None,
@@ -117,13 +118,12 @@ def _restore(node: LabNode, ruleset: Ruleset) -> None:
 
 
 def _join(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
-    written: dict[tuple[str, str, str], list[tuple[Policy, RuleText]]] = {}
+    written: dict[tuple[Literal["ip", "ip6"], str, str], list[tuple[Policy, RuleText]]] = {}
     loaded = LoadedRules(node.name)
     for policy in policies:
         for ruleset in policy.rulesets:
             for rule in ruleset.rules:
-                chain = written.setdefault((ruleset.family, rule.table, rule.chain), [])
-                chain.append((policy, rule))
+                written.setdefault((ruleset.family, rule.table, rule.chain), []).append((policy, rule))
             for chain_policy in ruleset.chain_policies:
                 place = Place(ruleset.family, chain_policy.table, chain_policy.chain, None)
                 loaded.learn(place, _blame(node, ruleset.family, policy, chain_policy, None), Effect.DROP)
@@ -143,10 +143,10 @@ def _join(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
     return loaded
 
 
-def _blame(node: LabNode, family: str, policy: Policy, rule: RuleText, number: int | None) -> Blame:
+def _blame(node: LabNode, family: Literal["ip", "ip6"], policy: Policy, rule: RuleText, number: int | None) -> Blame:
     return Blame(
         node=node.name,
-        family=family,  # type: ignore[arg-type]
+        family=family,
         table=rule.table,
         chain=rule.chain,
         rule_number=number,

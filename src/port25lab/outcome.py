@@ -58,7 +58,7 @@ MEANINGS: dict[Outcome, Meaning] = {
     Outcome.TAMPERED: Meaning("the session was altered on the way", "RFC 3207 6", "red"),
     Outcome.THROTTLED: Meaning("over a rate or connection limit", "RFC 5321 4.5.4.2", "yellow"),
     Outcome.AUTH_REQUIRED: Meaning("the server wants SMTP AUTH first", "RFC 4954 6, 530 5.7.0", "cyan"),
-    Outcome.AUTH_FAILED: Meaning("the server refuses these credentials", "RFC 4954 6, 535 5.7.8", "cyan"),
+    Outcome.AUTH_FAILED: Meaning("the server takes no credentials, or not these", "RFC 4954 6, 535 5.7.8", "cyan"),
     Outcome.RELAY_DENIED: Meaning("the server does not relay for this client", "RFC 3463 5.7.1", "cyan"),
     Outcome.TLS_REQUIRED: Meaning("the server insists on TLS", "RFC 3207 4, 530 5.7.0", "cyan"),
     Outcome.TLS_FAILED: Meaning("TLS handshake or certificate failed", "RFC 8446, RFC 8314 3", "magenta"),

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+from port25lab import doctor
 from port25lab.errors import LabError
 from port25lab.evidence import Evidence, Observation, Stage
 from port25lab.lab import Lab
@@ -42,10 +45,22 @@ class Progress(Protocol):
     def lab_done(self, name: str) -> None: ...
 
 
+class Quiet:
+    """A progress that tells nothing."""
+
+    def lab_started(self, name: str) -> None: ...
+    def lab_ready(self, name: str, seconds: float) -> None: ...
+    def attempt_done(self, name: str) -> None: ...
+    def lab_done(self, name: str) -> None: ...
+
+
 Hold = Callable[[Lab, Sequence[Verdict]], None]
 """Called with each lab that is still up and the verdicts from it: for `--pause` and `--shell-on-failure`."""
 
 Answers = dict[MailPath, Evidence]
+
+LabKey = tuple[LabConfig, str | None]
+"""What is in a lab, and the scenario that has it for itself where attempts depend on one another."""
 
 
 @dataclass(frozen=True)
@@ -58,36 +73,142 @@ class Job:
     """Scenario whose attempts depend on one another: it shares its lab with nobody, and they go one by one."""
 
     @property
+    def key(self) -> LabKey:
+        """What tells this lab from all others."""
+        return self.config, self.alone
+
+    @property
     def name(self) -> str:
         """Topology and policies, for people."""
         stacks = (f"{node}: {' + '.join(names)}" for node, names in self.config.policy_names.items())
         return f"{self.config.topology.stem} ({', '.join(stacks) or 'no policy'})"
 
 
-def run(
-    questions: Sequence[Question],
-    *,
-    progress: Progress,
-    jobs: int = JOBS,
-    hold: Hold | None = None,
-) -> Report:
-    """Answer all questions. Raises InputError and MachineError; a lab that fails makes its paths `error`."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    planned = plan_jobs(questions)
-    answers: dict[tuple[LabConfig, str | None], Answers] = {}
-    with Nursery() as nursery:
-        runner = _Runner(nursery, progress)
-        if hold is None:
-            _side_by_side(runner, planned, answers, jobs)
+class Engine:
+    """Sandboxes, and all that was found in them so far: a path that was tried once is not tried again.
+
+    A context manager: leaving it ends every lab. ``hold`` gets each lab while it is still up, one after another;
+    ``keep_labs`` leaves them up for the next question.
+    """
+
+    def __init__(
+        self, progress: Progress, *, jobs: int = JOBS, hold: Hold | None = None, keep_labs: bool = False
+    ) -> None:
+        self._progress, self._jobs, self._hold, self._keep_labs = progress, jobs, hold, keep_labs
+        self._up: dict[LabKey, Lab] = {}
+        self._nursery: Nursery | None = None
+        self._answers: dict[LabKey, Answers] = {}
+        self.labs = 0
+        """How many labs were started."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every lab."""
+        for lab in self._up.values():
+            lab.close()
+        self._up.clear()
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+    def lab(self, config: LabConfig) -> Lab:
+        """A running lab to work in, up until the engine is closed."""
+        key: LabKey = config, None
+        if key not in self._up:
+            self.labs += 1
+            self._up[key] = self._start(Job(config, ()))
+        return self._up[key]
+
+    def verdicts(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Answer questions, controls included. A lab that fails makes its paths `error`.
+
+        Raises InputError for a rule that iptables refuses, and MachineError.
+        """
+        missing = [job for job in map(self._not_yet, plan_jobs(questions)) if job.paths]
+        self._nursery = self._nursery or (Nursery() if missing else None)
+        self.labs += sum(job.key not in self._up for job in missing)
+        if self._hold is None and missing:
+            self._side_by_side(missing)
+        elif missing:
+            for job in missing:
+                self._keep(job, self._answer(job, questions))
+        return [_verdict(question, self._answers) for question in questions]
+
+    def _not_yet(self, job: Job) -> Job:
+        known = self._answers.get(job.key, {})
+        return replace(job, paths=tuple(path for path in job.paths if path not in known))
+
+    def _keep(self, job: Job, found: Answers) -> None:
+        self._answers.setdefault(job.key, {}).update(found)
+
+    def _side_by_side(self, jobs: Sequence[Job]) -> None:
+        pool = ThreadPoolExecutor(max_workers=max(1, min(self._jobs, len(jobs))), thread_name_prefix="lab")
+        try:
+            futures = [(job, pool.submit(self._answer, job)) for job in jobs]
+            for job, future in futures:
+                self._keep(job, future.result())
+        except BaseException:
+            # Whatever ended the wait (Ctrl-C, a bad rule) ends the labs: their threads see the end of their lines.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.close()
+            raise
+        finally:
+            pool.shutdown(wait=True)
+
+    @contextmanager
+    def _lab(self, job: Job) -> Iterator[Lab]:
+        """The job's lab; one that broke is not kept."""
+        lab = self._up.pop(job.key, None) or self._start(job)
+        try:
+            yield lab
+        except BaseException:
+            lab.close()
+            raise
+        if self._keep_labs:
+            self._up[job.key] = lab
         else:
-            for job in planned:
-                with_lab = _Held(hold, questions, answers, job)
-                answers[job.config, job.alone] = runner.answer(job, with_lab)
-    verdicts = [_verdict(question, answers) for question in questions]
+            lab.close()
+
+    def _start(self, job: Job) -> Lab:
+        self._nursery = self._nursery or Nursery()
+        return Lab(self._nursery, _plan(job.config), _policies(job.config))
+
+    def _answer(self, job: Job, held_for: Sequence[Question] = ()) -> Answers:
+        """Evidence for every path of the job; `error` for those that a lab that broke had not answered."""
+        answers: Answers = {}
+        self._progress.lab_started(job.name)
+        try:
+            with self._lab(job) as lab:
+                self._progress.lab_ready(job.name, lab.seconds)
+                batches = [[path] for path in job.paths] if job.alone else [list(job.paths)]
+                for batch in batches:
+                    for path, evidence in lab.attempts(batch):
+                        answers[path] = evidence
+                        self._progress.attempt_done(job.name)
+                if self._hold:
+                    known = {**self._answers, job.key: answers}
+                    self._hold(lab, [_verdict(question, known) for question in held_for if _key(question) == job.key])
+        except LabError as error:
+            for path in job.paths:
+                answers.setdefault(path, failed(str(error)))
+        self._progress.lab_done(job.name)
+        return answers
+
+
+def run(questions: Sequence[Question], *, progress: Progress, jobs: int = JOBS, hold: Hold | None = None) -> Report:
+    """Answer all questions, and report. Raises InputError and MachineError."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    with Engine(progress, jobs=jobs, hold=hold) as engine:
+        verdicts = engine.verdicts(questions)
     environment = _environment() | {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
-        "labs": len(planned),
+        "labs": engine.labs,
         "jobs": jobs,
     }
     return Report(tool={"name": "port25lab", "version": _version()}, environment=environment, verdicts=verdicts)
@@ -95,66 +216,20 @@ def run(
 
 def plan_jobs(questions: Iterable[Question]) -> list[Job]:
     """The labs that the questions need, controls included and first: everything else is judged against them."""
-    wanted: dict[tuple[LabConfig, str | None], dict[MailPath, None]] = {}
+    wanted: dict[LabKey, dict[MailPath, None]] = {}
     for question in questions:
-        own = question.config, _alone(question)
-        wanted.setdefault(own, {})[question.path] = None
-        control = _control(question)
-        if control != own:
-            wanted.setdefault(control, {})[question.path] = None
+        for key in (_key(question), _control(question)):
+            wanted.setdefault(key, {})[question.path] = None
     jobs = [Job(config, tuple(paths), alone) for (config, alone), paths in wanted.items()]
     return sorted(jobs, key=lambda job: bool(job.config.policies))
 
 
-def _alone(question: Question) -> str | None:
-    return question.scenario if question.sequential else None
+def _key(question: Question) -> LabKey:
+    return question.config, question.scenario if question.sequential else None
 
 
-def _control(question: Question) -> tuple[LabConfig, str | None]:
+def _control(question: Question) -> LabKey:
     return replace(question.config, policies=()), None
-
-
-@dataclass
-class _Runner:
-    """Runs one job at a time; several threads may call it."""
-
-    nursery: Nursery
-    progress: Progress
-
-    def answer(self, job: Job, hold: Callable[[Lab, Answers], None] | None = None) -> Answers:
-        """Evidence for every path of the job. A lab that breaks leaves `error` for those that it had not answered."""
-        answers: Answers = {}
-        self.progress.lab_started(job.name)
-        try:
-            with Lab(self.nursery, _plan(job.config), _policies(job.config)) as lab:
-                self.progress.lab_ready(job.name, lab.seconds)
-                batches = [[path] for path in job.paths] if job.alone else [list(job.paths)]
-                for batch in batches:
-                    for path, evidence in lab.attempts(batch):
-                        answers[path] = evidence
-                        self.progress.attempt_done(job.name)
-                if hold:
-                    hold(lab, answers)
-        except LabError as error:
-            for path in job.paths:
-                answers.setdefault(path, failed(str(error)))
-        self.progress.lab_done(job.name)
-        return answers
-
-
-@dataclass
-class _Held:
-    """Judges what a lab found while it is still up, and hands both over."""
-
-    hold: Hold
-    questions: Sequence[Question]
-    answers: dict[tuple[LabConfig, str | None], Answers]
-    job: Job
-
-    def __call__(self, lab: Lab, found: Answers) -> None:
-        known = {**self.answers, (self.job.config, self.job.alone): found}
-        mine = [q for q in self.questions if (q.config, _alone(q)) == (self.job.config, self.job.alone)]
-        self.hold(lab, [_verdict(question, known) for question in mine])
 
 
 def failed(why: str) -> Evidence:
@@ -162,26 +237,9 @@ def failed(why: str) -> Evidence:
     return Evidence(observation=Observation(stage=Stage.RESOLVE), error=why)
 
 
-def _side_by_side(
-    runner: _Runner, planned: Sequence[Job], answers: dict[tuple[LabConfig, str | None], Answers], jobs: int
-) -> None:
-    pool = ThreadPoolExecutor(max_workers=max(1, min(jobs, len(planned))), thread_name_prefix="lab")
-    try:
-        futures = [(job, pool.submit(runner.answer, job)) for job in planned]
-        for job, future in futures:
-            answers[job.config, job.alone] = future.result()
-    except BaseException:
-        # Whatever ended the wait (Ctrl-C, a bad rule) ends the labs: their threads see the end of their lines.
-        pool.shutdown(wait=False, cancel_futures=True)
-        runner.nursery.close()
-        raise
-    finally:
-        pool.shutdown(wait=True)
-
-
-def _verdict(question: Question, answers: Mapping[tuple[LabConfig, str | None], Answers]) -> Verdict:
+def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
     path = question.path
-    evidence = answers[question.config, _alone(question)][path]
+    evidence = answers[_key(question)][path]
     control = answers.get(_control(question), {}).get(path)
     found = judge(evidence, question.expected, question.by, control)
     return Verdict(
@@ -256,9 +314,9 @@ def _mininet() -> str:
     return str(VERSION)
 
 
-def _says(*argv: str) -> str:
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False)
-    except OSError:
+def _says(name: str, *arguments: str) -> str:
+    program = shutil.which(name, path=doctor.search_path())
+    if program is None:
         return "not found"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=5, check=False)
     return (done.stdout or done.stderr).split("\n", 1)[0].strip()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from port25lab.errors import InputError, nearest
 from port25lab.lab import Lab
+from port25lab.report.words import visible
 from port25lab.run import Hold
 from port25lab.verdict import Verdict
 
@@ -23,7 +24,7 @@ def holder(*, only_failed: bool) -> Hold:
         console = Console(stderr=True, highlight=False)
         console.print(f"\nlab [bold]{lab.plan.name}[/bold] is up; nodes: {', '.join(sorted(lab.plan.nodes))}")
         for verdict in failures:
-            console.print(f"  [red]✗[/red] {verdict.path}: {verdict.reason}", markup=True)
+            console.print(f"  {visible(f'{verdict.path}: {verdict.reason}')}", style="red", markup=False)
         while node := _ask(console, lab):
             open_shell(lab, node)
 

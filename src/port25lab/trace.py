@@ -76,7 +76,8 @@ class Tracer:
         self._sockets: dict[str, socket.socket] = {}
         self._rules: dict[str, LoadedRules] = {}
         self._packets: dict[tuple[str, int], Packet] = {}
-        self._sequences: dict[int, set[int]] = defaultdict(set)
+        self._sequences: dict[int, dict[int, None]] = defaultdict(dict)
+        """Of each source port, one for each address that was dialled; in order of time."""
         self._drops: dict[int, list[tuple[str, Place, Packet]]] = defaultdict(list)
         self.lost: str | None = None
         """Why the trace is incomplete, if it is: then no verdict can rest on it."""
@@ -140,7 +141,7 @@ class Tracer:
                 return
             self._packets[node, trace_id] = packet
             if not packet.is_answer:
-                self._sequences[packet.source_port].add(packet.initial_sequence)
+                self._sequences[packet.source_port][packet.initial_sequence] = None
         seen = self._packets.get((node, trace_id))
         if seen is None or not _is_drop(event):
             return
@@ -161,10 +162,11 @@ def _is_drop(event: dict[int, bytes]) -> bool:
 
 
 def _packet(network: bytes, transport: bytes) -> Packet | None:
-    """Addresses, ports and the attempt's sequence number; None for what is not a whole TCP header."""
-    if len(transport) < 14:
+    """Addresses, ports and the attempt's sequence number; None for what is not a whole IP and TCP header."""
+    version = network[0] >> 4 if network else None
+    if len(transport) < 14 or version not in (4, 6) or len(network) < (20 if version == 4 else 40):
         return None
-    if network[0] >> 4 == 4:
+    if version == 4:
         source, destination = network[12:16], network[16:20]
     else:
         source, destination = network[8:24], network[24:40]

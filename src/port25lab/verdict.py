@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +28,7 @@ class Control(BaseModel):
 
     outcome: Outcome
     through: bool
-    """True where the client reached a server."""
+    """True where the client reached the destination."""
 
 
 class Verdict(BaseModel):
@@ -106,7 +107,7 @@ def _ruled_out(evidence: Evidence) -> Outcome | None:
 
 
 def _refused_by_nobody_between(evidence: Evidence) -> Outcome | None:
-    """No connection, no rule: the destination said RST, or a router had no way to go on, or the tool missed something."""
+    """No connection, no rule: the destination said RST, a router had no way to go on, or the tool missed something."""
     if evidence.observation.stage is not Stage.CONNECT:
         return None
     if evidence.observation.errno == "ECONNREFUSED":
@@ -128,12 +129,26 @@ def _tls(evidence: Evidence) -> Outcome | None:
     return None
 
 
+def _not_offered(evidence: Evidence) -> Outcome | None:
+    """The server lacks what the client needs, so the client gave up by itself."""
+    return OUTCOME_OF_MISSING.get(evidence.observation.missing)
+
+
 def _reply(evidence: Evidence) -> Outcome | None:
     """The server's last words, by the table of replies."""
     seen = evidence.observation
-    if seen.smtp_code is None or seen.stage is Stage.DONE:
+    return None if seen.stage is Stage.DONE else outcome_of_reply(seen)
+
+
+def _bounced(evidence: Evidence) -> Outcome | None:
+    """A relay took the message, and the next server refused it for good: its words are the outcome."""
+    tries = failed_tries(evidence.hops)
+    if evidence.observation.stage is not Stage.DONE or not tries:
         return None
-    return next((reply.outcome for reply in REPLIES if reply.fits(seen)), None)
+    seen = tries[-1].observation
+    if seen.smtp_code not in PERMANENT or seen.stage in GREETING:
+        return None
+    return Outcome.DNS_FAILURE if seen.stage is Stage.RESOLVE else outcome_of_reply(seen)
 
 
 def _accepted(evidence: Evidence) -> Outcome | None:
@@ -153,13 +168,15 @@ def _unexplained(_: Evidence) -> Outcome | None:
 
 CLASSIFIERS: tuple[Classifier, ...] = (
     _tool_failed,
-    _arrived,
     _name_unknown,
     _ruled_out,
     _refused_by_nobody_between,
     _other_server,
+    _arrived,
+    _not_offered,
     _tls,
     _reply,
+    _bounced,
     _accepted,
     _cut_off,
     _unexplained,
@@ -171,6 +188,8 @@ OUTCOME_OF_EFFECT = {
     Effect.REJECT_RESET: Outcome.REJECTED_RESET,
 }
 
+OUTCOME_OF_MISSING: dict[str | None, Outcome] = {"STARTTLS": Outcome.TLS_FAILED, "AUTH": Outcome.AUTH_FAILED}
+
 ERRNOS_OF_EFFECT = {
     Effect.DROP: frozenset({"ETIMEDOUT"}),
     Effect.REJECT_ICMP: UNREACHABLE_ERRNOS | {"ECONNREFUSED"},
@@ -179,10 +198,9 @@ ERRNOS_OF_EFFECT = {
 """What the client must have seen if the rule did what the trace says (DOMAIN: what a client sees)."""
 
 
-class Reply(BaseModel):
+@dataclass(frozen=True)
+class Reply:
     """One row of the table of SMTP replies. A field that is None fits everything."""
-
-    model_config = ConfigDict(frozen=True)
 
     outcome: Outcome
     code: range | tuple[int, ...]
@@ -200,26 +218,42 @@ class Reply(BaseModel):
         )
 
 
+PERMANENT = range(500, 600)
+GREETING = (Stage.BANNER, Stage.EHLO)
+"""A relay that is refused here tries again later: another server of the domain may take the message."""
+
 ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
+NO_RELAY = r"relay\w* (access )?(is )?(denied|not|prohibited)|\b(unable to|no|not|\w+n't) (\w+ ){0,3}relay|rcpthosts"
+"""As Postfix, Exim, Exchange and qmail say it. Not: "blocked, use your provider's relay"."""
+
+NO_LOGIN = r"authentication (is )?required|requires authentication|(must|please) authenticate|not logged in"
+"""Not: "unauthenticated mail", which is about SPF and DKIM."""
+
+TOO_MUCH = r"\brate\b|\btoo (many|much|fast)\b|\blimit|throttl"
+
 REPLIES: tuple[Reply, ...] = (
-    Reply(outcome=Outcome.TLS_REQUIRED, code=(530, 538), words="starttls|encrypt|tls"),  # RFC 3207 4, RFC 4954 6
-    Reply(outcome=Outcome.TLS_REQUIRED, code=(538,)),  # RFC 4954 6
-    Reply(outcome=Outcome.AUTH_REQUIRED, code=(530,)),  # RFC 4954 6
-    Reply(outcome=Outcome.AUTH_REQUIRED, code=(550, 553, 554), words="authenticat", stages=ENVELOPE),
-    Reply(outcome=Outcome.AUTH_FAILED, code=(534, 535)),  # RFC 4954 6
-    Reply(
-        outcome=Outcome.RELAY_DENIED,
-        code=(550, 551, 553, 554),
-        enhanced="5[.]7[.][0-9]+",
-        words="relay",
-        stages=ENVELOPE,
-    ),
-    Reply(outcome=Outcome.RELAY_DENIED, code=(454,), enhanced="4[.]7[.]1", stages=ENVELOPE),
-    Reply(outcome=Outcome.THROTTLED, code=(421, 450, 451, 452), words="rate|too many|limit"),
-    Reply(outcome=Outcome.TEMPFAIL, code=range(400, 500)),
-    Reply(outcome=Outcome.REJECTED, code=range(500, 600)),
+    Reply(Outcome.TLS_REQUIRED, (530,), words=r"\b(starttls|tls|encrypt)"),  # RFC 3207 4
+    Reply(Outcome.TLS_REQUIRED, (538,)),  # RFC 4954 6
+    Reply(Outcome.AUTH_REQUIRED, (530,)),  # RFC 4954 6
+    Reply(Outcome.AUTH_FAILED, (534, 535)),  # RFC 4954 6
+    Reply(Outcome.AUTH_REQUIRED, (550, 553, 554), words=NO_LOGIN, stages=ENVELOPE),
+    Reply(Outcome.RELAY_DENIED, (550, 551, 553, 554), words=NO_RELAY, stages=ENVELOPE),  # RFC 3463 5.7.1
+    Reply(Outcome.RELAY_DENIED, (454,), enhanced="4[.]7[.]1", stages=ENVELOPE),
+    Reply(Outcome.THROTTLED, (421, 450, 451), words=TOO_MUCH),  # RFC 3463 4.7.x; 452 counts the recipients of a message
+    Reply(Outcome.TEMPFAIL, range(400, 500)),
+    Reply(Outcome.REJECTED, PERMANENT),
 )
+
+
+def outcome_of_reply(seen: Observation) -> Outcome | None:
+    """What the server's last words mean; None where it gave none, or none that refuses anything."""
+    return next((reply.outcome for reply in REPLIES if reply.fits(seen)), None)
+
+
+def failed_tries(hops: Iterable[Hop]) -> list[Hop]:
+    """The tries in which a relay could not hand the message on."""
+    return [hop for hop in hops if hop.observation.stage is not Stage.DONE]
 
 
 def deciding(evidence: Evidence) -> Decision | None:
@@ -249,8 +283,14 @@ def disagreement(evidence: Evidence) -> str | None:
 
 
 def got_through(evidence: Evidence) -> bool:
-    """Whether a server answered: what a control has to show."""
-    return not evidence.error and evidence.observation.stage not in (Stage.RESOLVE, Stage.CONNECT)
+    """Whether the packets reached the destination, be it closed: what a control has to show."""
+    reached = evidence.observation.stage not in (Stage.RESOLVE, Stage.CONNECT)
+    return not evidence.error and (reached or classify(evidence) is Outcome.CLOSED)
+
+
+def blamable(outcome: Outcome) -> bool:
+    """Whether a rule can be to blame for it: on the client's own way, or for a deferred message on the relay's."""
+    return MEANINGS[outcome].blocked or outcome is Outcome.DEFERRED
 
 
 def blamed(evidence: Evidence, outcome: Outcome) -> Blame | None:
@@ -258,8 +298,9 @@ def blamed(evidence: Evidence, outcome: Outcome) -> Blame | None:
     if MEANINGS[outcome].blocked:
         decision = deciding(evidence)
         return decision.blame if decision else None
-    if outcome is Outcome.DEFERRED:
-        return next((found.blame for hop in reversed(evidence.hops) for found in hop.decisions), None)
+    tries = failed_tries(evidence.hops)
+    if outcome is Outcome.DEFERRED and tries and tries[-1].observation.stage is Stage.CONNECT:
+        return next((found.blame for hop in reversed(tries) for found in reversed(hop.decisions)), None)
     return None
 
 
@@ -292,7 +333,7 @@ def judge(evidence: Evidence, expected: Outcome | None, by: str | None, control:
         found = Outcome.ERROR
     if expected is not None and found is not expected:
         reasons.append(f"expected {expected}, found {found}")
-    if by is not None and expected is not None and MEANINGS[expected].blocked and (blame is None or blame.node != by):
+    if by is not None and expected is not None and blamable(expected) and (blame is None or blame.node != by):
         reasons.append(f"expected a rule on {by} to decide, found {blame.node if blame else 'none'}")
     ok = not reasons
     return Judgement(
@@ -317,4 +358,5 @@ def _failures(evidence: Evidence, found: Outcome, contradiction: str | None) -> 
 def _no_control(control: Control | None) -> str:
     if control is None:
         return "no control was run: blocked by the policy is not proven"
-    return f"without the policy the path does not get through either ({control.outcome}): blocked by the policy is not proven"
+    found = f"without the policy the path does not get through either ({control.outcome})"
+    return f"{found}: blocked by the policy is not proven"

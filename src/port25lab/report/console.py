@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -24,6 +24,7 @@ from port25lab.report import seed, words
 from port25lab.verdict import Verdict
 
 if TYPE_CHECKING:
+    from port25lab.catalogue import Kind
     from port25lab.doctor import Finding
 
 UNLIMITED = 10_000
@@ -78,6 +79,11 @@ def print_seed_table(console: Console, verdicts: Iterable[Verdict]) -> None:
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     """What ``doctor`` found, and how to get what is missing."""
     _emit(console, _findings(console, findings))
+
+
+def print_catalogue(console: Console, catalogue: Mapping[Kind, Sequence[tuple[str, str]]]) -> None:
+    """What there is to choose from: for each kind a heading, and under it names with one line each."""
+    _emit(console, _catalogue(catalogue))
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------
@@ -371,6 +377,20 @@ def _findings(console: Console, findings: Sequence[Finding]) -> RenderableType:
                     _mark(console, finding.ok, not finding.ok and not wanted), finding.name, found, finding.purpose
                 )
         parts += [table, Text()]
+    return Group(*parts)
+
+
+# -- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+def _catalogue(catalogue: Mapping[Kind, Sequence[tuple[str, str]]]) -> RenderableType:
+    widest = max((len(words.visible(name)) for entries in catalogue.values() for name, _ in entries), default=0)
+    parts: list[RenderableType] = []
+    for kind, entries in catalogue.items():
+        grid = _grid(Column(style="cyan", no_wrap=True, min_width=widest), Column(overflow="fold"))
+        for name, line in entries:
+            grid.add_row(words.visible(name), words.visible(line))
+        parts += [Text(words.visible(kind), "bold"), _indented(grid), Text()]
     return Group(*parts)
 
 

@@ -20,12 +20,12 @@ def write_junit(verdicts: Iterable[Verdict], path: Path) -> None:
 def junit(verdicts: Iterable[Verdict]) -> bytes:
     """The XML, as UTF-8. All text is ``visible``, so no byte from a server can break or forge it."""
     everything = list(verdicts)
-    root = Element("testsuites", name="port25lab", **_counts(everything, skipped=False))
+    root = Element("testsuites", {"name": "port25lab"} | _counts(everything, skipped=False))
     scenarios: dict[str, list[Verdict]] = {}
     for verdict in everything:
         scenarios.setdefault(verdict.scenario, []).append(verdict)
     for scenario, its in scenarios.items():
-        suite = SubElement(root, "testsuite", name=words.visible(scenario), **_counts(its, skipped=True))
+        suite = SubElement(root, "testsuite", {"name": words.visible(scenario)} | _counts(its, skipped=True))
         properties = SubElement(suite, "properties")
         for name, value in _policies(its).items():
             SubElement(properties, "property", name=name, value=value)

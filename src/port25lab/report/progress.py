@@ -1,4 +1,4 @@
-"""The one live line while labs run: time, labs, paths, what is not as expected, and which labs are up now.
+"""The one live line while labs run: time, labs, paths, and which labs are up now.
 
 In: events from the runner. Out: a line on a terminal that goes when the run ends; nothing in a pipe or in CI.
 """
@@ -18,11 +18,10 @@ from rich.text import Text
 
 from port25lab.report import words
 from port25lab.report.console import open_console
-from port25lab.verdict import Verdict
 
 
 class Progress:
-    """Context manager with a callback for each event of a run; a lab's name is ``scenario/variant``."""
+    """Context manager with a callback for each event of a run; labs are known by name."""
 
     def __init__(
         self,
@@ -33,7 +32,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.labs, self.paths = labs, paths
-        self.labs_done = self.paths_done = self.wrong = 0
+        self.labs_done = self.paths_done = 0
         self._console = console or open_console(stderr=True)
         self._clock, self._start = clock, clock()
         self._running: dict[str, str] = {}
@@ -61,11 +60,9 @@ class Progress:
         """The lab's last service answers; it took so long."""
         self._running[name] = f"up in {words.duration(seconds)}"
 
-    def attempt_done(self, done: Verdict | str) -> None:
-        """A path was tried; one known by its id alone counts as tried and no more."""
+    def attempt_done(self, name: str) -> None:
+        """A path was tried in this lab."""
         self.paths_done += 1
-        if isinstance(done, Verdict):
-            self.wrong += not done.ok
 
     def lab_done(self, name: str) -> None:
         """The lab is gone."""
@@ -78,7 +75,6 @@ class Progress:
         return Text.assemble(
             (f"{self._clock() - self._start:.1f} s", "cyan"),
             f"  {self.labs_done}/{self.labs} labs  {self.paths_done}/{self.paths} paths",
-            (f"  {self.wrong} not as expected", "bold red") if self.wrong else "",
             (f"  {', '.join(now)}", "dim") if now else "",
             no_wrap=True,
             overflow="ellipsis",

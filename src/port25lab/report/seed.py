@@ -68,7 +68,7 @@ class Line:
 
 
 def lines(verdicts: Iterable[Verdict]) -> list[Line]:
-    """The rows in the article's order, other refs after them; a path that is only in one column leaves the other empty."""
+    """The rows in the article's order, other refs after them; a path in one column only leaves the other empty."""
     questions: dict[tuple[str, ...], list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.ref:

@@ -17,12 +17,15 @@ from typing import Literal
 from port25lab.evidence import Blame, Decision, Effect, Hop, IcmpError, Observation, Stage
 from port25lab.mailpath import MX_PREFIX, Security
 from port25lab.outcome import MEANINGS, Outcome
-from port25lab.verdict import Control, Verdict
+from port25lab.verdict import Control, Verdict, blamable, failed_tries
 
 IpVersion = Literal[4, 6] | None
 
 LONGEST_REPLY = 300
 """A reply in a failure's text is cut after so many characters; RFC 5321 4.5.3.1.5 allows 512 for a line."""
+
+LONGEST_REASON = 2000
+"""The same for why the tool failed, which may quote what a program said."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,14 @@ def mismatch(verdict: Verdict) -> str:
     if verdict.ok:
         return f"{found}, as expected"
     if wrong_node(verdict):
-        return f"{found}, expected at {verdict.expected_by}"
+        return visible(f"{found}, expected at {verdict.expected_by}")
     return f"{found} as expected, but not proven"
 
 
 def wrong_node(verdict: Verdict) -> bool:
-    """True where the path is blocked as expected, and another node than the expected one is to blame for it."""
+    """True where the path ended as expected, and another node than the expected one is to blame for it."""
     blamed = verdict.blame.node if verdict.blame else None
-    right = verdict.outcome is verdict.expected and MEANINGS[verdict.outcome].blocked
+    right = verdict.outcome is verdict.expected and blamable(verdict.outcome)
     return right and verdict.expected_by not in (None, blamed)
 
 
@@ -98,7 +101,7 @@ def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
         ("rule", _rules(verdict) if saw_something(verdict) else ""),
         ("differ", visible(verdict.disagreement or "")),
         ("control", _control(verdict.control)),
-        ("why", visible(_untold(verdict))),
+        ("why", shortened(visible(_untold(verdict)), LONGEST_REASON)),
         ("packets", visible(verdict.pcap or "")),
         ("repeat", repeat_command(verdict)),
     ]
@@ -196,7 +199,7 @@ _STAGES = {
 
 
 def client_words(observation: Observation) -> str:
-    """What the client did last, with whom, and what came of it: ``connect to 203.0.113.25: ETIMEDOUT (…) after 2.1 s``."""
+    """What the client did last, with whom, what came of it: ``connect to 203.0.113.25: ETIMEDOUT (…) after 2.1 s``."""
     did = _STAGES[observation.stage]
     if observation.stage is not Stage.RESOLVE:
         did = f"{did} {visible(observation.address or 'the server')}"
@@ -277,14 +280,9 @@ def icmp_words(error: IcmpError) -> str:
     return visible(f"{kind}type {error.type} code {error.code} from {error.sender}") + (f": {name}" if name else "")
 
 
-def failed(hop: Hop) -> bool:
-    """True where the relay could not hand the message on."""
-    return hop.observation.stage is not Stage.DONE
-
-
 def failing_hop(verdict: Verdict) -> Hop | None:
     """The relay's last failing try, where its message did not get through."""
-    tries = [hop for hop in verdict.hops if failed(hop)]
+    tries = failed_tries(verdict.hops)
     return tries[-1] if tries and verdict.outcome is not Outcome.DELIVERED else None
 
 
@@ -379,9 +377,8 @@ def _distinct(errors: Iterable[IcmpError]) -> list[IcmpError]:
 def _tries(hops: Iterable[Hop], glyphs: Glyphs) -> str:
     """What each relay met, its last try for all that failed alike."""
     alike: dict[object, list[Hop]] = {}
-    for hop in hops:
-        if failed(hop):
-            alike.setdefault((hop.node, hop.to, hop.observation.address, client_saw(hop.observation)), []).append(hop)
+    for hop in failed_tries(hops):
+        alike.setdefault((hop.node, hop.to, hop.observation.address, client_saw(hop.observation)), []).append(hop)
     return "\n".join(
         hop_words(tries[-1], glyphs) + (f" ({len(tries)} tries)" if len(tries) > 1 else "") for tries in alike.values()
     )
@@ -394,4 +391,4 @@ def _untold(verdict: Verdict) -> str:
 
 
 def _hanging(key: str, text: str) -> list[tuple[str, str]]:
-    return [(key if first else "", line) for first, line in zip([True, *[False] * text.count("\n")], text.split("\n"))]
+    return [(key if number == 0 else "", line) for number, line in enumerate(text.split("\n"))]

@@ -1,0 +1,171 @@
+"""port25lab in pytest: scenario files are collected, a test for each path; ``lab`` starts labs for tests in Python.
+
+    def test_hotel_guest_reaches_own_server_on_587(lab):
+        hotel = lab("hotel", policies={"isp-edge": "op25b"})
+        hotel.expect("delivered", source="guest-1", to="company", port=587, security="starttls", auth="alice")
+
+Collected are `*.yaml` files in folders named `scenarios`. With pytest-xdist, `--dist loadgroup` keeps the paths of a
+scenario together, so that each lab starts once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from port25lab import doctor, scenario
+from port25lab.clients import CLIENTS
+from port25lab.errors import Port25labError
+from port25lab.lab import Lab
+from port25lab.mailpath import MailPath
+from port25lab.outcome import Outcome
+from port25lab.report.words import explain
+from port25lab.run import Engine, Quiet
+from port25lab.scenario import LabConfig, Question
+from port25lab.verdict import Verdict
+
+_ENGINE = pytest.StashKey[Engine]()
+
+
+def _engine(config: pytest.Config) -> Engine:
+    """One engine for the whole session: what was tried once is not tried again."""
+    if _ENGINE not in config.stash:
+        doctor.require()
+        config.stash[_ENGINE] = Engine(Quiet(), keep_labs=True)
+    return config.stash[_ENGINE]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End all labs."""
+    if _ENGINE in config.stash:
+        config.stash[_ENGINE].close()
+
+
+# -- scenario files ----------------------------------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Scenario files are test files."""
+    if file_path.suffix == ".yaml" and "scenarios" in {folder.name for folder in file_path.parents}:
+        file: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
+        return file
+    return None
+
+
+class ScenarioFile(pytest.File):
+    """One scenario; its paths are its tests."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """One item for each path in each variant."""
+        try:
+            questions = scenario.load_questions(str(self.path))
+        except Port25labError as error:
+            raise self.CollectError(str(error)) from None
+        for question in questions:
+            name = question.id.removeprefix(f"{question.scenario}/")
+            item: PathItem = PathItem.from_parent(self, name=name, question=question)
+            item.add_marker(pytest.mark.xdist_group(question.scenario))
+            yield item
+
+
+class PathItem(pytest.Item):
+    """One path of a scenario."""
+
+    def __init__(self, *, question: Question, **more: Any) -> None:
+        super().__init__(**more)
+        self.question = question
+
+    def setup(self) -> None:
+        """Skip where the path's own client program is not on this machine."""
+        program = CLIENTS[self.question.path.client].program
+        if program and not shutil.which(program):
+            pytest.skip(f"no {program} on this machine; see `port25lab doctor`")
+
+    def runtest(self) -> None:
+        """Try all selected paths of the scenario at once, and judge this one."""
+        items = [item for item in self.session.items if isinstance(item, PathItem) and item.path == self.path]
+        verdicts = _engine(self.config).verdicts([item.question for item in items])
+        verdict = verdicts[items.index(self)]
+        if not verdict.ok:
+            raise UnmetError(verdict)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The verdict in words; a traceback only for what nobody foresaw."""
+        if isinstance(excinfo.value, UnmetError | Port25labError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where the path stands, and its id."""
+        return self.path, None, self.question.id
+
+
+class UnmetError(AssertionError):
+    """An expectation was not met. Its text is all that is known of the verdict."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(explain(verdict))
+        self.verdict = verdict
+
+
+# -- tests in Python ---------------------------------------------------------------------------------------------------
+
+
+class LabUnderTest:
+    """A topology with policies, as a test sees it: its methods are the questions that one asks of a network."""
+
+    def __init__(self, engine: Engine, config: LabConfig) -> None:
+        self._engine, self._config = engine, config
+
+    def send(self, **path: Any) -> Verdict:
+        """Try one path, and its control. ``path``: the fields of ``MailPath``."""
+        return self._judge(None, None, path)
+
+    def expect(self, outcome: str, *, by: str | None = None, **path: Any) -> Verdict:
+        """Try one path, and fail the test unless it ends in this outcome, decided ``by`` a rule on this node."""
+        __tracebackhide__ = True
+        verdict = self._judge(Outcome(outcome), by, path)
+        if not verdict.ok:
+            raise UnmetError(verdict)
+        return verdict
+
+    def run(self, node: str, *argv: str, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
+        """Run a program in a node: its ``returncode``, ``stdout``, ``stderr`` and whether it ``timed_out``."""
+        return self.up.run(node, argv, stdin=stdin, seconds=seconds)
+
+    @property
+    def up(self) -> Lab:
+        """The lab itself, running until the session ends."""
+        return self._engine.lab(self._config)
+
+    def _judge(self, expected: Outcome | None, by: str | None, path: Mapping[str, Any]) -> Verdict:
+        question = scenario.question_about(MailPath(**path), self._config, expected=expected, by=by)
+        return self._engine.verdicts([question])[0]
+
+
+class LabFactory:
+    """What the fixture ``lab`` is: call it for a lab."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[LabConfig, LabUnderTest] = {}
+
+    def __call__(
+        self, topology: str, policies: Mapping[str, str | Sequence[str]] | None = None, **parameters: int | bool | str
+    ) -> LabUnderTest:
+        """A lab by the name or file of its topology, with policies on nodes; equal ones are the same lab.
+
+        Raises InputError as a scenario file would.
+        """
+        config = scenario.lab_config(topology, policies or {}, parameters)
+        return self._known.setdefault(config, LabUnderTest(self._engine, config))
+
+
+@pytest.fixture(scope="session")
+def lab(pytestconfig: pytest.Config) -> Iterator[LabFactory]:
+    """Factory of labs: ``lab("hotel", policies={"isp-edge": "op25b"}, rooms=3)``."""
+    yield LabFactory(_engine(pytestconfig))

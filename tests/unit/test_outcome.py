@@ -1,0 +1,34 @@
+"""The table of outcomes: complete, in the order of the design, and clear about what is blocked."""
+
+from __future__ import annotations
+
+import pytest
+from rich.style import Style
+
+from port25lab.outcome import MEANINGS, Outcome
+
+DESIGN = (
+    "delivered deferred dropped rejected-icmp rejected-reset closed unreachable intercepted tampered throttled "
+    "auth-required auth-failed relay-denied tls-required tls-failed tempfail rejected dns-failure error"
+)
+
+
+def test_the_outcomes_are_those_of_the_design() -> None:
+    assert " ".join(Outcome) == DESIGN
+
+
+def test_every_outcome_has_a_meaning_in_the_same_order() -> None:
+    assert list(MEANINGS) == list(Outcome)
+
+
+def test_only_what_a_firewall_does_before_the_session_counts_as_blocked() -> None:
+    blocked = {outcome for outcome, meaning in MEANINGS.items() if meaning.blocked}
+    assert blocked == {Outcome.DROPPED, Outcome.REJECTED_ICMP, Outcome.REJECTED_RESET}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_meaning_is_words_a_source_and_a_style(outcome: Outcome) -> None:
+    meaning = MEANINGS[outcome]
+    assert meaning.text.isascii()
+    assert Style.parse(meaning.style)
+    assert ("RFC" in meaning.reference) is (outcome is not Outcome.ERROR)
