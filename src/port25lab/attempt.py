@@ -123,7 +123,7 @@ class Attempts:
             password=password,
             mail_from=sender,
             rcpt_to=path.recipient,
-            message=build_message(token, sender, path.recipient),
+            message=build_message(token, sender, path.recipient, path.size),
             timeout=STAGE_SECONDS,
             local_hostname=host.hostname,
         )

@@ -116,9 +116,8 @@ def _require_programs(questions: Sequence[scenario.Question]) -> None:
 
 def _render(report: Report, json_file: Path | None, junit_file: Path | None, *, seed_table: bool) -> None:
     console = terminal.open_console()
-    terminal.print_report(console, report.verdicts, report.environment["seconds"], report.environment["labs"])
-    if seed_table:
-        terminal.print_seed_table(console, report.verdicts)
+    environment = report.environment
+    terminal.print_report(console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table)
     if json_file:
         write_json(report, json_file)
     if junit_file:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
+from hashlib import sha256
 from typing import Literal
 
 from aiosmtplib import (
@@ -30,6 +31,7 @@ from port25lab.host import Host
 from port25lab.mailpath import Security
 
 TOKEN_HEADER = "X-Port25lab-Token"  # noqa: S105
+PADDING = b"x" * 76 + b"\r\n"
 CLOSED = "the server closed the connection"
 
 
@@ -53,8 +55,8 @@ class Submission:
     """Use STARTTLS where it is offered, and go on in clear where it is not (RFC 7435), as MTAs do among themselves."""
 
 
-def build_message(token: str, sender: str, recipient: str) -> bytes:
-    """A message that can be recognised in a mailbox by its token (RFC 5322)."""
+def build_message(token: str, sender: str, recipient: str, size: int = 0) -> bytes:
+    """A message that can be recognised in a mailbox by its token (RFC 5322), padded to ``size`` bytes."""
     lines = (
         f"From: <{sender}>",
         f"To: <{recipient}>",
@@ -66,7 +68,8 @@ def build_message(token: str, sender: str, recipient: str) -> bytes:
         "Sent to find out which way mail gets through.",
         "",
     )
-    return "\r\n".join(lines).encode()
+    message = "\r\n".join(lines).encode()
+    return message + PADDING * max(0, -(-(size - len(message)) // len(PADDING)))
 
 
 def token_of(message: bytes) -> str | None:
@@ -90,18 +93,21 @@ async def dial_and_converse(
                 stage=Stage.CONNECT, errno=symbol(error), reply=error.strerror or str(error), address=address
             )
         else:
-            seen = await converse(sock, submission, address)
+            seen = await converse(sock, submission, address, started)
             break
     return seen.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
 
 
-async def converse(sock: socket.socket, submission: Submission, address: str) -> Observation:
+async def converse(
+    sock: socket.socket, submission: Submission, address: str, started: float | None = None
+) -> Observation:
     """Submit one message over a connected socket, which is closed at the end.
 
-    Never raises for what the server does. ``seconds`` leaves the goodbye out.
+    Never raises for what the server does. ``seconds`` and ``times`` count from ``started`` (time.perf_counter), and
+    leave the goodbye out.
     """
-    session = _Session(sock, submission, address)
-    started = time.perf_counter()
+    started = time.perf_counter() if started is None else started
+    session = _Session(sock, submission, address, started)
     try:
         await session.hold()
     except (SMTPException, OSError) as error:
@@ -124,7 +130,7 @@ def symbol(error: BaseException) -> str | None:
 class _Session:
     """A conversation, and how far it has come."""
 
-    def __init__(self, sock: socket.socket, submission: Submission, address: str) -> None:
+    def __init__(self, sock: socket.socket, submission: Submission, address: str, started: float) -> None:
         self._sock, self._submission = sock, submission
         self._smtp = SMTP(
             hostname=submission.server_name,
@@ -135,6 +141,7 @@ class _Session:
             use_tls=submission.security is Security.IMPLICIT,
             start_tls=False,
         )
+        self._started = started
         self.seen = Observation(stage=Stage.BANNER, address=address)
 
     async def hold(self) -> None:
@@ -201,6 +208,7 @@ class _Session:
             if not self._smtp.is_connected:
                 raise
             await self._smtp.helo()  # RFC 5321 section 3.2: an old server knows no EHLO
+        self._update(keywords=tuple(sorted(keyword.upper() for keyword in self._smtp.esmtp_extensions)))
 
     def _offered(self, extension: Literal["STARTTLS", "AUTH"], there: bool) -> bool:
         if not there:
@@ -208,7 +216,8 @@ class _Session:
         return there
 
     def _reached(self, stage: Stage, **more: str | None) -> None:
-        self._update(stage=stage, **more)
+        now = round(time.perf_counter() - self._started, 6)
+        self._update(stage=stage, times={**self.seen.times, stage.value: now}, **more)
 
     def _note_reply(self, code: int, text: str) -> None:
         reply = _clean(text)
@@ -216,7 +225,9 @@ class _Session:
 
     def _note_tls(self) -> None:
         tls = self._smtp.get_transport_info("ssl_object")
-        self._update(tls=tls.version() if tls else None)
+        if tls:
+            certificate = sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+            self._update(tls=tls.version(), certificate=certificate)
 
     def _words(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):

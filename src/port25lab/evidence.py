@@ -52,6 +52,12 @@ class Observation(BaseModel):
     """TLS version in use at the end, such as ``TLSv1.3``."""
     missing: Literal["STARTTLS", "AUTH"] | None = None
     """What the client needed and the server did not offer, so that the client itself gave up."""
+    keywords: tuple[str, ...] = ()
+    """EHLO keywords that the server offered last, in capitals (RFC 5321 section 4.1.1.1)."""
+    certificate: str | None = None
+    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not tell."""
+    times: dict[str, float] = {}
+    """Seconds from the first SYN to each stage that was reached, as far as the client tells."""
 
 
 def enhanced_code(reply: str) -> str | None:
@@ -83,6 +89,8 @@ class Effect(StrEnum):
     DROP = "drop"
     REJECT_ICMP = "reject-icmp"
     REJECT_RESET = "reject-reset"
+    THROTTLE = "throttle"
+    """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
 
 
 class Decision(BaseModel):
@@ -93,7 +101,9 @@ class Decision(BaseModel):
     blame: Blame
     effect: Effect
     packet: str
-    """Which packet: ``SYN`` or ``SYN-ACK``, with addresses and ports where the rule saw it."""
+    """Which packet: ``SYN``, ``SYN-ACK`` or another, with addresses and ports where the rule saw it."""
+    in_session: bool = False
+    """The packet belongs to a session that was open already; such are traced where a policy says ``watch: session``."""
 
 
 class IcmpError(BaseModel):
@@ -105,6 +115,45 @@ class IcmpError(BaseModel):
     ip_version: Literal[4, 6]
     type: int
     code: int
+
+
+class PacketSeen(BaseModel):
+    """A packet of an attempt, as captured at one observation point."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at: str
+    """Node and interface: ``isp-edge/access0``."""
+    seconds: float
+    """Since the attempt began."""
+    leaving: bool
+    """Whether it left the node there, or came in."""
+    kind: str
+    """``SYN``, ``SYN-ACK``, ``RST``, ``FIN``, ``data``, ``ACK`` or ``ICMP``."""
+    source: str
+    source_port: int | None = None
+    destination: str
+    destination_port: int | None = None
+    ttl: int
+    """TTL or hop limit: tells how far away its sender is."""
+    sequence: int | None = None
+    icmp: tuple[int, int] | None = None
+    """Type and code."""
+    length: int = 0
+    """Bytes of payload."""
+
+
+class Arrival(BaseModel):
+    """What became of a raw-packet probe: seen by capture, not by a client."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    packet: str
+    """The probe's kind, such as ``syn-fin``."""
+    reached: str | None = None
+    """The node at whose interface it arrived."""
+    answer: str | None = None
+    """The first answer that came back to the sender: ``SYN-ACK``, ``RST``, ``ICMP``."""
 
 
 class Hop(BaseModel):
@@ -133,5 +182,8 @@ class Evidence(BaseModel):
     delivered_to: str | None = None
     """The node in whose mailbox the token was found."""
     hops: list[Hop] = []
+    packets: list[PacketSeen] = []
+    arrival: Arrival | None = None
+    """Only of raw-packet probes, which have no session."""
     error: str | None = None
     """Why the tool failed, where it did."""

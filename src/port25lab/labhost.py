@@ -26,9 +26,6 @@ CONNECT_SECONDS = 1.3
 """How long an unanswered SYN may take, its retransmission after 1 s (RFC 6298 section 2) included: the first ICMPv6
 error for a SYN is ignored by Linux, only the one after the retransmission counts."""
 
-SOURCE_PORTS = range(20000, 50000)
-"""Below the ephemeral range, so that a source port names one attempt in the whole lab."""
-
 FILES = Path("/run/port25lab")
 """Where each node's own /etc files wait to be mounted."""
 

@@ -53,3 +53,9 @@ class MailPath(BaseModel):
     recipient: str = DEFAULT_RECIPIENT
     sender: str | None = None
     """Envelope sender; None: ``NODE@port25lab.example``."""
+    size: int = Field(0, ge=0, le=10_000_000)
+    """Bytes to which the message is padded."""
+    attempt: int = Field(1, ge=1)
+    """Counts the attempts of a path that is tried again and again."""
+    packet: str | None = None
+    """A raw-packet probe in place of a client: a kind of ``probes``."""

@@ -158,7 +158,9 @@ def _blame(node: LabNode, family: Literal["ip", "ip6"], policy: Policy, rule: Ru
 
 
 def _effect(rule: str) -> Effect:
-    """A REJECT traces as a drop; what it does stands in its own words."""
+    """A REJECT traces as a drop; what it does stands in its own words, and so does a limit."""
+    if re.search(r"(?:-m|--match)\s+(?:hashlimit|limit|connlimit|recent)\b", rule):
+        return Effect.THROTTLE
     if not re.search(r"(?:-j|--jump)\s+REJECT\b", rule):
         return Effect.DROP
     return Effect.REJECT_RESET if re.search(r"--reject-with\s+tcp-reset\b", rule) else Effect.REJECT_ICMP

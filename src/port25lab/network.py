@@ -25,6 +25,9 @@ from port25lab.topology import InterfacePlan, NodePlan, Plan
 
 LOOPBACK_INDEX = 1
 
+SOURCE_PORTS = range(20000, 50000)
+"""Of attempts: below the ephemeral range, so that a source port names one attempt in the whole lab."""
+
 EVERY_NODE = {
     "net/ipv6/conf/default/accept_dad": "0",
     "net/ipv6/conf/default/router_solicitations": "0",

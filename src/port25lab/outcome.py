@@ -10,6 +10,7 @@ class Outcome(StrEnum):
     """The classified result of an attempt."""
 
     DELIVERED = "delivered"
+    REACHED = "reached"
     DEFERRED = "deferred"
     DROPPED = "dropped"
     REJECTED_ICMP = "rejected-icmp"
@@ -46,6 +47,7 @@ class Meaning:
 
 MEANINGS: dict[Outcome, Meaning] = {
     Outcome.DELIVERED: Meaning("the message is in the recipient's mailbox", "RFC 5321 4.2.5", "green"),
+    Outcome.REACHED: Meaning("a raw-packet probe arrived at the destination", "packet(7)", "green"),
     Outcome.DEFERRED: Meaning("a relay took it and cannot pass it on yet", "RFC 5321 4.5.4.1", "yellow"),
     Outcome.DROPPED: Meaning("a rule drops the SYN and says nothing", "RFC 9293 3.10.7", "red", blocked=True),
     Outcome.REJECTED_ICMP: Meaning(
@@ -56,7 +58,7 @@ MEANINGS: dict[Outcome, Meaning] = {
     Outcome.UNREACHABLE: Meaning("no route, and no rule at work", "RFC 1812 5.2.7.1", "magenta"),
     Outcome.INTERCEPTED: Meaning("another server than the one dialled answered", "RFC 3234 2.1", "red"),
     Outcome.TAMPERED: Meaning("the session was altered on the way", "RFC 3207 6", "red"),
-    Outcome.THROTTLED: Meaning("over a rate or connection limit", "RFC 5321 4.5.4.2", "yellow"),
+    Outcome.THROTTLED: Meaning("over a rate or connection limit", "RFC 5321 4.5.4.2", "yellow", blocked=True),
     Outcome.AUTH_REQUIRED: Meaning("the server wants SMTP AUTH first", "RFC 4954 6, 530 5.7.0", "cyan"),
     Outcome.AUTH_FAILED: Meaning("the server takes no credentials, or not these", "RFC 4954 6, 535 5.7.8", "cyan"),
     Outcome.RELAY_DENIED: Meaning("the server does not relay for this client", "RFC 3463 5.7.1", "cyan"),
@@ -67,3 +69,10 @@ MEANINGS: dict[Outcome, Meaning] = {
     Outcome.DNS_FAILURE: Meaning("the name or its MX cannot be resolved", "RFC 5321 5.1", "magenta"),
     Outcome.ERROR: Meaning("port25lab itself failed; says nothing about the path", "", "bold white on red"),
 }
+
+DECIDED_BY_RULES = tuple(
+    outcome
+    for outcome, meaning in MEANINGS.items()
+    if meaning.blocked or outcome in (Outcome.DEFERRED, Outcome.TAMPERED)
+)
+"""Outcomes for which a rule can be to blame: on the client's own way, or for a deferred message on the relay's."""

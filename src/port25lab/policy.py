@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -19,6 +19,9 @@ from port25lab.catalogue import Strict, wrong
 from port25lab.errors import InputError, nearest
 
 Family = Literal["ip", "ip6"]
+
+Watch = Literal["syn", "session"]
+"""What the kernel is to trace: SYNs and their answers, or whole sessions, for rules that act in mid-session."""
 
 RULES_FILES: dict[Family, str] = {"ip": "rules.v4", "ip6": "rules.v6"}
 NFT_FILE = "ruleset.nft"
@@ -76,6 +79,9 @@ class Policy(_Frozen):
     sets: tuple[str, ...]
     """Names of the address sets that the topology has to fill; IPv6 rules say the name with a 6 behind it."""
     rulesets: tuple[Ruleset, ...]
+    services: tuple[dict[str, Any], ...] = ()
+    """Programs that run on the policy's node, such as a proxy that its rules lead to: kinds of ``services``."""
+    watch: Watch = "syn"
 
 
 SetName = Annotated[str, Field(min_length=1)]
@@ -88,6 +94,8 @@ class PolicyFile(Strict):
     description: str = ""
     source: str = ""
     sets: tuple[SetName, ...] = ()
+    services: tuple[dict[str, Any], ...] = ()
+    watch: Watch = "syn"
 
     @field_validator("sets", mode="after")
     @classmethod
@@ -129,7 +137,7 @@ def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
             "native nftables rulesets are not supported yet", allowed="rules.v4 and rules.v6", file=folder / NFT_FILE
         )
     files = [(family, folder / file) for family, file in RULES_FILES.items() if (folder / file).exists()]
-    if not files:
+    if not files and not head.services:
         raise InputError("the policy has no rules", allowed="rules.v4, rules.v6 or both", file=folder)
     rulesets = tuple(_RulesFile(family, file, head.sets).read() for family, file in files)
     return Policy(
@@ -140,6 +148,8 @@ def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
         source=head.source.strip(),
         sets=head.sets,
         rulesets=rulesets,
+        services=head.services,
+        watch=head.watch,
     )
 
 

@@ -12,9 +12,9 @@ from port25lab.attempt import Attempts
 from port25lab.errors import LabError
 from port25lab.evidence import Evidence
 from port25lab.icmp import IcmpWatch
-from port25lab.labhost import SOURCE_PORTS, LabHost
+from port25lab.labhost import LabHost
 from port25lab.mailpath import MailPath
-from port25lab.network import LabNet
+from port25lab.network import SOURCE_PORTS, LabNet
 from port25lab.policy import Policy
 from port25lab.services import Services
 from port25lab.topology import Plan
@@ -28,7 +28,10 @@ class RunningLab:
 
     def __init__(self, plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> None:
         """``policies``: all that each node loads, in order; the network's own rules (NAT) come first."""
-        self._plan, self._policies = plan, policies
+        brought = {
+            node: [service for policy in stack for service in policy.services] for node, stack in policies.items()
+        }
+        self._plan, self._policies = plan.with_services(brought), policies
         self._tracer = Tracer()
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
@@ -43,7 +46,8 @@ class RunningLab:
         net.build()
         clock.phase("network")
         for name, stack in self._policies.items():
-            self._tracer.watch(net[name], netfilter.load(net[name], stack, self._plan.sets))
+            sessions = any(policy.watch == "session" for policy in stack)
+            self._tracer.watch(net[name], netfilter.load(net[name], stack, self._plan.sets), sessions=sessions)
         for node, sock in self._tracer.sockets().items():
             asyncio.get_running_loop().add_reader(sock, self._tracer.read, node, sock)
         clock.phase("policies")

@@ -22,7 +22,7 @@ from port25lab.catalogue import Document, Key, Strict, shown, wrong
 from port25lab.clients import CLIENTS
 from port25lab.errors import InputError, nearest
 from port25lab.mailpath import DEFAULT_RECIPIENT, MX_PREFIX, Auth, MailPath, Security
-from port25lab.outcome import MEANINGS, Outcome
+from port25lab.outcome import DECIDED_BY_RULES, Outcome
 from port25lab.policy import Policy, load_policy
 from port25lab.topology import NodePlan, Plan, load_topology
 
@@ -489,6 +489,8 @@ def _config(
             if trouble := _cannot_join(policy, stack, plan, node):
                 raise complain(*trouble, node, number)
             stack.append(policy)
+        brought = [service for policy in stack for service in policy.services]
+        services.check(plan.with_services({node: brought}))
         if names:
             folders[node] = tuple(policy.folder.absolute() for policy in stack[-len(names) :])
     return LabConfig(
@@ -560,9 +562,8 @@ def _check_blame(plan: Plan, outcome: Outcome, by: str | None, complain: _Compla
     """A rule decides where a path is blocked, and where a relay's own way is."""
     if by is None:
         return
-    decided = [known.value for known, meaning in MEANINGS.items() if meaning.blocked or known is Outcome.DEFERRED]
-    if outcome.value not in decided:
-        raise complain(f"`by` with {outcome}, which no rule decides", f"`by` with {', '.join(decided)}", "by")
+    if outcome not in DECIDED_BY_RULES:
+        raise complain(f"`by` with {outcome}, which no rule decides", f"`by` with {', '.join(DECIDED_BY_RULES)}", "by")
     if by not in plan.nodes:
         raise complain(f"no node {by!r}", f"a node of {plan.name}: {nearest(by, plan.nodes)}", "by")
 

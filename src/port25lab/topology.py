@@ -141,6 +141,14 @@ class Plan(_Frozen):
                     raise ValueError(f"link to {node}/{interface}, which does not exist")
         return self
 
+    def with_services(self, more: Mapping[str, Iterable[dict[str, Any]]]) -> Plan:
+        """The same plan with services that policies bring to nodes."""
+        nodes = {
+            name: node.model_copy(update={"services": (*node.services, *more.get(name, ()))})
+            for name, node in self.nodes.items()
+        }
+        return self.model_copy(update={"nodes": nodes})
+
     def owner(self, address: str) -> str | None:
         """The node that a client means by this address: the one that publishes it, else the one that has it."""
         for node in self.nodes.values():

@@ -17,28 +17,34 @@ import subprocess
 from collections import defaultdict
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.evidence import Decision
 from port25lab.netfilter import FAMILY_NUMBER, LoadedRules, Place
 from port25lab.netlink import attributes
-from port25lab.network import LabNode
+from port25lab.network import SOURCE_PORTS, LabNode
 
 TABLE = "port25lab_trace"
 
-RULES = f"""
-table inet {TABLE} {{
+RULES = """
+table inet {table} {{
     chain arriving {{
         type filter hook prerouting priority -350; policy accept;
-        tcp flags & syn == syn meta nftrace set 1
+        {wanted}
     }}
     chain leaving {{
         type filter hook output priority -350; policy accept;
-        tcp flags & syn == syn meta nftrace set 1
+        {wanted}
     }}
 }}
 """
 """Raw stands at -300, connection tracking at -200: nothing of the user's runs before this."""
+
+SYNS = "tcp flags & syn == syn meta nftrace set 1"
+
+SESSIONS = f"tcp {{side}} {SOURCE_PORTS.start}-{SOURCE_PORTS.stop - 1} meta nftrace set 1"
+"""All packets of attempts, for nodes whose rules act in mid-session."""
 
 RECEIVE_BUFFER = 8 << 20
 """Bytes of kernel memory for trace events of one node."""
@@ -61,12 +67,13 @@ class Packet:
     destination: str
     destination_port: int
     initial_sequence: int
-    """Of the attempt: a SYN-ACK acknowledges it."""
-    is_answer: bool
+    """Of the attempt, where the packet tells: a SYN-ACK acknowledges it."""
+    kind: Literal["SYN", "SYN-ACK", "segment"]
 
     def __str__(self) -> str:
-        kind = "SYN-ACK" if self.is_answer else "SYN"
-        return f"{kind} {_joined(self.source, self.source_port)} > {_joined(self.destination, self.destination_port)}"
+        return (
+            f"{self.kind} {_joined(self.source, self.source_port)} > {_joined(self.destination, self.destination_port)}"
+        )
 
 
 class Tracer:
@@ -79,14 +86,19 @@ class Tracer:
         self._sequences: dict[int, dict[int, None]] = defaultdict(dict)
         """Of each source port, one for each address that was dialled; in order of time."""
         self._drops: dict[int, list[tuple[str, Place, Packet]]] = defaultdict(list)
+        """By initial sequence number."""
+        self._session_drops: dict[int, list[tuple[str, Place, Packet]]] = defaultdict(list)
+        """By source port of the attempt."""
         self.lost: str | None = None
         """Why the trace is incomplete, if it is: then no verdict can rest on it."""
 
-    def watch(self, node: LabNode, rules: LoadedRules) -> None:
-        """Trace a node from now on."""
+    def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False) -> None:
+        """Trace a node from now on: the packets that open a connection, or with ``sessions`` every one."""
+        sides = [SESSIONS.format(side=side) for side in ("sport", "dport")] if sessions else []
+        ruleset = RULES.format(table=TABLE, wanted="\n        ".join([SYNS, *sides]))
         done = node.run_inside(
             lambda: subprocess.run(
-                ["nft", "-f", "-"], input=RULES, capture_output=True, text=True, timeout=30, check=False
+                ["nft", "-f", "-"], input=ruleset, capture_output=True, text=True, timeout=30, check=False
             )
         )
         if done.returncode:
@@ -124,11 +136,13 @@ class Tracer:
 
     def decisions(self, source_port: int) -> list[Decision]:
         """Every rule that kept a packet of this attempt from passing, in order of time, each named once."""
-        found: dict[tuple[str, Place], Decision] = {}
-        for sequence in self._sequences[source_port]:
-            for node, place, packet in self._drops[sequence]:
-                blame, effect = self._rules[node].decided(place)
-                found.setdefault((node, place), Decision(blame=blame, effect=effect, packet=str(packet)))
+        opening = [drop for sequence in self._sequences[source_port] for drop in self._drops[sequence]]
+        found: dict[tuple[str, Place, bool], Decision] = {}
+        for node, place, packet in [*opening, *self._session_drops[source_port]]:
+            blame, effect = self._rules[node].decided(place)
+            in_session = packet.kind == "segment"
+            decision = Decision(blame=blame, effect=effect, packet=str(packet), in_session=in_session)
+            found.setdefault((node, place, in_session), decision)
         return list(found.values())
 
     def _event(self, node: str, family: int, event: dict[int, bytes]) -> None:
@@ -140,7 +154,7 @@ class Tracer:
                 self._packets.pop((node, trace_id), None)
                 return
             self._packets[node, trace_id] = packet
-            if not packet.is_answer:
+            if packet.kind == "SYN":
                 self._sequences[packet.source_port][packet.initial_sequence] = None
         seen = self._packets.get((node, trace_id))
         if seen is None or not _is_drop(event):
@@ -148,7 +162,11 @@ class Tracer:
         handle = struct.unpack(">Q", event[_HANDLE])[0] if _HANDLE in event else None
         table, chain = (event[key].rstrip(b"\0").decode() for key in (_TABLE, _CHAIN))
         place = Place(FAMILY_NUMBER[family], table, chain, handle)
-        self._drops[seen.initial_sequence].append((node, place, seen))
+        if seen.kind == "segment":
+            port = seen.source_port if seen.source_port in SOURCE_PORTS else seen.destination_port
+            self._session_drops[port].append((node, place, seen))
+        else:
+            self._drops[seen.initial_sequence].append((node, place, seen))
 
 
 def _is_drop(event: dict[int, bytes]) -> bool:
@@ -171,14 +189,14 @@ def _packet(network: bytes, transport: bytes) -> Packet | None:
     else:
         source, destination = network[8:24], network[24:40]
     source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-    is_answer = bool(transport[13] & _ACK)
+    syn, ack = transport[13] & _SYN, transport[13] & _ACK
     return Packet(
         str(ip_address(source)),
         source_port,
         str(ip_address(destination)),
         destination_port,
-        (acknowledged - 1) & 0xFFFFFFFF if is_answer else sequence,
-        is_answer,
+        (acknowledged - 1) & 0xFFFFFFFF if syn and ack else sequence,
+        ("SYN-ACK" if ack else "SYN") if syn else "segment",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from port25lab.evidence import Blame, Decision, Effect, Evidence, Hop, IcmpError, Observation, Stage
-from port25lab.outcome import MEANINGS, Outcome
+from port25lab.outcome import DECIDED_BY_RULES, MEANINGS, Outcome
 
 SCHEMA_VERSION = 1
 
@@ -106,6 +106,24 @@ def _ruled_out(evidence: Evidence) -> Outcome | None:
     return OUTCOME_OF_EFFECT[decision.effect] if decision else None
 
 
+def _probed(evidence: Evidence) -> Outcome | None:
+    """A raw-packet probe: it arrived, or a rule kept it from arriving, or the tool missed something."""
+    if evidence.arrival is None:
+        return None
+    if evidence.arrival.reached:
+        return Outcome.REACHED
+    decision = deciding(evidence)
+    return OUTCOME_OF_EFFECT[decision.effect] if decision else Outcome.ERROR
+
+
+def _cut_by_rule(evidence: Evidence) -> Outcome | None:
+    """The session was open, and a rule kept its packets from passing."""
+    decision = deciding(evidence)
+    if decision is None or not decision.in_session or evidence.observation.stage is Stage.DONE:
+        return None
+    return Outcome.THROTTLED if decision.effect is Effect.THROTTLE else Outcome.TAMPERED
+
+
 def _refused_by_nobody_between(evidence: Evidence) -> Outcome | None:
     """No connection, no rule: the destination said RST, a router had no way to go on, or the tool missed something."""
     if evidence.observation.stage is not Stage.CONNECT:
@@ -168,11 +186,13 @@ def _unexplained(_: Evidence) -> Outcome | None:
 
 CLASSIFIERS: tuple[Classifier, ...] = (
     _tool_failed,
+    _probed,
     _name_unknown,
     _ruled_out,
     _refused_by_nobody_between,
     _other_server,
     _arrived,
+    _cut_by_rule,
     _not_offered,
     _tls,
     _reply,
@@ -186,6 +206,7 @@ OUTCOME_OF_EFFECT = {
     Effect.DROP: Outcome.DROPPED,
     Effect.REJECT_ICMP: Outcome.REJECTED_ICMP,
     Effect.REJECT_RESET: Outcome.REJECTED_RESET,
+    Effect.THROTTLE: Outcome.THROTTLED,
 }
 
 OUTCOME_OF_MISSING: dict[str | None, Outcome] = {"STARTTLS": Outcome.TLS_FAILED, "AUTH": Outcome.AUTH_FAILED}
@@ -194,6 +215,7 @@ ERRNOS_OF_EFFECT = {
     Effect.DROP: frozenset({"ETIMEDOUT"}),
     Effect.REJECT_ICMP: UNREACHABLE_ERRNOS | {"ECONNREFUSED"},
     Effect.REJECT_RESET: frozenset({"ECONNREFUSED"}),
+    Effect.THROTTLE: UNREACHABLE_ERRNOS | {"ETIMEDOUT", "ECONNREFUSED"},
 }
 """What the client must have seen if the rule did what the trace says (DOMAIN: what a client sees)."""
 
@@ -267,7 +289,7 @@ def deciding(evidence: Evidence) -> Decision | None:
 def disagreement(evidence: Evidence) -> str | None:
     """Where the client and the kernel do not say the same, in words; None where they agree."""
     seen, decision = evidence.observation, deciding(evidence)
-    if evidence.error or seen.stage is Stage.RESOLVE:
+    if evidence.error or evidence.arrival or seen.stage is Stage.RESOLVE:
         return None
     if seen.stage is Stage.CONNECT:
         if decision is None:
@@ -277,7 +299,8 @@ def disagreement(evidence: Evidence) -> str | None:
         if seen.errno not in ERRNOS_OF_EFFECT[decision.effect]:
             return f"the client saw {seen.errno}, and the kernel did {decision.effect} at {decision.blame.node}"
         return None
-    if decision is not None:
+    if decision is not None and not decision.in_session and decision.effect is not Effect.THROTTLE:
+        # A limit may refuse a SYN and let its retransmission pass; a session that was cut is an outcome of its own.
         return f"the client came as far as {seen.stage}, and the kernel did {decision.effect} at {decision.blame.node}"
     return None
 
@@ -288,14 +311,9 @@ def got_through(evidence: Evidence) -> bool:
     return not evidence.error and (reached or classify(evidence) is Outcome.CLOSED)
 
 
-def blamable(outcome: Outcome) -> bool:
-    """Whether a rule can be to blame for it: on the client's own way, or for a deferred message on the relay's."""
-    return MEANINGS[outcome].blocked or outcome is Outcome.DEFERRED
-
-
 def blamed(evidence: Evidence, outcome: Outcome) -> Blame | None:
     """The rule that decided: on the client's own way, or for a deferred message on the relay's."""
-    if MEANINGS[outcome].blocked:
+    if MEANINGS[outcome].blocked or outcome is Outcome.TAMPERED:
         decision = deciding(evidence)
         return decision.blame if decision else None
     tries = failed_tries(evidence.hops)
@@ -333,7 +351,7 @@ def judge(evidence: Evidence, expected: Outcome | None, by: str | None, control:
         found = Outcome.ERROR
     if expected is not None and found is not expected:
         reasons.append(f"expected {expected}, found {found}")
-    if by is not None and expected is not None and blamable(expected) and (blame is None or blame.node != by):
+    if by is not None and expected is not None and expected in DECIDED_BY_RULES and (blame is None or blame.node != by):
         reasons.append(f"expected a rule on {by} to decide, found {blame.node if blame else 'none'}")
     ok = not reasons
     return Judgement(

@@ -59,7 +59,7 @@ def test_the_list_shows_the_error_of_what_is_broken(content: Path) -> None:
             (
                 "broken",
                 f"{content}/policies/broken/policy.yaml:1:1: unknown key 'titel'; "
-                "did you mean 'title'? known: description, sets, source, title",
+                "did you mean 'title'? known: description, services, sets, source, title, watch",
             ),
             ("good", "Good"),
         ],

@@ -151,7 +151,7 @@ def test_an_ipv6_rule_with_the_ipv4_set(tmp_path: Path) -> None:
     [
         (
             "title: T\nset: []\n",
-            ":2:1: unknown key 'set'; did you mean 'sets'? known: description, sets, source, title",
+            ":2:1: unknown key 'set'; did you mean 'sets'? known: description, services, sets, source, title, watch",
         ),
         ("sets: []\n", ":1:1: the key 'title' is missing; it cannot be left out"),
         ("title: ''\n", ":1:8: title is ''; text that is not empty"),

@@ -171,7 +171,7 @@ NODES = (
     "isp-relay, isp-resolver, ix, mx, mx-com, mx-org, office, outside, pc, provider, relay-service, rental"
 )
 OUTCOMES = (
-    "auth-failed, auth-required, closed, deferred, delivered, dns-failure, dropped, intercepted, rejected, "
+    "auth-failed, auth-required, closed, deferred, delivered, dns-failure, dropped, intercepted, reached, rejected, "
     "rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, tls-required, "
     "unreachable"
 )
@@ -298,7 +298,7 @@ KEYS = "auth, client, expect, from, ip, name, port, recipient, ref, security, se
         (
             "{from: pc, to: mx, expect: {outcome: delivered, by: isp-edge}}",
             ":7:57: `by` with delivered, which no rule decides; "
-            "`by` with deferred, dropped, rejected-icmp, rejected-reset",
+            "`by` with deferred, dropped, rejected-icmp, rejected-reset, tampered, throttled",
         ),
         ("{ref: S 3, from: pc, to: mx, expect: delivered}", ":7:11: 'S 3' is no ref; letters, digits and _ . -"),
     ],

@@ -31,7 +31,8 @@ UNLIMITED = 10_000
 """Width of a pipe: nothing is folded."""
 
 NARROW = 100
-"""Below so many columns, the manner joins the path and the client's view is left to the failures."""
+"""Below so many columns, columns join: the manner goes to the path, the client's view to the failures, and the seed
+table's two answers into one cell."""
 
 WIDEST_PATH = 0.42
 """Share of the terminal's width that the path may take before it is folded."""
@@ -47,9 +48,18 @@ def open_console(file: TextIO | None = None, *, width: int | None = None, stderr
     return console
 
 
-def print_report(console: Console, verdicts: Sequence[Verdict], seconds: float, labs: int | None = None) -> None:
-    """The whole story of a run: a table for each lab, the failures, the summary."""
+def print_report(
+    console: Console,
+    verdicts: Sequence[Verdict],
+    seconds: float,
+    labs: int | None = None,
+    *,
+    seed_table: bool = False,
+) -> None:
+    """The whole story of a run: a table for each lab, the seed table if wanted, the failures, and the summary last."""
     print_tables(console, verdicts)
+    if seed_table:
+        print_seed_table(console, verdicts)
     print_failures(console, verdicts)
     print_summary(console, verdicts, seconds, labs)
 
@@ -72,8 +82,9 @@ def print_summary(console: Console, verdicts: Sequence[Verdict], seconds: float,
 
 
 def print_seed_table(console: Console, verdicts: Iterable[Verdict]) -> None:
-    """The seed article's rows, without the policy beside with it."""
-    _emit(console, _seed_table(console, seed.lines(verdicts)))
+    """The seed article's rows, without a policy beside with it; nothing where no path has a `ref`."""
+    if found := seed.lines(verdicts):
+        _emit(console, _seed_table(console, found))
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -312,33 +323,32 @@ def _summary(verdicts: Sequence[Verdict], seconds: float, labs: int | None) -> R
 
 
 def _seed_table(console: Console, lines: Sequence[seed.Line]) -> RenderableType:
-    table = _table(
-        (
-            Column(""),
-            Column("ref", no_wrap=True),
-            Column("path", overflow="fold"),
-            Column("IP", no_wrap=True),
-            Column("without policy"),
-            Column("with policy"),
-            Column("policy", style="dim"),
-            Column("decided by", overflow="fold"),
-        )
-    )
+    glyphs, narrow = _glyphs(console), console.width < NARROW
+    columns: list[tuple[Column, Callable[[seed.Line], Text | str], bool]] = [
+        (Column(""), lambda line: _mark(console, line.ok, False), True),
+        (Column("ref", no_wrap=True), lambda line: words.visible(line.ref), True),
+        (Column("path", overflow="fold"), lambda line: _question(line, glyphs), True),
+        (Column("IP", no_wrap=True), _asked_versions, True),
+        (Column("without policy"), lambda line: _answer(line.without), not narrow),
+        (Column("with policy"), lambda line: _answer(line.with_policy), not narrow),
+        (Column("without, with"), lambda line: _both_answers(line, glyphs), narrow),
+        (Column("policy, and its rule", overflow="fold"), _policies_with_rules, True),
+    ]
+    shown = [(column, cell) for column, cell, wanted in columns if wanted]
+    table = _table(column for column, _ in shown)
     before = ""
     for line in lines:
-        again = line.ref == before
+        cells = {column.header: cell(line) for column, cell in shown}
+        if line.ref == before:
+            cells |= {"ref": "", "path": ""}
         before = line.ref
-        table.add_row(
-            _mark(console, line.ok, False),
-            "" if again else words.visible(line.ref),
-            "" if again else _question(line, _glyphs(console)),
-            words.versions_words(version for version, _ in line.with_policy or line.without),
-            _answer(line.without),
-            _answer(line.with_policy),
-            ", ".join(line.policies),
-            ", ".join(dict.fromkeys(_places(line.blames))),
-        )
-    return Group(table, Text())
+        table.add_row(*cells.values())
+    heading = Text.assemble(
+        ("the seed article's rows", "bold"), (f" {glyphs.between} ", "dim"), ("without a policy, and with one", "cyan")
+    )
+    refs = {line.ref for line in lines}
+    notes = [Text(note.replace("–", glyphs.through), "dim") for ref, note in seed.NOTES.items() if ref in refs]
+    return Group(heading, table, *([Text(), *(_indented(note) for note in notes)] if notes else []), Text())
 
 
 def _question(line: seed.Line, glyphs: words.Glyphs) -> str:
@@ -347,16 +357,42 @@ def _question(line: seed.Line, glyphs: words.Glyphs) -> str:
     return question.replace("→", glyphs.arrow)
 
 
+def _asked_versions(line: seed.Line) -> str:
+    return words.versions_words(version for version, _ in line.with_policy or line.without)
+
+
+def _both_answers(line: seed.Line, glyphs: words.Glyphs) -> Text:
+    arrow = f"\n{glyphs.arrow} " if line.without and line.with_policy else ""
+    return Text.assemble(_answer(line.without), (arrow, "dim"), _answer(line.with_policy))
+
+
+def _policies_with_rules(line: seed.Line) -> Text:
+    """``op25b #4, op25b-all #3 on isp-edge``: each policy and its rule, and once for all of a node, where they stand."""
+    text, node = Text(), ""
+    for policy, blames in line.rules.items():
+        here = blames[0].node if blames else ""
+        if text:
+            text.append(f" on {node}" if node and node != here else "", "dim").append(", ")
+        node = words.visible(here)
+        text.append(policy, "" if blames else "dim").append(_rules_in_words(policy, blames))
+    return text.append(f" on {node}" if node else "", "dim")
+
+
+def _rules_in_words(policy: str, blames: Sequence[Blame]) -> str:
+    """A rule's number, after its chain where that is not named like the policy; those of both families as ``#5/#3``."""
+    chains: dict[str, list[str]] = {}
+    for blame in blames:
+        chain = words.visible(blame.chain)
+        number = "policy" if blame.rule_number is None else f"#{blame.rule_number}"
+        chains.setdefault(f" {chain}" if chain != policy else "", []).append(number)
+    return "".join(f"{chain} {'/'.join(dict.fromkeys(numbers))}" for chain, numbers in chains.items())
+
+
 def _answer(answer: seed.Answer) -> Text:
     text = Text(seed.answer_words(answer))
     for _, outcome in answer:
         text.highlight_words([outcome.value], MEANINGS[outcome].style)
     return text
-
-
-def _places(blames: Iterable[Blame]) -> list[str]:
-    """Node, chain and number without the policy, which has a column of its own; one for both families if they agree."""
-    return [words.rule_label(blame, with_policy=False) for blame in blames]
 
 
 # -- findings of the doctor ------------------------------------------------------------------------------------------

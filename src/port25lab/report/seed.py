@@ -32,6 +32,12 @@ QUESTIONS: dict[str, str] = {
     "S15": "hosted server → recipient's MX, 25",
 }
 
+NOTES: dict[str, str] = {
+    "S3": "S3: an MX listens on 25 alone, so port 587 of the recipient's MX is no way out. A relay is: S9, S10.",
+    "S8": "S8: RFC 8314 recommends 465 (implicit TLS) again, before STARTTLS on 587; advice against it is older.",
+}
+"""What the article leaves out, by the row that it belongs to."""
+
 NO_POLICY = "none"
 """The catalogue's policy without rules counts as no policy."""
 
@@ -62,9 +68,12 @@ class Line:
     @property
     def blames(self) -> list[Blame]:
         """The rules that decided, also those that a relay met."""
-        hops = (words.failing_hop(verdict) for verdict in self.verdicts)
-        met = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
-        return list(dict.fromkeys([*(v.blame for v in self.verdicts if v.blame), *met]))
+        return _blames(self.verdicts)
+
+    @property
+    def rules(self) -> dict[str, list[Blame]]:
+        """For each of ``policies`` the rules that decided."""
+        return {name: _blames(v for v in self.verdicts if _policy_names(v) == name) for name in self.policies}
 
 
 def lines(verdicts: Iterable[Verdict]) -> list[Line]:
@@ -90,6 +99,13 @@ def answer_words(answer: Answer) -> str:
     if len(outcomes) <= 1:
         return next(iter(outcomes)).value if outcomes else ""
     return ", ".join(f"{words.versions_words([version])} {outcome.value}" for version, outcome in answer)
+
+
+def _blames(verdicts: Iterable[Verdict]) -> list[Blame]:
+    asked = list(verdicts)
+    hops = (words.failing_hop(verdict) for verdict in asked)
+    met = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
+    return list(dict.fromkeys([*(verdict.blame for verdict in asked if verdict.blame), *met]))
 
 
 def _by_variant(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:

@@ -16,8 +16,8 @@ from typing import Literal
 
 from port25lab.evidence import Blame, Decision, Effect, Hop, IcmpError, Observation, Stage
 from port25lab.mailpath import MX_PREFIX, Security
-from port25lab.outcome import MEANINGS, Outcome
-from port25lab.verdict import Control, Verdict, blamable, failed_tries
+from port25lab.outcome import DECIDED_BY_RULES, MEANINGS, Outcome
+from port25lab.verdict import Control, Verdict, failed_tries
 
 IpVersion = Literal[4, 6] | None
 
@@ -84,7 +84,7 @@ def mismatch(verdict: Verdict) -> str:
 def wrong_node(verdict: Verdict) -> bool:
     """True where the path ended as expected, and another node than the expected one is to blame for it."""
     blamed = verdict.blame.node if verdict.blame else None
-    right = verdict.outcome is verdict.expected and blamable(verdict.outcome)
+    right = verdict.outcome is verdict.expected and verdict.outcome in DECIDED_BY_RULES
     return right and verdict.expected_by not in (None, blamed)
 
 
