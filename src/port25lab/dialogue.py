@@ -6,6 +6,7 @@ RFC 4954); its replies are bounded in length, and every answer is waited for wit
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import socket
@@ -191,6 +192,7 @@ class _Session:
 
     async def leave(self) -> None:
         """Say goodbye where somebody still listens, and close. What the server answers to that is its own affair."""
+        transport = self._smtp.transport
         try:
             if self._smtp.is_connected:
                 await self._smtp.quit(timeout=min(1.0, self._submission.timeout))
@@ -198,7 +200,10 @@ class _Session:
             pass
         finally:
             self._smtp.close()
-            self._sock.close()
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()  # TLS would wait for the other side's goodbye, on a socket that is to be closed now
+            else:
+                self._sock.close()
 
     async def _greet(self) -> None:
         self._reached(Stage.EHLO)

@@ -79,7 +79,8 @@ class LabHost:
 
     def dial(self, ip_version: Literal[4, 6], source_port: int | None = None) -> socket.socket:
         """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""
-        sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM)
+        # Named, the protocol makes asyncio switch Nagle's algorithm off.
+        sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CONNECT_SECONDS * 1000))
         sock.bind(("::" if ip_version == 6 else "0.0.0.0", source_port or self.source_port()))  # noqa: S104

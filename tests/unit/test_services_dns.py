@@ -195,8 +195,8 @@ async def test_a_truncated_answer_is_asked_for_again_over_tcp() -> None:
 
 @in_loop
 async def test_a_silent_server_is_asked_again_and_then_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "TRY_SECONDS", 0.02)
     async with running(world()) as lab:
+        monkeypatch.setattr(names, "TRY_SECONDS", 0.05)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))
             silent.setblocking(False)

@@ -24,9 +24,11 @@ import dns.rdatatype
 from port25lab.host import Host
 from port25lab.services.kinds import DNS_PORT
 
-TRY_SECONDS = 0.5
-TRIES = 2
-"""How often a server is asked over UDP, and how long each time, before the next one is asked."""
+TRY_SECONDS = 1.0
+"""Before a question is asked again; doubled each time, as resolvers do."""
+
+TRIES = 3
+"""How often a server is asked over UDP before the next one is asked."""
 
 TCP_SECONDS = 2.0
 
@@ -151,10 +153,10 @@ async def _over_udp(host: Host, server: str, query: dns.message.Message) -> dns.
     with host.datagram(6 if ":" in server else 4) as sock:
         # Connected: the kernel drops what others send, and an ICMP error becomes an errno at once.
         await loop.sock_connect(sock, (server, DNS_PORT))
-        for _ in range(TRIES):
+        for number in range(TRIES):
             await loop.sock_sendall(sock, query.to_wire())
             with suppress(TimeoutError):
-                async with asyncio.timeout(TRY_SECONDS):
+                async with asyncio.timeout(TRY_SECONDS * 2**number):
                     while (answer := _parsed(await loop.sock_recv(sock, 65535), query)) is None:
                         pass
                     return answer

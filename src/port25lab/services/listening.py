@@ -43,15 +43,18 @@ class Keeper:
     def start(
         self, node: str, what: str, work: Coroutine[Any, Any, None], holding: socket.socket | None = None
     ) -> None:
-        """Run ``work`` as a task; an error that ends it is the node's failure. At its end ``holding`` is closed."""
+        """Run ``work`` as a task; an error that ends it is the node's failure.
+
+        Work that is cut short, perhaps before it began, has ``holding`` closed for it.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            if holding is not None:
-                holding.close()
             error = None if task.cancelled() else task.exception()
+            if holding is not None and (task.cancelled() or error is not None):
+                holding.close()
             if error is not None:
                 self.failed(node, what, error)
 
@@ -84,7 +87,7 @@ async def accept(listener: socket.socket, keeper: Keeper, node: str, what: str, 
             if error.errno not in PASSING:
                 raise
         else:
-            keeper.start(node, what, serve(connection, peer[1]))
+            keeper.start(node, what, serve(connection, peer[1]), holding=connection)
 
 
 def _words(error: BaseException) -> str:

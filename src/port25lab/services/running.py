@@ -27,7 +27,7 @@ from port25lab.services.smtp import Desk, PostOffice
 from port25lab.services.zones import Zones
 from port25lab.topology import NodePlan, Plan
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 10.0
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Where servers listen, and where a probe finds them."""
