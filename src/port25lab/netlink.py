@@ -18,17 +18,19 @@ _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _U32 = struct.Struct("=I")
 
 _REQUEST_ACK = 0x1 | 0x4
 _CREATE = 0x400 | 0x200
 _REPLACE = 0x400 | 0x100
-_NEWLINK, _NEWADDR, _NEWROUTE = 16, 20, 24
-_IFNAME, _MASTER, _LINKINFO, _NET_NS_FD, _IFALIAS = 3, 10, 18, 28, 20
+_NEWLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 18, 20, 24, 28
+_MAC, _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD, _IFALIAS, _GSO_MAX_SEGS = 1, 3, 10, 18, 28, 20, 40
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _UP = 0x1
 _NODAD = 0x02
 _BLACKHOLE = 6
+_PERMANENT = 0x80
 
 _SEND_AT_ONCE = 32
 """Requests sent before their answers are read, so that no answer is lost to a full receive buffer."""
@@ -62,25 +64,45 @@ def _message(kind: int, flags: int, body: bytes) -> bytes:
     return struct.pack("=HH", kind, _REQUEST_ACK | flags) + body
 
 
-def veth(name: str, index: int, namespace: int, peer: str, peer_index: int, peer_namespace: int) -> bytes:
+def _mac(mac: bytes | None) -> bytes:
+    return b"" if mac is None else attribute(_MAC, mac)
+
+
+def veth(
+    name: str,
+    index: int,
+    namespace: int,
+    peer: str,
+    peer_index: int,
+    peer_namespace: int,
+    macs: tuple[bytes, bytes] | tuple[None, None] = (None, None),
+) -> bytes:
     """A veth pair, both ends created right where they belong, and down: neither can be up before the other exists.
 
-    Namespaces are file descriptors. The indexes are chosen by the caller, so nobody has to ask for them later.
+    Namespaces are file descriptors. The indexes are chosen by the caller, so nobody has to ask for them later; the
+    kernel makes MAC addresses up where none are given.
     """
+    mac, peer_mac = macs
     peer_body = _LINK.pack(0, 0, peer_index, 0, 0) + _name(peer) + attribute(_NET_NS_FD, _U32.pack(peer_namespace))
+    peer_body += _mac(peer_mac)
     info = _nested(
         _LINKINFO,
         attribute(_INFO_KIND, b"veth\0"),
         _nested(_INFO_DATA, attribute(_VETH_PEER, peer_body)),
     )
     head = _LINK.pack(0, 0, index, 0, 0) + _name(name) + attribute(_NET_NS_FD, _U32.pack(namespace))
-    return _message(_NEWLINK, _CREATE, head + info)
+    return _message(_NEWLINK, _CREATE, head + _mac(mac) + info)
 
 
-def bridge(name: str, index: int) -> bytes:
+def bridge(name: str, index: int, mac: bytes | None = None) -> bytes:
     """A kernel bridge, up."""
     info = _nested(_LINKINFO, attribute(_INFO_KIND, b"bridge\0"))
-    return _message(_NEWLINK, _CREATE, _LINK.pack(0, 0, index, _UP, _UP) + _name(name) + info)
+    return _message(_NEWLINK, _CREATE, _LINK.pack(0, 0, index, _UP, _UP) + _name(name) + _mac(mac) + info)
+
+
+def one_segment(index: int) -> bytes:
+    """Let TCP send its segments one by one through an interface: no offload, so every packet fits the MTU."""
+    return _message(_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + attribute(_GSO_MAX_SEGS, _U32.pack(1)))
 
 
 def enslave(index: int, master_index: int) -> bytes:
@@ -91,6 +113,15 @@ def enslave(index: int, master_index: int) -> bytes:
 def up(index: int) -> bytes:
     """Set an interface up."""
     return _message(_NEWLINK, 0, _LINK.pack(0, 0, index, _UP, _UP))
+
+
+def settle(index: int) -> bytes:
+    """Ask for an interface's state, so that the kernel takes notice of its carrier now.
+
+    A link that has come up may send from the moment at which the kernel's link watch has seen it, and that waits for up
+    to a second when many links come up at once. To be asked, the kernel catches up first (rtnl_getlink).
+    """
+    return _message(_GETLINK, 0, _LINK.pack(0, 0, index, 0, 0))
 
 
 def alias(index: int, text: str) -> bytes:
@@ -117,6 +148,13 @@ def route(to: IPv4Network | IPv6Network, via: IPv4Address | IPv6Address | None) 
     if via is not None:
         body += attribute(5, via.packed)
     return _message(_NEWROUTE, _REPLACE, body)
+
+
+def neighbour(index: int, ip: IPv4Address | IPv6Address, mac: bytes) -> bytes:
+    """A neighbour that nobody has to ask for by ARP or neighbour discovery, and that is never forgotten."""
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    body = _NEIGHBOUR.pack(family, index, _PERMANENT, 0, 0)
+    return _message(_NEWNEIGH, _REPLACE, body + attribute(1, ip.packed) + attribute(2, mac))
 
 
 class Rtnetlink:

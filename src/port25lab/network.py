@@ -3,12 +3,18 @@
 Stock Mininet starts a shell on a pty for each node (13 ms) and runs `ip` for each link and address (10 ms). Here a
 node is a network namespace held by a file descriptor, its shell starts when somebody asks for one, and all links and
 addresses go to the kernel in netlink batches. Nothing is torn down link by link: the kernel reaps a sandbox whole.
+
+Neighbours know one another's MAC addresses from the start. Linux keeps the neighbours of all namespaces in one table of
+1024 entries (``gc_thresh3``, which root alone can raise): twenty labs side by side fill it, and packets get lost.
+Permanent entries do not count.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
@@ -21,7 +27,7 @@ from mininet.topo import Topo
 from port25lab import netlink
 from port25lab.errors import LabError
 from port25lab.sandbox import namespaces as ns
-from port25lab.topology import InterfacePlan, NodePlan, Plan
+from port25lab.topology import InterfacePlan, IPInterface, NodePlan, Plan
 
 LOOPBACK_INDEX = 1
 
@@ -36,10 +42,13 @@ EVERY_NODE = {
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv4/ip_local_port_range": "50000 60999",
     "net/ipv4/tcp_syn_retries": "1",
-    "net/ipv4/tcp_syn_linear_timeouts": "1",
+    "net/ipv4/tcp_syn_linear_timeouts": "0",
+    "net/ipv4/tcp_rto_max_ms": "1000",
+    "net/ipv4/tcp_reflect_tos": "1",
 }
 """Source ports of attempts lie below the ephemeral range. A SYN is sent twice, as by the engine's own clients, and
-given up 1 s after the second one (3 s after the first on kernels before 6.5, which double the wait)."""
+given up 1 s after the second one (2 s after it on kernels before 6.15, which cannot be told not to double the wait).
+A SYN-ACK carries the mark of the raw-packet probe that it answers."""
 
 ROUTERS = {
     "net/ipv4/ip_forward": "1",
@@ -77,12 +86,22 @@ class LabNode(Node):  # type: ignore[misc]
         self.plan: NodePlan = params.get("plan") or NodePlan(name=name)
         self.network = ns.new_network()
         self.home: int = params.pop("home")
+        self._number: int = params.pop("number")
         self._indexes: dict[str, int] = {}
+        self._bridged = {port: name for name, bridge in self.plan.bridges.items() for port in bridge.ports}
         super().__init__(name, **params)
 
     def index(self, interface: str) -> int:
         """The kernel's index of an interface: given out here, in the order in which interfaces are made."""
         return self._indexes.setdefault(interface, LOOPBACK_INDEX + 1 + len(self._indexes))
+
+    def mac(self, interface: str) -> bytes:
+        """The MAC address of an interface, one of those that are free to be given out (IEEE 802, bit 0x02)."""
+        return b"\x02\0" + self._number.to_bytes(2) + self.index(interface).to_bytes(2)
+
+    def behind(self, port: str) -> str:
+        """The interface that has the addresses: the port itself, or the bridge that it belongs to."""
+        return self._bridged.get(port, port)
 
     def run_inside(self, call: Callable[[], Any]) -> Any:
         """Call something with the thread in this node's namespace."""
@@ -135,11 +154,12 @@ class LabNet(Mininet):  # type: ignore[misc]
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.home = ns.current_network()
+        self._numbers = itertools.count(1)
         Mininet.inited = True  # it would check for root and raise limits; a sandbox is root of its own, and small
         super().__init__(topo=PlanTopo(plan), host=LabNode, link=LabLink, intf=LabIntf, controller=None, build=False)
 
     def addHost(self, name: str, cls: type | None = None, **params: Any) -> LabNode:
-        node: LabNode = super().addHost(name, cls=cls, home=self.home, **params)
+        node: LabNode = super().addHost(name, cls=cls, home=self.home, number=next(self._numbers), **params)
         return node
 
     def addLink(self, node1: Any, node2: Any, *args: Any, **params: Any) -> Any:
@@ -152,8 +172,11 @@ class LabNet(Mininet):  # type: ignore[misc]
             self.buildFromTopo(self.topo)
             self._prepare_nodes()
             self._make_links()
+            neighbours = self._neighbours()
             for node in self.hosts:
-                self._configure(node)
+                self._configure(node, neighbours[node.name])
+            for node in self.hosts:
+                self._settle(node)
         except OSError as error:
             raise LabError(f"network of {self.plan.name}: {error.strerror or error}") from error
         self.built = True
@@ -176,16 +199,33 @@ class LabNet(Mininet):  # type: ignore[misc]
                 two.name,
                 two.node.index(two.name),
                 two.node.network,
+                (one.node.mac(one.name), two.node.mac(two.name)),
             )
             requests.append((f"link {one.node.name}/{one.name} to {two.node.name}/{two.name}", request))
         with netlink.Rtnetlink() as kernel:
             kernel.send(requests)
 
-    def _configure(self, node: LabNode) -> None:
+    def _neighbours(self) -> dict[str, list[tuple[str, bytes]]]:
+        """Requests by node: whom it has at the other end of each of its links."""
+        known: dict[tuple[str, str], tuple[IPInterface, ...]] = {
+            (node.name, name): tuple(own for own in (port.ip, port.ip6) if own is not None)
+            for node in self.hosts
+            for name, port in (*((port.name, port) for port in node.plan.interfaces), *node.plan.bridges.items())
+        }
+        found: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        for link in self.links:
+            for here, there in ((link.intf1, link.intf2), (link.intf2, link.intf1)):
+                own, other = here.node.behind(here.name), there.node.behind(there.name)
+                for address in known[there.node.name, other]:
+                    request = netlink.neighbour(here.node.index(own), address.ip, there.node.mac(other))
+                    found[here.node.name].append((f"neighbour {address.ip} on {own}", request))
+        return found
+
+    def _configure(self, node: LabNode, neighbours: Iterable[tuple[str, bytes]]) -> None:
         requests = [("lo", netlink.up(LOOPBACK_INDEX))]
         requests += [(f"{port.name} up", netlink.up(node.index(port.name))) for port in node.plan.interfaces]
         for name, bridge in node.plan.bridges.items():
-            requests.append((f"bridge {name}", netlink.bridge(name, node.index(name))))
+            requests.append((f"bridge {name}", netlink.bridge(name, node.index(name), node.mac(name))))
             requests += [(f"port {port}", netlink.enslave(node.index(port), node.index(name))) for port in bridge.ports]
         ports = [
             *node.plan.interfaces,
@@ -195,10 +235,17 @@ class LabNet(Mininet):  # type: ignore[misc]
             for own in (port.ip, port.ip6):
                 if own is not None:
                     requests.append((f"address {own} on {port.name}", netlink.address(node.index(port.name), own)))
+        requests += neighbours
         for route in node.plan.routes:
             requests.append((f"route {route.to} via {route.via}", netlink.route(route.to, route.via)))
         with ns.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
             kernel.send([(f"node {node.name}: {what}", request) for what, request in requests])
+
+    def _settle(self, node: LabNode) -> None:
+        """A link is up when both ends are: what is sent before the kernel has noticed gets lost."""
+        names = [*(port.name for port in node.plan.interfaces), *node.plan.bridges]
+        with ns.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
+            kernel.send([(f"state of {node.name}/{name}", netlink.settle(node.index(name))) for name in names])
 
     def configHosts(self) -> None:
         """Part of ``build``."""
