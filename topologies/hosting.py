@@ -45,6 +45,7 @@ class Hosting(Internet):
             "cloud-networks": NETWORKS,
             "exempt-instances": UNBLOCKED,
         }
+        self.publish_blocklist("dynamic-customers")
         self.add_router("hosting-edge")
         self.add_access_network("hosting-edge", 137, *NETWORKS)
         self.add_routes("hosting-edge", *nowhere(*NETWORKS))

@@ -14,6 +14,9 @@ The hotel itself has no rule about mail (policy hotel-nat); put the ISP's polici
 
 A hotel that relays for its guests has rented a static address for that, routed through hotel-gw and not translated: the
 relay gets out under `op25b`, which spares static customers, and does not under `op25b-all`.
+
+Where there is a portal (policy hotel-captive on hotel-gw), guest-2 has logged in (set `logged-in-guests`) and nobody
+else has.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class Hotel(Isp):
         if relay not in (True, False):
             raise ValueError(f"relay is {relay!r}; allowed are true and false")
         super().build()
+        self.sets |= {"logged-in-guests": ["172.20.0.12", "2001:db8:110:100::12"]}
         guests = range(1, 1 + whole_number("rooms", rooms, 1, 200))
         ports = [f"room{room}" for room in guests]
         bridge = {"ports": ports, "ip": "172.20.0.1/24", "ip6": "2001:db8:110:100::1/64"}

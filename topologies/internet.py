@@ -5,13 +5,21 @@ The part that all topologies share. Each network hangs on the exchange `ix` by o
     node           name                     IPv4          IPv6                what it offers
     mx             mx.example.net           192.0.2.25    2001:db8:25::25     MX of example.net
     mx-org         mx.example.org           192.0.2.29    2001:db8:29::29     MX of example.org
-    mx-com         mx.example.com           192.0.2.33    2001:db8:33::33     MX of example.com
+    mx-com         mx.example.com           192.0.2.33    2001:db8:33::33     MX of example.com, greylisting.example and
+                                                                              blocklisting.example
     dns            ns.example               192.0.2.53    2001:db8:53::53     the DNS of the whole lab
     company        mail.company.example     192.0.2.65    2001:db8:65::65     MX, submission, submissions
     rental         mail.rental.example      192.0.2.73    2001:db8:73::73     the same, on a rented server
     provider       mail.provider.example    192.0.2.81    2001:db8:81::81     the same, at another mail provider
     relay-service  smtp.relay.example       192.0.2.89    2001:db8:89::89     mail relay service: 587, 465, 2525
     outside        open.outside.example     192.0.2.97    2001:db8:97::97     an open relay; also sends spam
+    foreign-pc     dyn-61.foreign.example   192.0.2.61    2001:db8:61::61     customer of another ISP, dynamic address
+
+mx-com receives strangers in three ways, by the recipient's domain: example.com takes mail from everybody;
+greylisting.example says 450 4.7.1 to a client that it does not know, and takes the mail when it comes again after 0.2 s
+(RFC 6647); blocklisting.example says 554 5.7.1 to addresses that are listed in the zone dnsbl.example of the lab's DNS
+(RFC 5782). An access ISP and a hosting provider list their dynamic customers there; a cloud lists nobody. That they are
+domains of one node, and no nodes or parameters of their own, costs a lab no time.
 
 A host has the odd address N of a /30, and the exchange has N + 1; the same numbers stand in the host's IPv6 /48.
 Further allocations (RFC 5737, RFC 3849, RFC 6598; names by RFC 2606), each explained in its topology:
@@ -20,6 +28,9 @@ Further allocations (RFC 5737, RFC 3849, RFC 6598; names by RFC 2606), each expl
     198.51.100.0/24, 2001:db8:100::/40       the access ISP (residential_isp.py, hotel.py); 100.64.0.0/10 behind its CGN
     203.0.113.0/25, 2001:db8:200::/40        the cloud (cloud_vpc.py)
     203.0.113.128/25, 2001:db8:300::/40      the hosting provider (hosting.py)
+
+Sets that every topology has: `mobile-carriers`, the MXs of mobile phones' mail (mx-com plays that part), and
+`foreign-dynamic`, the ranges that other ISPs give to dynamic customers (that of foreign-pc).
 
 `Box`, the class of every node, makes a node's parameters work under stock Mininet; port25lab's own engine reads the
 same parameters and builds faster. Parameters of a node, all optional:
@@ -114,17 +125,26 @@ class Internet(Topo):  # type: ignore[misc]
 
     def build(self) -> None:
         """Mininet's hook: make all nodes and links."""
-        self.sets: dict[str, list[str]] = {}
+        self.sets: dict[str, list[str]] = {
+            "mobile-carriers": ["192.0.2.33", "2001:db8:33::33"],
+            "foreign-dynamic": ["192.0.2.60/30", "2001:db8:61::/48"],
+        }
         self.add_router("ix")
         self.add_network("mx", 25, ["mx.example.net"], mx("example.net"))
         self.add_network("mx-org", 29, ["mx.example.org"], mx("example.org"))
-        self.add_network("mx-com", 33, ["mx.example.com"], mx("example.com"))
+        self.add_network("mx-com", 33, ["mx.example.com"], careful_mx())
         self.add_network("dns", 53, ["ns.example"], {"kind": "dns"})
         self.add_network("company", 65, ["mail.company.example"], *mail_server("company.example"))
         self.add_network("rental", 73, ["mail.rental.example"], *mail_server("rental.example"))
         self.add_network("provider", 81, ["mail.provider.example"], *mail_server("provider.example"))
         self.add_network("relay-service", 89, ["smtp.relay.example"], {"kind": "relay-service", "users": USERS})
         self.add_network("outside", 97, ["open.outside.example", "outside.example"], {"kind": "open-relay"})
+        self.add_network("foreign-pc", 61, ["dyn-61.foreign.example"])
+
+    def publish_blocklist(self, members: str) -> None:
+        """Have the DNS list the addresses of a set in `dnsbl.example`."""
+        (service,) = self.nodeInfo("dns")["services"]
+        service["blocklists"] = {"dnsbl.example": members}
 
     def add_network(self, name: str, number: int, names: list[str], *services: Service) -> None:
         """One host with prefixes of its own, linked to the exchange."""
@@ -163,7 +183,7 @@ class Internet(Topo):  # type: ignore[misc]
 
     def add_router(self, name: str, **params: Any) -> None:
         """A node that routes packets; `add_routes` tells it where to."""
-        self.addHost(name, cls=Box, forward=True, routes=[], **params)
+        self.addHost(name, cls=Box, forward=True, routes=[], resolvers=list(DNS), **params)
 
     def add_routes(self, router: str, *routes: Route) -> None:
         """Give `router` more routes."""
@@ -206,6 +226,16 @@ def nowhere(*prefixes: str) -> list[Route]:
 def mx(domain: str, **more: Any) -> Service:
     """The service that takes mail for `domain` on port 25."""
     return {"kind": "mx", "domains": [domain], **more}
+
+
+def careful_mx() -> Service:
+    """An MX that greylists for one of its domains, and consults a blocklist for another."""
+    return {
+        "kind": "mx",
+        "domains": ["example.com", "greylisting.example", "blocklisting.example"],
+        "greylist": {"greylisting.example": 0.2},
+        "dnsbl": {"blocklisting.example": "dnsbl.example"},
+    }
 
 
 def mail_server(domain: str) -> list[Service]:

@@ -27,6 +27,9 @@ packet still has the address that its customer was given; those for inbound mail
 
 Pools: dynamic 198.51.100.128/25 and 2001:db8:110::/44, static 198.51.100.64/26 and 2001:db8:120::/44, CGN 100.64.0.0/10
 and 2001:db8:130::/44. CGN customers count as dynamic, before (100.64.0.0/10) and after (198.51.100.32/30) translation.
+
+The set `suspected-spammers` holds the household of infected-pc; `cpe-allowed`, the mail servers on the list of a home
+router: isp-relay and provider.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ class Isp(Internet):
             "isp-relays": [*RELAY],
             "isp-networks": networks,
         }
+        self.publish_blocklist("dynamic-customers")
         self.add_router("isp-border")
         self.add_router("isp-cgn", policies=["cgn-nat"])
         self.add_router("isp-edge")
@@ -79,7 +83,8 @@ class Isp(Internet):
         self.connect(("isp-cgn", "edge0"), cgn_down, ("isp-edge", "core0"), edge)
 
         beyond_cgn = [pool for pool in CUSTOMERS if pool != "100.64.0.0/10"]
-        self.add_routes("isp-border", *through(cgn_up, *beyond_cgn, *CGN_OUTSIDE), *nowhere(*networks))
+        own_links = ["198.51.100.4/30", "2001:db8:100:2::/64"]  # so that isp-edge can speak for itself, as proxies do
+        self.add_routes("isp-border", *through(cgn_up, *beyond_cgn, *CGN_OUTSIDE, *own_links), *nowhere(*networks))
         self.add_routes("isp-cgn", *through(border, "default"), *through(edge, *CUSTOMERS), *nowhere(*CGN_OUTSIDE))
         self.add_routes("isp-edge", *through(cgn_down, "default"), *nowhere(*CUSTOMERS))
 
@@ -119,6 +124,10 @@ class ResidentialIsp(Isp):
     def build(self, customers: int = 0) -> None:
         """`customers`: how many more households there are (cpe-3 with pc-3, and so on), each with a dynamic address."""
         super().build()
+        self.sets |= {
+            "suspected-spammers": ["198.51.100.133", "2001:db8:110:200::/56"],
+            "cpe-allowed": [*RELAY, "192.0.2.81", "2001:db8:81::81"],
+        }
         self.add_household("cpe", 1, {"pc": 10, "home-server": 25}, policies=["cpe-nat", "cpe-forward-25"])
         self.add_household("cpe-2", 2, {"infected-pc": 10})
         self.add_household("cgn-cpe", 1, {"cgn-pc": 10}, ipv4="100.64.0.0", block="2001:db8:130")
