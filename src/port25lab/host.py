@@ -40,6 +40,9 @@ class Host(Protocol):
     def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
         """A UDP socket with an ephemeral port."""
 
+    def netfilter(self) -> socket.socket:
+        """A netlink socket to the host's own netfilter (nfnetlink)."""
+
     async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
         """A connected TCP socket. Raises OSError with the kernel's errno; ETIMEDOUT after a bounded time."""
 

@@ -31,12 +31,12 @@ def test_all_kinds_with_all_their_parameters_are_accepted() -> None:
             {"kind": "submision", "users": USERS},
             "unknown kind of service 'submision'; did you mean 'submission'? known: ",
         ),
-        ({"domains": ["a.example"]}, "service {'domains': ['a.example']} has no kind; known: dns, mx, open-relay, "),
+        ({"domains": ["a.example"]}, "service {'domains': ['a.example']} has no kind; known: dns, endless-banner, "),
         (
             {"kind": "mx", "domains": ["a.example"], "user": USERS},
-            "unknown parameter 'user' of service 'mx'; did you mean 'users'? known: domains, users",
+            "unknown parameter 'user' of service 'mx'; did you mean 'users'? known: dnsbl, domains, greylist, users",
         ),
-        ({"kind": "dns", "zone": "x"}, "unknown parameter 'zone' of service 'dns'; known: none"),
+        ({"kind": "dns", "zone": "x"}, "unknown parameter 'zone' of service 'dns'; known: blocklists"),
         ({"kind": "mx"}, "service 'mx' needs 'domains'; allowed is a list of domains, such as ['example.net']"),
         (
             {"kind": "mx", "domains": "example.net"},

@@ -3,12 +3,14 @@
 kinds         the table of kinds, and what each may be told: data, checked before a lab starts
 running       all services of a lab, started and watched
 smtp          one node's mail server, and the ports on which it speaks
+reception     greylisting and DNS blocklists
 relay         the queue: MX lookup, delivery, retry, bounce
 mailbox       where mail ends, and every message's journey to it
 dns           names as clients ask for them
 zones         the lab's DNS data, and the answers that follow from it
 nameserver    DNS servers: the authoritative one and resolvers
 certificates  the lab's certificate authority
+middleboxes   what stands between a client and its server
 listening     accepting connections, and noticing when that ends
 
 ``check`` needs none of the servers, so they are imported with ``Services`` alone.

@@ -19,9 +19,14 @@ from port25lab.services import nameserver
 from port25lab.services.certificates import Authority
 from port25lab.services.dns import DnsFailure, ask, question
 from port25lab.services.kinds import KINDS, Door, Role, doors_of
-from port25lab.services.listening import Keeper, accept
+from port25lab.services.listening import Keeper, OnConnection, accept
 from port25lab.services.mailbox import Mailboxes
+from port25lab.services.middleboxes import ALTERATIONS
+from port25lab.services.middleboxes.nfqueue import Queue
+from port25lab.services.middleboxes.proxy import Proxy
+from port25lab.services.middleboxes.standin import StandIn
 from port25lab.services.nameserver import Resolver
+from port25lab.services.reception import Reception
 from port25lab.services.relay import Relay
 from port25lab.services.smtp import Desk, PostOffice
 from port25lab.services.zones import Zones
@@ -71,7 +76,14 @@ class Services:
     async def start(self, ca_file: Path) -> None:
         """Start everything. ``ca_file`` gets the certificate of the lab's authority. Raises LabError."""
         self._authority.write(ca_file)
-        builders = {Role.MAIL: self._start_mail, Role.AUTHORITY: self._start_dns, Role.RESOLVER: self._start_resolver}
+        builders = {
+            Role.MAIL: self._start_mail,
+            Role.AUTHORITY: self._start_dns,
+            Role.RESOLVER: self._start_resolver,
+            Role.STAND_IN: self._start_stand_in,
+            Role.PROXY: self._start_proxy,
+            Role.QUEUE: self._start_queue,
+        }
         for node in self._plan.nodes.values():
             for service in node.services:
                 try:
@@ -92,13 +104,38 @@ class Services:
 
     def _start_mail(self, node: NodePlan, service: Service) -> None:
         host = self._hosts[node.name]
+        reception = Reception(host, service)
         for door in doors_of(service):
-            desk = Desk(self._office(node), door, service)
-            for wildcard, loopback in WILDCARDS.items():
-                listener = host.listen(wildcard, door.port)
-                work = accept(listener, self._keeper, node.name, desk.what, self._noting(node.name, desk))
-                self._keeper.start(node.name, desk.what, work, holding=listener)
+            desk = Desk(self._office(node), door, service, reception)
+            listeners = self._listen(node, door.port, desk.what, self._noting(node.name, desk.serve))
+            for loopback, listener in listeners.items():
                 self._probes.append(_Probe(node.name, desk.what, self._mail_probe(host, door, loopback, listener)))
+
+    def _start_stand_in(self, node: NodePlan, service: Service) -> None:
+        stand_in = StandIn(service)
+        self._listen(node, service["port"], stand_in.what, self._noting(node.name, stand_in.serve))
+
+    def _start_proxy(self, node: NodePlan, service: Service) -> None:
+        port, kind = service["port"], service["kind"]
+        proxy = Proxy(self._hosts[node.name], f"{kind} on port {port}", port, ALTERATIONS[kind])
+        self._listen(node, port, proxy.what, proxy.serve)
+
+    def _start_queue(self, node: NodePlan, service: Service) -> None:
+        from port25lab.services.middleboxes.inline import Inline
+
+        kernel = self._hosts[node.name].netfilter()
+        queue = Queue(kernel, service["queue"], Inline(ALTERATIONS[service["kind"]]).rewrite)
+        what = f"{service['kind']} of queue {service['queue']}"
+        self._keeper.start(node.name, what, queue.serve(), holding=kernel)
+
+    def _listen(self, node: NodePlan, port: int, what: str, serve: OnConnection) -> dict[str, socket.socket]:
+        """Serve a port over both IP versions; the listening sockets by the loopback address that leads to each."""
+        listeners = {}
+        for wildcard, loopback in WILDCARDS.items():
+            listener = listeners[loopback] = self._hosts[node.name].listen(wildcard, port)
+            work = accept(listener, self._keeper, node.name, what, serve)
+            self._keeper.start(node.name, what, work, holding=listener)
+        return listeners
 
     def _start_dns(self, node: NodePlan, service: Service) -> None:
         if self._zones is None:
@@ -131,15 +168,15 @@ class Services:
             self._offices[node.name] = PostOffice(node, tls, relay, self.mailboxes, self._keeper)
         return self._offices[node.name]
 
-    def _noting(self, node: str, desk: Desk) -> Callable[[socket.socket, int], Any]:
+    def _noting(self, node: str, serve: OnConnection) -> OnConnection:
         """Serve, and note first whose connection it is: also one that breaks before the first byte has its answerer."""
 
-        async def serve(connection: socket.socket, source_port: int) -> None:
+        async def noted(connection: socket.socket, source_port: int) -> None:
             # The first server counts: one that passes connections on may keep their source port.
             self._answered.setdefault(source_port, node)
-            await desk.serve(connection, source_port)
+            await serve(connection, source_port)
 
-        return serve
+        return noted
 
     def _mail_probe(
         self, host: Host, door: Door, loopback: str, listener: socket.socket

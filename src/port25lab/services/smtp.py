@@ -22,6 +22,7 @@ from port25lab.dialogue import token_of
 from port25lab.services.kinds import KINDS, Door
 from port25lab.services.listening import Keeper
 from port25lab.services.mailbox import Mailboxes
+from port25lab.services.reception import Reception
 from port25lab.services.relay import Copy, Relay
 from port25lab.topology import NodePlan
 
@@ -65,8 +66,9 @@ class PostOffice:
 class Desk:
     """One door of a mail server. The ``handle_`` methods are aiosmtpd's hooks."""
 
-    def __init__(self, office: PostOffice, door: Door, service: Mapping[str, Any]) -> None:
-        self._office, self._door = office, door
+    def __init__(self, office: PostOffice, door: Door, service: Mapping[str, Any], reception: Reception) -> None:
+        self._office, self._door, self._reception = office, door, reception
+        self._refusal: str | None = service.get("refusal")
         self.what = f"{service['kind']} on port {door.port}"
         self._users: Mapping[str, str] = service.get("users") or {}
         self._networks = [ip_network(network) for network in service.get("networks", ())]
@@ -128,8 +130,13 @@ class Desk:
     async def handle_RCPT(  # noqa: N802
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if self._refusal is not None:
+            return self._refusal
         if not self._office.owns(address) and not self._relays_for(session):
             return f"550 5.7.1 <{address}>: relay access denied"
+        refusal = await self._reception.refusal(_peer(session), envelope.mail_from or "", address)
+        if refusal is not None:
+            return refusal
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
         return "250 2.1.5 OK"

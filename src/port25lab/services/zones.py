@@ -7,6 +7,7 @@ a PTR. A zone is a name's last two labels (``example.net``); the root has all th
 from __future__ import annotations
 
 from collections import defaultdict
+from ipaddress import ip_address
 
 import dns.flags
 import dns.message
@@ -19,9 +20,12 @@ import dns.rdatatype
 import dns.rrset
 
 from port25lab.services.kinds import KINDS, Role
-from port25lab.topology import NodePlan, Plan
+from port25lab.topology import IPAddress, IPNetwork, NodePlan, Plan
 
 TTL = 60
+
+LISTED = "127.0.0.2"
+"""What a blocklist answers for an address that it holds (RFC 5782 section 2.1)."""
 
 REVERSE = ("in-addr.arpa.", "ip6.arpa.")
 
@@ -39,9 +43,14 @@ class Zones:
         self._servers = [node.hostname for node in plan.nodes.values() if _serves_dns(node)]
         for apex in (".", *REVERSE):
             self._add_zone(dns.name.from_text(apex))
+        self._blocklists: dict[dns.name.Name, tuple[IPNetwork, ...]] = {}
         mail: dict[str, int] = defaultdict(int)
         for node in plan.nodes.values():
             self._add_node(node)
+            for service in node.services:
+                for zone, members in service.get("blocklists", {}).items():
+                    self._add_zone(dns.name.from_text(zone))
+                    self._blocklists[dns.name.from_text(zone)] = plan.sets[members]
             for domain in dict.fromkeys(map(str.lower, node.domains)):
                 # A domain with several nodes prefers them in the plan's order.
                 mail[domain] += 10
@@ -62,6 +71,7 @@ class Zones:
             answer.set_rcode(dns.rcode.REFUSED)
             return answer
         answer.flags |= dns.flags.AA
+        self._look_up_in_blocklists(asked.name)
         records = self._records.get(asked.name, {})
         if asked.rdtype == dns.rdatatype.ANY:
             found = list(records.values())
@@ -75,6 +85,14 @@ class Zones:
             soa = self._records[apex][dns.rdatatype.SOA]
             answer.authority = [dns.rrset.from_rdata_list(apex, TTL, list(soa))]
         return answer
+
+    def _look_up_in_blocklists(self, name: dns.name.Name) -> None:
+        """Have the records of a listed address (RFC 5782 section 2.1): a set may be too large to write all down."""
+        for zone, networks in self._blocklists.items():
+            address = _address_in(name, zone)
+            if address is not None and any(address in network for network in networks):
+                self._put(name, "A", LISTED)
+                self._put(name, "TXT", '"dynamic address space"')
 
     def _add_node(self, node: NodePlan) -> None:
         names = node.names or ((node.hostname,) if node.services else ())
@@ -104,6 +122,18 @@ class Zones:
         while name not in self._apexes:
             name = name.parent()
         return name
+
+
+def _address_in(name: dns.name.Name, zone: dns.name.Name) -> IPAddress | None:
+    """The address that a blocklist is asked about: ``25.2.0.192.dnsbl.example``, or 32 hexadecimal digits likewise."""
+    if not name.is_subdomain(zone):
+        return None
+    parts = name.relativize(zone).to_text().split(".")[::-1]
+    text = ".".join(parts) if len(parts) == 4 else ":".join("".join(parts[at : at + 4]) for at in range(0, 32, 4))
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def _serves_dns(node: NodePlan) -> bool:

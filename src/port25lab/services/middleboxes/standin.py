@@ -1,0 +1,116 @@
+"""Who takes a connection in the server's place, and is no mail server: what each says, and how it ends.
+
+A row of ``STAND_INS`` is a coroutine that holds one connection; the last four are hostile, and there to find out
+whether every client comes to an end with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+STUTTER_SECONDS = 1.0
+"""From one byte of a tarpit to the next (as OpenBSD's spamd)."""
+
+LONG_LINE = 1_000_000
+
+Service = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An accepted connection, and the service that took it."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    service: Service
+
+    async def say(self, text: bytes) -> None:
+        self.writer.write(text)
+        await self.writer.drain()
+
+    async def silence(self) -> None:
+        """Return when the client has gone."""
+        while await self.reader.read(1 << 16):
+            pass
+
+
+async def greeting(connection: Connection) -> None:
+    """Refuses in the greeting: with 5xx it then waits for QUIT (RFC 5321 section 3.1), with 4xx it hangs up."""
+    reply = connection.service["reply"]
+    await connection.say(f"{reply}\r\n".encode())
+    while reply.startswith("5") and (command := await connection.reader.readline()):
+        if command.strip().upper() == b"QUIT":
+            await connection.say(b"221 2.0.0 Bye\r\n")
+            return
+        await connection.say(b"503 5.5.1 Bad sequence of commands\r\n")
+
+
+async def hang_up(_: Connection) -> None:
+    """Takes the connection, and closes it."""
+
+
+async def tarpit(connection: Connection) -> None:
+    """A greeting that never ends, byte by byte."""
+    for byte in itertools.cycle(b"220-Please wait.\r\n"):
+        await connection.say(bytes([byte]))
+        await asyncio.sleep(connection.service.get("seconds", STUTTER_SECONDS))
+
+
+async def endless_banner(connection: Connection) -> None:
+    """A greeting that never ends, as fast as it goes."""
+    while True:
+        await connection.say(b"220-You are welcome, and you, and you, and you, and you\r\n" * 100)
+
+
+async def long_line(connection: Connection) -> None:
+    """A greeting of one line, of which RFC 5321 section 4.5.3.1.5 allows 512 octets."""
+    await connection.say(b"220 " + b"x" * LONG_LINE + b"\r\n")
+    await connection.silence()
+
+
+async def garbage(connection: Connection) -> None:
+    """Bytes of all kinds, zeros and line ends among them; every time the same."""
+    noise = random.Random(25).randbytes(4096)  # noqa: S311
+    await connection.say(noise + b"\r\n\0\0\r\n")
+    await connection.silence()
+
+
+async def never_closing(connection: Connection) -> None:
+    """A greeting, and no other word: not even to QUIT."""
+    await connection.say(b"220 in your own time\r\n")
+    await connection.silence()
+
+
+STAND_INS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
+    "greeting": greeting,
+    "hang-up": hang_up,
+    "tarpit": tarpit,
+    "endless-banner": endless_banner,
+    "long-line": long_line,
+    "garbage": garbage,
+    "never-closing": never_closing,
+}
+
+
+class StandIn:
+    """One of them, at its port."""
+
+    def __init__(self, service: Service) -> None:
+        self.what = f"{service['kind']} on port {service['port']}"
+        self._service, self._hold = service, STAND_INS[service["kind"]]
+
+    async def serve(self, sock: socket.socket, _source_port: int) -> None:
+        """Hold one connection, and close it. That the client leaves in the middle is its good right."""
+        reader, writer = await asyncio.open_connection(sock=sock)
+        try:
+            with suppress(OSError, ValueError):  # ValueError: a line that is too long for the reader
+                await self._hold(Connection(reader, writer, self._service))
+        finally:
+            writer.close()
