@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 WORKERS ?= auto
+WITH ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test lint bench clean
 
@@ -13,12 +14,12 @@ setup: ## install what is missing: Debian packages by apt, Python packages into 
 	@scripts/setup
 
 setup-dev:
-	@scripts/setup dev
+	@scripts/setup dev $(WITH)
 
 demo: setup ## run all scenarios of the catalogue
 	@.venv/bin/port25lab run
 
-test: lint ## lint, then run all tests, of real labs too (WORKERS=4: so many at a time)
+test: lint ## lint, then run all tests, of real labs too (WORKERS=4: so many at a time; WITH=real: of Postfix, too)
 	$(PYTHON) -m pytest -n $(WORKERS)
 
 lint: setup-dev ## check style, formatting and types

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from port25lab.clients import CLIENTS, Target
+from port25lab.capture import Capture
+from port25lab.clients import CLIENTS, Client, Mta, Ports, Target
 from port25lab.dialogue import Submission, build_message
 from port25lab.errors import LabError
-from port25lab.evidence import Evidence, Observation, Stage
-from port25lab.icmp import IcmpWatch
+from port25lab.evidence import Decision, Evidence, Hop, Observation, Stage
 from port25lab.labhost import LabHost
 from port25lab.mailpath import MX_PREFIX, MailPath
 from port25lab.services import Services
 from port25lab.services.dns import DnsFailure, addresses, mx
+from port25lab.services.mailbox import HopRecord
 from port25lab.topology import Plan
 from port25lab.trace import Tracer
+
+if TYPE_CHECKING:
+    from port25lab.probes import Prober
 
 STAGE_SECONDS = 5.0
 """How long a client waits for each answer of a server."""
@@ -41,62 +50,122 @@ class Attempts:
     hosts: Mapping[str, LabHost]
     services: Services
     tracer: Tracer
-    icmp: IcmpWatch
+    capture: Capture
     ca_file: Path
 
     def __post_init__(self) -> None:
         self._programs = asyncio.Semaphore(PROGRAMS_AT_ONCE)
+        self._kernels_ports: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By node."""
+        self._held: list[socket.socket] = []
 
-    async def make(self, path: MailPath) -> Evidence:
-        """Try one path. Never raises for what the network does; a failure of the tool is in ``error``."""
+    async def open_early(self, paths: Iterable[MailPath]) -> None:
+        """Open the sessions that these probes will continue once the policies are loaded."""
+        for path in paths:
+            await self._prober.open(path, await self._target(self.hosts[path.source], path))
+
+    @cached_property
+    def _prober(self) -> Prober:
+        from port25lab.probes import Prober  # brings scapy
+
+        return Prober(self.plan, self.hosts, self.tracer, self.capture)
+
+    async def make(self, path: MailPath, label: str = "") -> Evidence:
+        """Try one path. ``label``: what a capture file says at its first packet.
+
+        Never raises for what the network does; a failure of the tool is in ``error``.
+        """
         try:
-            async with asyncio.timeout(WHOLE_SECONDS):
-                return await self._make(path)
+            async with asyncio.timeout(WHOLE_SECONDS) as limit:
+                return await self._make(path, label, limit)
         except (LabError, OSError, TimeoutError) as error:
             text = str(error) or f"the attempt did not end within {WHOLE_SECONDS:.0f} s"
             return Evidence(observation=Observation(stage=Stage.RESOLVE), error=text)
 
-    async def _make(self, path: MailPath) -> Evidence:
+    async def _make(self, path: MailPath, label: str, limit: asyncio.Timeout) -> Evidence:
         host = self.hosts[path.source]
-        self.icmp.watch(host)
         try:
             target = await self._target(host, path)
         except DnsFailure as failure:
             return Evidence(observation=Observation(stage=Stage.RESOLVE, reply=str(failure)))
+        if path.packet is not None:
+            return await self._prober.probe(path, target, label)
+        if path.hold and path.attempt > 1:
+            await self._hold(host, target)
         token = secrets.token_hex(8)
-        source_port = host.source_port()
         journey = self.services.mailboxes.follow(token)
         client = CLIENTS[path.client]
+        ports = host.source_ports(client.ports)
         submission = self._submission(host, path, target, token)
-        if client.program is None:
-            observation = await client.send(host, target, submission, source_port, self.ca_file)
-        else:
-            async with self._programs:
-                observation = await client.send(host, target, submission, source_port, self.ca_file)
-        if observation.stage is Stage.DONE:
+        tries: list[Hop] = []
+        limit.reschedule(None)  # its turn may be long in coming
+        async with self._turn(client, host, ports):
+            limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
+            self.capture.begin(ports, label)
+            if isinstance(client, Mta):
+                observation, tries = await client.deliver(host, target, submission, self.ca_file)
+            else:
+                observation = await client.send(host, target, submission, ports[0], self.ca_file)
+        if observation.stage is Stage.DONE and (not tries or tries[-1].observation.stage is Stage.DONE):
             await journey.settled(SETTLE_SECONDS)
         self.tracer.drain()
+        seen = self.capture.seen(ports, host.name)
+        if observation.address is None:  # not every program tells
+            observation = observation.model_copy(update={"address": self.tracer.dialled(ports)})
         dialled = self.plan.owner(observation.address) if observation.address else None
-        answered = self.services.answered_by(source_port)
+        answered = next((node for port in ports if (node := self.services.answered_by(port))), None)
+        decisions = [decision for port in ports for decision in self.tracer.decisions(port)]
         return Evidence(
             observation=observation,
-            decisions=self.tracer.decisions(source_port),
-            icmp=self.icmp.errors(source_port),
+            decisions=[] if tries else decisions,
+            icmp=seen.icmp,
             answered_by=answered,
             dialled=dialled,
             delivered_to=journey.delivered_to,
-            hops=[
-                record.hop.model_copy(update={"decisions": self.tracer.decisions(record.source_port)})
-                for record in journey.hops
-            ],
+            hops=[_decided(hop, decisions) for hop in tries]
+            + [self._hop(record) for record in journey.hops],
+            packets=seen.packets,
+            packets_lost=seen.lost,
+            divergence=seen.divergence,
             error=self.tracer.lost or self._dead_service(path),
         )
 
+    def _hop(self, record: HopRecord) -> Hop:
+        """A relay's try, with the kernel's view of it."""
+        seen = self.capture.seen([record.source_port], record.hop.node)
+        failed = record.hop.observation.stage is not Stage.DONE
+        address = record.hop.observation.address
+        return record.hop.model_copy(
+            update={
+                "decisions": self.tracer.decisions(record.source_port),
+                "packets": seen.packets if failed else [],
+                "answered_by": self.services.answered_by(record.source_port),
+                "dialled": self.plan.owner(address) if address else None,
+            }
+        )
+
+    @asynccontextmanager
+    async def _turn(self, client: Client | Mta, host: LabHost, ports: range) -> AsyncIterator[None]:
+        """Wait until the client may run: programs a few at a time, and those that cannot pick a port one by one."""
+        async with AsyncExitStack() as turn:
+            if client.ports is Ports.KERNELS:
+                await turn.enter_async_context(self._kernels_ports[host.name])
+                turn.enter_context(host.ephemeral_ports(ports))
+            if client.program is not None:
+                await turn.enter_async_context(self._programs)
+            yield
+
+    async def _hold(self, host: LabHost, target: Target) -> None:
+        """Open one more connection and leave it open, until the lab ends. A limit may refuse it; then there is none."""
+        with suppress(OSError):
+            self._held.append(await host.connect(target.addresses[0], target.port))
+
     async def _target(self, host: LabHost, path: MailPath) -> Target:
         """Whom to dial: by DNS from the client's own host, as a real client would; a node without a name by address."""
-        name = path.to
+        name, domain = path.to, None
         if name.startswith(MX_PREFIX):
-            name = (await mx(host, name.removeprefix(MX_PREFIX)))[0].exchange
+            domain = name.removeprefix(MX_PREFIX)
+            name = (await mx(host, domain))[0].exchange
         node = self.plan.nodes.get(name)
         if node is not None and not node.names:
             found = [str(address) for address in node.published if path.ip_version in (None, address.version)]
@@ -105,7 +174,7 @@ class Attempts:
             found = await addresses(host, name, path.ip_version)
         if not found:
             raise DnsFailure(f"{name} has no IPv{path.ip_version} address")
-        return Target(host=name, addresses=tuple(found), port=path.port, ip_version=path.ip_version)
+        return Target(host=name, addresses=tuple(found), port=path.port, ip_version=path.ip_version, domain=domain)
 
     def _submission(self, host: LabHost, path: MailPath, target: Target, token: str) -> Submission:
         sender = path.sender or f"{path.source}@port25lab.example"
@@ -129,6 +198,18 @@ class Attempts:
         )
 
     def _dead_service(self, path: MailPath) -> str | None:
+        """A service that died: the destination's, or a middlebox on a router, which may stand in anybody's way."""
         server = self.plan.server(path.to)
-        died = self.services.failures.get(server.name) if server else None
-        return f"a service of {server.name} died: {died}" if server and died else None
+        for name, died in self.services.failures.items():
+            if (server and name == server.name) or self.plan.nodes[name].forward:
+                return f"a service of {name} died: {died}"
+        return None
+
+
+def _decided(hop: Hop, decisions: Iterable[Decision]) -> Hop:
+    """A try of the sender's own server, with the decisions on it: its log does not tell its source ports."""
+    address = hop.observation.address
+    family = None if address is None else "ip6" if ":" in address else "ip"
+    return hop.model_copy(
+        update={"decisions": [found for found in decisions if address and found.blame.family in (family, "inet")]}
+    )

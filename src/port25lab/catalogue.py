@@ -76,9 +76,9 @@ def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path
     for place in places if name_or_path else []:
         if room.is_one(place):
             return place
-    known = {name: root() / kind / f"{name}{''.join(room.suffixes[:1])}" for name in _all_names(kind)}
+    known = _all_names(kind)
     if name_or_path in known:
-        return known[name_or_path]
+        return root() / kind / f"{name_or_path}{''.join(room.suffixes[:1])}"
     if looks_like_path and any(place.exists() for place in places):
         raise InputError(f"{name_or_path!r} is no {room.word}", allowed=room.form)
     raise InputError(

@@ -16,12 +16,15 @@ from rich.console import Console
 from port25lab import catalogue, doctor, listing, run, scenario, selection, shell
 from port25lab.clients import CLIENTS
 from port25lab.errors import Port25labError
+from port25lab.lab import Lab
+from port25lab.pcapfiles import CaptureFolder
+from port25lab.probe import command as probe
 from port25lab.report import console as terminal
 from port25lab.report.files import require_writable
 from port25lab.report.jsonfile import write_json
 from port25lab.report.junit import write_junit
 from port25lab.report.progress import Progress
-from port25lab.verdict import Report
+from port25lab.verdict import Report, Verdict
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An ISP in a box: which mail-submission paths a port-25 policy lets through, and which rule decided.",
-    epilog="Exit codes: 0 every expectation met; 1 some not; 2 bad usage or input; 3 this machine lacks something.",
+    epilog="[bold]port25lab run[/bold] runs the whole catalogue; [bold]port25lab run -h[/bold] shows more ways."
+    "\n\nExit codes: 0 every expectation met; 1 some not; 2 bad usage or input; 3 this machine lacks something.",
 )
 
 
@@ -37,20 +41,35 @@ def _complete_scenarios(incomplete: str) -> list[str]:
     return [name for name in catalogue.names("scenarios") if name.startswith(incomplete)]
 
 
+def _examples(*examples: tuple[str, str]) -> str:
+    """One paragraph each: typer folds what stands in one."""
+    return "\n\n".join(["Examples:", *(f"[bold]{command}[/bold]  [dim]{what}[/dim]" for command, what in examples)])
+
+
 @app.command(
     "run",
-    epilog="Examples:  [bold]port25lab run[/bold]  ·  [bold]port25lab run hotel my.yaml --json out.json[/bold]  ·  "
-    "[bold]port25lab run --ref S3[/bold]  ·  [bold]port25lab run residential -k 'home-server and ipv6'[/bold]",
+    epilog=_examples(
+        ("port25lab run", "the whole catalogue"),
+        ("port25lab run hotel my.yaml --junit results.xml", "and a file of your own"),
+        ("port25lab run --ref S3 --ref S10", "paths by reference"),
+        ("port25lab run residential -k 'home-server and ipv6'", "only these paths"),
+        ("port25lab run my.yaml --shell-on-failure", "look around in what failed"),
+    ),
 )
 def run_command(
     scenarios: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Scenario names or files; all of the catalogue when none is named.", autocompletion=_complete_scenarios
+            metavar="SCENARIO",
+            help="Names of the catalogue or YAML files; without any, the whole catalogue.",
+            autocompletion=_complete_scenarios,
         ),
     ] = None,
     expression: Annotated[
-        str | None, typer.Option("-k", metavar="EXPR", help="Only paths that match, as in pytest: words, and, or, not.")
+        str | None,
+        typer.Option(
+            "-k", metavar="EXPR", help="Only paths that match, as in pytest: words of id, name or policy; and, or, not."
+        ),
     ] = None,
     refs: Annotated[
         list[str] | None,
@@ -61,29 +80,38 @@ def run_command(
         Path | None, typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON.")
     ] = None,
     junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI.")] = None,
+    pcap_folder: Annotated[
+        Path | None, typer.Option("--pcap", metavar="DIR", help="Write all packets, one pcapng file for each lab.")
+    ] = None,
     pause: Annotated[
-        bool, typer.Option("--pause", help="Keep each lab up after its attempts, and open a shell in a node of it.")
+        bool,
+        typer.Option(
+            "--pause", metavar="", help="Keep each lab up after its attempts, and open a shell in a node of it."
+        ),
     ] = False,
     shell_on_failure: Annotated[
-        bool, typer.Option("--shell-on-failure", help="The same, for labs in which an expectation was not met.")
+        bool,
+        typer.Option("--shell-on-failure", metavar="", help="The same, for labs in which an expectation was not met."),
     ] = False,
 ) -> None:
     """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""
     for file in (json_file, junit_file):
         if file:
             require_writable(file)
+    pcap = CaptureFolder(pcap_folder) if pcap_folder else None
     doctor.require()
     questions = _questions(scenarios or catalogue.names("scenarios"), expression, refs or [])
     _require_programs(questions)
     hold = shell.holder(only_failed=not pause) if pause or shell_on_failure else None
     planned = run.plan_jobs(questions)
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
-        report = run.run(questions, progress=progress, jobs=jobs, hold=hold)
-    _render(report, json_file, junit_file, seed_table=not (scenarios or expression or refs))
+        hold = _alone_on_the_terminal(hold, progress)
+        report = run.run(questions, progress=progress, jobs=jobs, hold=hold, pcap=pcap)
+    _render(report, json_file, junit_file, pcap, seed_table=not (scenarios or expression or refs))
     raise typer.Exit(0 if all(verdict.ok for verdict in report.verdicts) else 1)
 
 
-@app.command("list")
+@app.command("list", epilog=_examples(("port25lab list | grep op25b", "policies and scenarios about OP25B")))
 def list_command() -> None:
     """Topologies, policies and scenarios of the catalogue, with one line each."""
     terminal.print_catalogue(terminal.open_console(), listing.describe_all())
@@ -97,10 +125,27 @@ def doctor_command() -> None:
     raise typer.Exit(3 if any(finding.required and finding.problem for finding in findings) else 0)
 
 
-@app.command("schema")
+@app.command(
+    "schema", epilog=_examples(("port25lab schema > scenario.schema.json", "docs/scenarios.md says where it goes"))
+)
 def schema_command() -> None:
     """JSON Schema of scenario files, for editors and validators."""
     typer.echo(json.dumps(scenario.schema(), indent=2))
+
+
+app.command("probe", epilog=probe.EPILOG)(probe.probe_command)
+
+
+def _alone_on_the_terminal(hold: run.Hold | None, progress: Progress) -> run.Hold | None:
+    """No live line while a person has the terminal."""
+    if hold is None:
+        return None
+
+    def quietly(lab: Lab, verdicts: Sequence[Verdict]) -> None:
+        with progress.set_aside():
+            hold(lab, verdicts)
+
+    return quietly
 
 
 def _questions(names: Sequence[str], expression: str | None, refs: Sequence[str]) -> list[scenario.Question]:
@@ -114,10 +159,15 @@ def _require_programs(questions: Sequence[scenario.Question]) -> None:
         doctor.require_program(CLIENTS[client].program, f"client {client}")
 
 
-def _render(report: Report, json_file: Path | None, junit_file: Path | None, *, seed_table: bool) -> None:
+def _render(
+    report: Report, json_file: Path | None, junit_file: Path | None, pcap: CaptureFolder | None, *, seed_table: bool
+) -> None:
     console = terminal.open_console()
     environment = report.environment
     terminal.print_report(console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table)
+    for file in pcap.files if pcap else ():
+        if file.problem:
+            console.print(f"{file.path}: {file.problem}", markup=False, highlight=False, soft_wrap=True)
     if json_file:
         write_json(report, json_file)
     if junit_file:
@@ -126,18 +176,29 @@ def _render(report: Report, json_file: Path | None, junit_file: Path | None, *, 
 
 def main() -> NoReturn:
     """Entry point of the ``port25lab`` command."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app(standalone_mode=True)
     except Port25labError as error:
         errors.print(f"port25lab: {error}", markup=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except _Interrupt as interrupt:
         errors.print("port25lab: interrupted; nothing is left behind")
-        sys.exit(130)
+        sys.exit(128 + interrupt.number)
     sys.exit(0)
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Interrupt(BaseException):
+    """A signal to end. Not a KeyboardInterrupt: typer would take that, and say something of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)  # once is enough: the way out is not to be cut short
+    raise _Interrupt(number)

@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
@@ -98,10 +99,23 @@ def require() -> None:
 
 
 def require_program(name: str | None, purpose: str) -> None:
-    """Raise MachineError where a program is wanted and not on this machine."""
-    if name and not shutil.which(name, path=search_path()):
-        remedy = next((extra.remedy for extra in EXTRAS if extra.name == name), _apt(name))
-        raise MachineError(f"{purpose} needs the program {name}, which is not on this machine", remedy)
+    """Raise MachineError where a program is wanted and not on this machine, or cannot work on it."""
+    if not name:
+        return
+    extra = next((extra for extra in EXTRAS if extra.name == name), None)
+    if not shutil.which(name, path=search_path()):
+        what = f"{purpose} needs the program {name}, which is not on this machine"
+        raise MachineError(what, extra.remedy if extra else _apt(name))
+    if extra:
+        extra.find()
+
+
+@cache
+def require_kernel(name: str, purpose: str) -> None:
+    """Raise MachineError where a feature of the kernel is wanted that it does not have. Tried once, in a sandbox."""
+    found = next(finding for finding in _examine_kernel(name) if finding.name in (name, NOT_TRIED))
+    if found.problem is not None and found.name != NOT_TRIED:
+        raise MachineError(f"{purpose} needs {name} of the kernel: {found.problem}", found.remedy or "")
 
 
 def examine() -> list[Finding]:
@@ -296,6 +310,19 @@ def _swaks() -> str:
     return f"{program}, with TLS and IPv6"
 
 
+def _postfix() -> str:
+    """Postfix, with what it takes to log in somewhere; and a sandbox in which it can become its own user."""
+    program = _program("postfix")()
+    if not any(Path("/usr/lib").glob("*/sasl2/libplain.so")):
+        raise MachineError("Postfix cannot log in: there is no SASL PLAIN", _apt("libsasl2-modules"))
+    if os.geteuid() != 0 and user_namespaces_problem() is None:
+        raise MachineError(
+            "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root",
+            "sudo .venv/bin/port25lab run real/postfix",
+        )
+    return program
+
+
 def _apt(package: str) -> str:
     return f"sudo apt-get install --no-install-recommends {package}"
 
@@ -316,9 +343,15 @@ MACHINE = (
 SANDBOX = Feature("sandbox", "labs apart from this machine's own network", _find_sandbox, CONTAINER_REMEDY)
 
 SWAKS = "swaks libnet-ssleay-perl libio-socket-inet6-perl"
+NO_DAEMON = "echo 'postfix postfix/main_mailer_type select No configuration' | sudo debconf-set-selections"
+POSTFIX = f"{NO_DAEMON} && {_apt('--no-remove postfix libsasl2-modules')}"
+"""Without a configuration nothing of it runs on this machine itself. Another mail server on it is not thrown out."""
 
 EXTRAS = (
     Feature("swaks", "client swaks", _swaks, _apt(SWAKS), required=False),
+    Feature("curl", "client curl", _program("curl"), _apt("curl"), required=False),
+    Feature("msmtp", "client msmtp", _program("msmtp"), _apt("msmtp"), required=False),
+    Feature("postfix", "client postfix, a mail server of one's own", _postfix, POSTFIX, required=False),
     Feature("tshark", "reading captured packets", _program("tshark"), _apt("tshark"), required=False),
     Feature("Open vSwitch", "switches, in mn", _program("ovs-vsctl"), _apt("openvswitch-switch"), required=False),
 )
@@ -382,8 +415,12 @@ def _limits() -> str:
 
 
 def _queue() -> str:
+    from port25lab.services.middleboxes.nfqueue import Queue
+
     _restore("iptables-restore", "filter", "-A FORWARD -p tcp -j NFQUEUE --queue-num 1")
-    return "NFQUEUE"
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as kernel:
+        Queue(kernel, 1, lambda packet: None)
+    return "a queue can be had"
 
 
 def _netem() -> str:
@@ -425,26 +462,33 @@ KERNEL = (
     Feature("NAT", "hotels, customers' routers, clouds", _translation, _modules("nft_compat", "xt_nat", "xt_NETMAP")),
     Feature("rule trace", "which rule decided", _trace, _modules("nf_tables", "nfnetlink")),
     Feature("rate limits", "throttling", _limits, _modules("xt_hashlimit", "xt_connlimit"), required=False),
-    Feature("NFQUEUE", "middleboxes that alter a session", _queue, _modules("xt_NFQUEUE"), required=False),
+    Feature(
+        "NFQUEUE", "middleboxes that alter a session", _queue, _modules("xt_NFQUEUE", "nfnetlink_queue"), required=False
+    ),
     Feature("netem", "delay and loss on links", _netem, _modules("sch_netem"), required=False),
 )
 """Tried in a sandbox, where nothing can do harm."""
 
 
-def _examine_kernel() -> list[Finding]:
+NOT_TRIED = "kernel"
+"""The finding in place of all others where no sandbox is to be had."""
+
+
+def _examine_kernel(*names: str) -> list[Finding]:
+    """What was found of these features; of all, if none is named."""
     for user_namespace in (True, False):
         try:
-            findings = _in_sandbox(_kernel_findings, user_namespace=user_namespace)
+            findings = _in_sandbox(lambda: _kernel_findings(names), user_namespace=user_namespace)
         except OSError:
             continue
         return [Finding(**fields) for fields in json.loads(findings)]
     problem, remedy = "not tried: that takes root here", f"sudo {sys.executable} -m port25lab doctor"
-    return [Finding("kernel", False, "links and rules", problem, problem, remedy)]
+    return [Finding(NOT_TRIED, False, "links and rules", problem, problem, remedy)]
 
 
-def _kernel_findings() -> str:
+def _kernel_findings(names: Sequence[str]) -> str:
     findings = []
-    for feature in KERNEL:
+    for feature in (feature for feature in KERNEL if not names or feature.name in names):
         ns.unshare(ns.NEWNET)  # none of them meets the rules of another
         findings.append(asdict(feature.examine()))
     return json.dumps(findings)

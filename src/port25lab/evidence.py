@@ -107,9 +107,9 @@ class Decision(BaseModel):
 
 
 class IcmpError(BaseModel):
-    """An ICMP or ICMPv6 error that reached the client's host, read from a raw socket there."""
+    """An ICMP or ICMPv6 error that reached the client's host."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sender: str
     ip_version: Literal[4, 6]
@@ -118,18 +118,18 @@ class IcmpError(BaseModel):
 
 
 class PacketSeen(BaseModel):
-    """A packet of an attempt, as captured at one observation point."""
+    """A packet of an attempt at an interface: where it was first seen, which is where it was made, or where last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     at: str
     """Node and interface: ``isp-edge/access0``."""
     seconds: float
-    """Since the attempt began."""
+    """Since the first packet of the attempt."""
     leaving: bool
     """Whether it left the node there, or came in."""
     kind: str
-    """``SYN``, ``SYN-ACK``, ``RST``, ``FIN``, ``data``, ``ACK`` or ``ICMP``."""
+    """``SYN``, ``SYN-ACK``, ``SYN-FIN``, ``RST``, ``FIN``, ``fragment`` or ``ICMP``."""
     source: str
     source_port: int | None = None
     destination: str
@@ -137,10 +137,13 @@ class PacketSeen(BaseModel):
     ttl: int
     """TTL or hop limit: tells how far away its sender is."""
     sequence: int | None = None
+    """Of an ICMP error: that of the packet that it is about."""
     icmp: tuple[int, int] | None = None
     """Type and code."""
     length: int = 0
     """Bytes of payload."""
+    retransmission: bool = False
+    """Its sender had sent the same before."""
 
 
 class Arrival(BaseModel):
@@ -165,6 +168,12 @@ class Hop(BaseModel):
     to: str
     observation: Observation
     decisions: list[Decision] = []
+    packets: list[PacketSeen] = []
+    """Of a try that failed."""
+    answered_by: str | None = None
+    """The node whose service took the relay's connection."""
+    dialled: str | None = None
+    """The node that owns the address that the relay dialled."""
 
 
 class Evidence(BaseModel):
@@ -183,6 +192,11 @@ class Evidence(BaseModel):
     """The node in whose mailbox the token was found."""
     hops: list[Hop] = []
     packets: list[PacketSeen] = []
+    """Those that opened, refused or ended its connections, each where it was first seen in the lab and where last."""
+    packets_lost: int = 0
+    """Packets that the capture has lost in this lab so far. Where there are any, one that is not seen proves nothing."""
+    divergence: str | None = None
+    """The first difference between the two sides of a node that passes sessions on, in words."""
     arrival: Arrival | None = None
     """Only of raw-packet probes, which have no session."""
     error: str | None = None

@@ -3,10 +3,11 @@
 It builds the network, loads the policies, starts the services, and then answers requests on its control socket, one
 JSON object a line. That socket is its lifeline: at its end the process exits, and the kernel reaps the rest.
 
-    {"id": 1, "call": "start", "plan": …, "policies": …}      → {"id": 1, "result": {…}}
+    {"id": 1, "call": "start", "plan": …, "policies": …, "early": [path, …]} → {"id": 1, "result": {…}}
     {"id": 2, "call": "attempt", "path": …}                   → {"id": 2, "result": evidence}
     {"id": 3, "call": "run", "node": …, "argv": […]}          → {"id": 3, "result": {…}}
     {"id": 4, "call": "enter", "node": …}                     → {"id": 4, "result": {"network": …, "etc": …}}
+    {"id": 5, "call": "end_capture"}                          → {"id": 5, "result": {"packets": …, "lost": {…}, …}}
     anything that fails                                       → {"id": N, "error": {"kind": …, "text": …}}
 """
 
@@ -22,20 +23,38 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+
 from port25lab.errors import InputError, LabError
 from port25lab.labhost import FILES
 from port25lab.mailpath import MailPath
 from port25lab.policy import Policy
 from port25lab.running import RunningLab
+from port25lab.services.certificates import Authority
 from port25lab.topology import Plan
 
 Request = dict[str, Any]
 
+PCAP_BUFFER = 1 << 18
+"""Bytes written at once."""
 
-def main(control: socket.socket) -> None:
-    """Serve until the control socket closes. The process ends here, in one way or another."""
+
+def rehearse() -> None:
+    """Use what imports more when it is first used: the zygote pays for that once, and not each lab."""
+    Authority().client_context()
+    for kind in ("A", "AAAA", "MX", "NS", "PTR", "SOA", "TXT"):
+        dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(kind))  # type: ignore[no-untyped-call]
+
+
+def main(control: socket.socket, pcap: int | None = None) -> None:
+    """Serve until the control socket closes. The process ends here, in one way or another.
+
+    ``pcap``: descriptor of a file that gets all packets.
+    """
     loop = asyncio.new_event_loop()
-    server = _Server(control, loop)
+    server = _Server(control, loop, pcap)
     threading.Thread(target=server.listen, daemon=True).start()
     loop.run_forever()
 
@@ -43,8 +62,9 @@ def main(control: socket.socket) -> None:
 class _Server:
     """Takes requests from the control socket and answers them as they get done."""
 
-    def __init__(self, control: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, control: socket.socket, loop: asyncio.AbstractEventLoop, pcap: int | None) -> None:
         self._control, self._loop = control, loop
+        self._pcap = None if pcap is None else os.fdopen(pcap, "wb", PCAP_BUFFER)
         self._lab: RunningLab | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[str, Callable[[Request], Awaitable[Any]]] = {
@@ -52,6 +72,7 @@ class _Server:
             "attempt": self._attempt,
             "run": self._run,
             "enter": self._enter,
+            "end_capture": self._end_capture,
         }
 
     def listen(self) -> None:
@@ -87,12 +108,13 @@ class _Server:
         policies = {
             node: [Policy.model_validate(policy) for policy in stack] for node, stack in request["policies"].items()
         }
-        self._lab = RunningLab(Plan.model_validate(request["plan"]), policies)
+        early = [MailPath.model_validate(path) for path in request.get("early", ())]
+        self._lab = RunningLab(Plan.model_validate(request["plan"]), policies, early, self._pcap)
         phases = await self._lab.start()
         return {"phases": phases, "seconds": time.perf_counter() - started}
 
     async def _attempt(self, request: Request) -> Any:
-        evidence = await self._running().attempt(MailPath.model_validate(request["path"]))
+        evidence = await self._running().attempt(MailPath.model_validate(request["path"]), request.get("label", ""))
         return evidence.model_dump(mode="json")
 
     async def _run(self, request: Request) -> dict[str, Any]:
@@ -107,6 +129,9 @@ class _Server:
 
     async def _enter(self, request: Request) -> dict[str, Any]:
         return {"network": str(self._running().host(request["node"]).named()), "etc": str(FILES / request["node"])}
+
+    async def _end_capture(self, request: Request) -> dict[str, Any]:
+        return self._running().end_capture()
 
     def _running(self) -> RunningLab:
         if self._lab is None:

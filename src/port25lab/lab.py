@@ -5,6 +5,7 @@ What crosses to the sandbox and back is JSON, one object a line; see ``inside``.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
@@ -12,14 +13,18 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from port25lab.errors import InputError, LabError
 from port25lab.evidence import Evidence
 from port25lab.mailpath import MailPath
 from port25lab.policy import Policy, load_policy
+from port25lab.probes import KINDS
 from port25lab.sandbox.nursery import Nursery, Sandbox
 from port25lab.topology import Plan
+
+PROBES = "port25lab.probes.prober"
+"""What probes need, imported once for all labs: scapy takes a quarter of a second."""
 
 END_SECONDS = 2.0
 """How long a sandbox may take to be gone after its lifeline was cut."""
@@ -36,20 +41,33 @@ class Entrance:
 class Lab:
     """A running lab. A context manager; leaving it ends the lab and everything in it."""
 
-    def __init__(self, nursery: Nursery, plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        plan: Plan,
+        policies: Mapping[str, Sequence[Policy]],
+        expected: Iterable[MailPath] = (),
+        pcap: BinaryIO | None = None,
+    ) -> None:
         """Start a lab and wait until its services answer. ``policies``: those under test, by node.
 
+        ``expected``: paths that will be tried. Any other path may be tried as well, but for probes that continue a
+        session from before the policies: those are ``early``, and have to be known.
+        ``pcap``: a file that gets all packets; it is complete after ``end_capture``.
         Raises LabError; InputError where a policy is refused by iptables.
         """
         self.plan = plan
         self._nursery = nursery
-        self._sandbox: Sandbox = nursery.open()
+        probes = [path for path in expected if path.packet is not None]
+        self.early = [path for path in probes if KINDS[str(path.packet)].early]
+        self._sandbox: Sandbox = nursery.open(imports=[PROBES] if probes else [], pcap=pcap)
         self._control = self._sandbox.control
         self._lines = self._sandbox.control.makefile("rb")
         self._numbers = itertools.count(1)
         self._closing = threading.Lock()
         try:
-            answer = self._call({"call": "start", **_start(plan, policies)})
+            early = [path.model_dump(mode="json") for path in self.early]
+            answer = self._call({"call": "start", **_start(plan, policies), "early": early})
         except BaseException:
             self.close()
             raise
@@ -65,9 +83,14 @@ class Lab:
         """Try one path."""
         return Evidence.model_validate(self._call({"call": "attempt", "path": path.model_dump(mode="json")}))
 
-    def attempts(self, paths: Iterable[MailPath]) -> Iterator[tuple[MailPath, Evidence]]:
-        """Try paths side by side, and yield each as it is done."""
-        waiting = {self._send({"call": "attempt", "path": path.model_dump(mode="json")}): path for path in paths}
+    def attempts(
+        self, paths: Iterable[MailPath], labels: Mapping[MailPath, str] | None = None
+    ) -> Iterator[tuple[MailPath, Evidence]]:
+        """Try paths side by side, and yield each as it is done. ``labels``: what a capture file says of each."""
+        waiting = {}
+        for path in paths:
+            label = (labels or {}).get(path, "")
+            waiting[self._send({"call": "attempt", "path": path.model_dump(mode="json"), "label": label})] = path
         while waiting:
             answer = self._receive()
             yield waiting.pop(answer["id"]), Evidence.model_validate(_result(answer))
@@ -76,6 +99,11 @@ class Lab:
         """Run a program in a node: its ``returncode``, ``stdout``, ``stderr`` and whether it ``timed_out``."""
         request = {"call": "run", "node": node, "argv": list(argv), "stdin": stdin, "seconds": seconds}
         answer: dict[str, Any] = self._call(request)
+        return answer
+
+    def end_capture(self) -> dict[str, Any]:
+        """Complete the capture file: ``packets`` in it, packets ``lost`` by node, and the ``problem``, if any."""
+        answer: dict[str, Any] = self._call({"call": "end_capture"})
         return answer
 
     def enter(self, node: str) -> Entrance:
@@ -97,6 +125,9 @@ class Lab:
                     pass
             except OSError:
                 pass  # it was gone already, or does not go: the nursery's end takes it along
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)  # whoever still reads sees the end, and lets go of the lines
+            self._lines.close()
             self._control.close()
 
     def __enter__(self) -> Self:

@@ -12,6 +12,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 MX_PREFIX = "mx:"
 """``to: mx:example.net`` asks the DNS for the domain's MX, as a mail server does (RFC 5321 section 5.1)."""
 
+LARGEST_MESSAGE = 10_000_000
+"""Bytes; the lab's servers take a little more."""
+
 DEFAULT_RECIPIENT = "recipient@example.net"
 
 
@@ -53,9 +56,13 @@ class MailPath(BaseModel):
     recipient: str = DEFAULT_RECIPIENT
     sender: str | None = None
     """Envelope sender; None: ``NODE@port25lab.example``."""
-    size: int = Field(0, ge=0, le=10_000_000)
+    size: int = Field(0, ge=0, le=LARGEST_MESSAGE)
     """Bytes to which the message is padded."""
     attempt: int = Field(1, ge=1)
     """Counts the attempts of a path that is tried again and again."""
+    hold: bool = False
+    """Each attempt is made while the earlier ones' connections are still open."""
     packet: str | None = None
     """A raw-packet probe in place of a client: a kind of ``probes``."""
+    spoof: str | None = None
+    """Node whose address the probe has as its source, in place of the sender's own."""

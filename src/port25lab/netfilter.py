@@ -71,15 +71,18 @@ class LoadedRules:
         return self._blame.get(place, (unknown, Effect.DROP))
 
 
-def load(node: LabNode, policies: Sequence[Policy], sets: Mapping[str, Iterable[IPNetwork]]) -> LoadedRules:
-    """Load policies into a node, stacked in this order.
+def load(
+    node: LabNode, policies: Sequence[Policy], sets: Mapping[str, Iterable[IPNetwork]], *, loaded: int = 0
+) -> LoadedRules:
+    """Load policies into a node, stacked in this order. So many of them are ``loaded`` already.
 
     Raises InputError with file, line and iptables' own words where a rule is refused.
     """
-    wanted = sorted({name for policy in policies for name in policy.sets})
+    there = {name for policy in policies[:loaded] for name in policy.sets}
+    wanted = sorted({name for policy in policies[loaded:] for name in policy.sets} - there)
     if wanted:
         _load_sets(node, {name: tuple(sets.get(name, ())) for name in wanted})
-    for policy in policies:
+    for policy in policies[loaded:]:
         for ruleset in policy.rulesets:
             _restore(node, ruleset)
     return _join(node, policies)
@@ -108,13 +111,23 @@ def _restore(node: LabNode, ruleset: Ruleset) -> None:
     done = run_inside(node, [program, "--noflush"], ruleset.text)
     if done.returncode:
         words = " ".join(line for line in done.stderr.splitlines() if not line.startswith("Try `"))
-        line = re.search(r"line:? (\d+)", words)
         raise InputError(
             f"{program} on {node.name} says: {words}",
             allowed="rules that iptables itself takes",
             file=ruleset.file,
-            line=int(line[1]) if line else None,
+            line=_refused_line(words, ruleset),
         )
+
+
+def _refused_line(words: str, ruleset: Ruleset) -> int | None:
+    """Where the refused rule stands. A target that is not there is noticed at COMMIT, and that line is named."""
+    if chain := re.search(r"Chain '([^']+)' does not exist", words):
+        jump = re.compile(rf"\s(?:-j|-g|--jump|--goto)\s+{re.escape(chain[1])}(?!\S)")
+        for rule in ruleset.rules:
+            if jump.search(rule.text):
+                return rule.line
+    line = re.search(r"line:? (\d+)", words)
+    return int(line[1]) if line else None
 
 
 def _join(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
@@ -137,8 +150,11 @@ def _join(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
                 f"{node.name}: {table}/{chain} has {len(kernel)} rules in the kernel, {len(rules)} in the files"
             )
         for number, (handle, (policy, rule)) in enumerate(zip(kernel, rules, strict=True), 1):
+            before = rules[number - 2][1].text if number > 1 else ""
             loaded.learn(
-                Place(family, table, chain, handle), _blame(node, family, policy, rule, number), _effect(rule.text)
+                Place(family, table, chain, handle),
+                _blame(node, family, policy, rule, number),
+                _effect(rule.text, before),
             )
     return loaded
 
@@ -157,13 +173,31 @@ def _blame(node: LabNode, family: Literal["ip", "ip6"], policy: Policy, rule: Ru
     )
 
 
-def _effect(rule: str) -> Effect:
-    """A REJECT traces as a drop; what it does stands in its own words, and so does a limit."""
-    if re.search(r"(?:-m|--match)\s+(?:hashlimit|limit|connlimit|recent)\b", rule):
+_LIMIT = r"(?:-m|--match)\s+(?:hashlimit|limit|connlimit|recent)\b"
+_LIMIT_WORDS = rf"(?:!\s+)?(?:{_LIMIT}|--(?:hashlimit|limit|connlimit)\S*(?:\s+[^\s-]\S*)?)"
+
+
+def _effect(rule: str, before: str = "") -> Effect:
+    """A REJECT traces as a drop; what it does stands in its own words, and so does a limit.
+
+    A limit has two idioms: the rule that drops says it (``--hashlimit-above … -j DROP``), or the rule ``before`` it
+    lets through what is under the limit, and the plain DROP for the same packets takes the rest.
+    """
+    if re.search(_LIMIT, rule) or _spares_what_is_under_a_limit(before, rule):
         return Effect.THROTTLE
     if not re.search(r"(?:-j|--jump)\s+REJECT\b", rule):
         return Effect.DROP
     return Effect.REJECT_RESET if re.search(r"--reject-with\s+tcp-reset\b", rule) else Effect.REJECT_ICMP
+
+
+def _spares_what_is_under_a_limit(before: str, rule: str) -> bool:
+    passes = re.search(rf"{_LIMIT}.*(?:-j|--jump)\s+(?:ACCEPT|RETURN)\b", before)
+    return bool(passes) and _matches(before) == _matches(rule)
+
+
+def _matches(rule: str) -> str:
+    """The packets that a rule is about: without its limit, and what it does to them."""
+    return " ".join(re.sub(rf"{_LIMIT_WORDS}|(?:-j|--jump)\s.*", " ", rule).split())
 
 
 def _handles() -> dict[tuple[str, str, str], list[int]]:

@@ -45,6 +45,15 @@ class Meaning:
     blocked: bool = False
 
 
+class Should(StrEnum):
+    """What a correct policy does with a path, whatever the one at hand does."""
+
+    BLOCKED = "blocked"
+    ALLOWED = "allowed"
+    NOT_COVERED = "not-covered"
+    """Not its business, or its own choice: neither way is a mistake."""
+
+
 MEANINGS: dict[Outcome, Meaning] = {
     Outcome.DELIVERED: Meaning("the message is in the recipient's mailbox", "RFC 5321 4.2.5", "green"),
     Outcome.REACHED: Meaning("a raw-packet probe arrived at the destination", "packet(7)", "green"),

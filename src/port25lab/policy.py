@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from port25lab import catalogue
 from port25lab.catalogue import Strict, wrong
 from port25lab.errors import InputError, nearest
+from port25lab.services.kinds import troubles
 
 Family = Literal["ip", "ip6"]
 
@@ -132,6 +133,10 @@ def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
     """A lab asks for the same few policies again and again: each is read once, until one of its files changes."""
     document = catalogue.read_yaml(folder / "policy.yaml")
     head = catalogue.validated(document, PolicyFile)
+    for number, service in enumerate(head.services):
+        for trouble in troubles(service):
+            keys = () if trouble.parameter is None else (trouble.parameter,)
+            raise document.error(trouble.what, trouble.allowed, "services", number, *keys)
     if (folder / NFT_FILE).exists():
         raise InputError(
             "native nftables rulesets are not supported yet", allowed="rules.v4 and rules.v6", file=folder / NFT_FILE

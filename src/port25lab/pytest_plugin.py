@@ -4,14 +4,14 @@
         hotel = lab("hotel", policies={"isp-edge": "op25b"})
         hotel.expect("delivered", source="guest-1", to="company", port=587, security="starttls", auth="alice")
 
-Collected are `*.yaml` files in folders named `scenarios`. With pytest-xdist, `--dist loadgroup` keeps the paths of a
+Collected are `*.yaml` files in folders named `scenarios`. With pytest-xdist, `--dist loadfile` keeps the paths of a
 scenario together, so that each lab starts once.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import pytest
 
 from port25lab import doctor, scenario
 from port25lab.clients import CLIENTS
-from port25lab.errors import Port25labError
+from port25lab.errors import MachineError, Port25labError
 from port25lab.lab import Lab
 from port25lab.mailpath import MailPath
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.report.words import explain
 from port25lab.run import Engine, Quiet
@@ -29,6 +30,8 @@ from port25lab.scenario import LabConfig, Question
 from port25lab.verdict import Verdict
 
 _ENGINE = pytest.StashKey[Engine]()
+_VERDICTS = pytest.StashKey[dict[str, Verdict]]()
+"""By the id of the test. To judge a thousand paths anew for each of them takes a minute."""
 
 
 def _engine(config: pytest.Config) -> Engine:
@@ -68,7 +71,6 @@ class ScenarioFile(pytest.File):
         for question in questions:
             name = question.id.removeprefix(f"{question.scenario}/")
             item: PathItem = PathItem.from_parent(self, name=name, question=question)
-            item.add_marker(pytest.mark.xdist_group(question.scenario))
             yield item
 
 
@@ -81,17 +83,22 @@ class PathItem(pytest.Item):
 
     def setup(self) -> None:
         """Skip where the path's own client program is not on this machine."""
-        program = CLIENTS[self.question.path.client].program
-        if program and not shutil.which(program):
-            pytest.skip(f"no {program} on this machine; see `port25lab doctor`")
+        if problem := _problem(self.question.path.client):
+            pytest.skip(problem)
 
     def runtest(self) -> None:
-        """Try all selected paths of the scenario at once, and judge this one."""
-        items = [item for item in self.session.items if isinstance(item, PathItem) and item.path == self.path]
-        verdicts = _engine(self.config).verdicts([item.question for item in items])
-        verdict = verdicts[items.index(self)]
-        if not verdict.ok:
-            raise UnmetError(verdict)
+        """Try all selected paths of the scenario at once, the first time, and judge this one."""
+        known = self.config.stash.setdefault(_VERDICTS, {})
+        if self.nodeid not in known:
+            items = [
+                item
+                for item in self.session.items
+                if isinstance(item, PathItem) and item.path == self.path and not _problem(item.question.path.client)
+            ]
+            verdicts = _engine(self.config).verdicts([item.question for item in items])
+            known |= {item.nodeid: verdict for item, verdict in zip(items, verdicts, strict=True)}
+        if not known[self.nodeid].ok:
+            raise UnmetError(known[self.nodeid])
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The verdict in words; a traceback only for what nobody foresaw."""
@@ -102,6 +109,16 @@ class PathItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the path stands, and its id."""
         return self.path, None, self.question.id
+
+
+@cache
+def _problem(client: str) -> str | None:
+    """Why this machine cannot run a client program, and what helps; None where it can."""
+    try:
+        doctor.require_program(CLIENTS[client].program, f"client {client}")
+    except MachineError as error:
+        return str(error)
+    return None
 
 
 class UnmetError(AssertionError):
@@ -123,12 +140,15 @@ class LabUnderTest:
 
     def send(self, **path: Any) -> Verdict:
         """Try one path, and its control. ``path``: the fields of ``MailPath``."""
-        return self._judge(None, None, path)
+        return self._judge(None, None, None, path)
 
-    def expect(self, outcome: str, *, by: str | None = None, **path: Any) -> Verdict:
-        """Try one path, and fail the test unless it ends in this outcome, decided ``by`` a rule on this node."""
+    def expect(self, outcome: str, *, by: str | None = None, how: str | None = None, **path: Any) -> Verdict:
+        """Try one path, and fail the test unless it ends in this outcome, decided ``by`` a rule on this node.
+
+        ``how``: the mechanism that has to be at work.
+        """
         __tracebackhide__ = True
-        verdict = self._judge(Outcome(outcome), by, path)
+        verdict = self._judge(Outcome(outcome), by, Mechanism(how) if how else None, path)
         if not verdict.ok:
             raise UnmetError(verdict)
         return verdict
@@ -142,8 +162,10 @@ class LabUnderTest:
         """The lab itself, running until the session ends."""
         return self._engine.lab(self._config)
 
-    def _judge(self, expected: Outcome | None, by: str | None, path: Mapping[str, Any]) -> Verdict:
-        question = scenario.question_about(MailPath(**path), self._config, expected=expected, by=by)
+    def _judge(
+        self, expected: Outcome | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
+    ) -> Verdict:
+        question = scenario.question_about(MailPath(**path), self._config, expected=expected, by=by, how=how)
         return self._engine.verdicts([question])[0]
 
 

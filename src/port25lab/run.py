@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,18 +23,31 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, Self
 
 from port25lab import doctor
+from port25lab.clients import CLIENTS
 from port25lab.errors import LabError
 from port25lab.evidence import Evidence, Observation, Stage
 from port25lab.lab import Lab
 from port25lab.mailpath import MailPath
+from port25lab.outcome import Outcome
+from port25lab.pcapfiles import CaptureFile, CaptureFolder, comment
 from port25lab.policy import load_policy
+from port25lab.probes import KINDS
 from port25lab.sandbox.nursery import Nursery
 from port25lab.scenario import LabConfig, Question
+from port25lab.services.kinds import KINDS as SERVICES
 from port25lab.topology import Plan, load_topology
 from port25lab.verdict import Report, Verdict, judge
 
-JOBS = 2 * (os.cpu_count() or 1)
+JOBS = 4 * (os.cpu_count() or 1)
 """Labs side by side: most of a lab's time is waiting for SYNs that nobody answers."""
+
+WAITS = {Outcome.DROPPED: 1.5, Outcome.DEFERRED: 6.0}
+PROGRAM_WAITS = {Outcome.DROPPED: 3.0, Outcome.DEFERRED: 6.0}
+WORK, PROGRAM_WORK = 0.02, 0.12
+"""Seconds that a path is likely to wait, and to keep a processor busy; only the order of labs depends on them."""
+
+LISTEN_SECONDS = 0.5
+"""How often the wait for labs is left: a signal that comes just before a wait without end would be slept through."""
 
 
 class Progress(Protocol):
@@ -88,13 +102,22 @@ class Engine:
     """Sandboxes, and all that was found in them so far: a path that was tried once is not tried again.
 
     A context manager: leaving it ends every lab. ``hold`` gets each lab while it is still up, one after another;
-    ``keep_labs`` leaves them up for the next question.
+    ``keep_labs`` leaves them up for the next question; ``pcap`` gets a file of each lab's packets.
     """
 
     def __init__(
-        self, progress: Progress, *, jobs: int = JOBS, hold: Hold | None = None, keep_labs: bool = False
+        self,
+        progress: Progress,
+        *,
+        jobs: int = JOBS,
+        hold: Hold | None = None,
+        keep_labs: bool = False,
+        pcap: CaptureFolder | None = None,
     ) -> None:
         self._progress, self._jobs, self._hold, self._keep_labs = progress, jobs, hold, keep_labs
+        self._pcap = pcap
+        self._captures: dict[LabKey, CaptureFile] = {}
+        self._labels: dict[LabKey, dict[MailPath, str]] = defaultdict(dict)
         self._up: dict[LabKey, Lab] = {}
         self._nursery: Nursery | None = None
         self._answers: dict[LabKey, Answers] = {}
@@ -115,12 +138,16 @@ class Engine:
         if self._nursery is not None:
             self._nursery.close()
             self._nursery = None
+        if self._pcap is not None:
+            self._pcap.close()
 
     def lab(self, config: LabConfig) -> Lab:
         """A running lab to work in, up until the engine is closed."""
         key: LabKey = config, None
         if key not in self._up:
+            _require(config)
             self.labs += 1
+            self._nursery = self._nursery or Nursery()
             self._up[key] = self._start(Job(config, ()))
         return self._up[key]
 
@@ -130,18 +157,48 @@ class Engine:
         Raises InputError for a rule that iptables refuses, and MachineError.
         """
         missing = [job for job in map(self._not_yet, plan_jobs(questions)) if job.paths]
+        for job in missing:
+            _require(job.config)
+        if self._pcap is not None:
+            self._name_attempts(questions)
         self._nursery = self._nursery or (Nursery() if missing else None)
         self.labs += sum(job.key not in self._up for job in missing)
         if self._hold is None and missing:
             self._side_by_side(missing)
         elif missing:
-            for job in missing:
+            # One by one, controls first: a person is shown verdicts, and a blocked path has none without its control.
+            for job in sorted(missing, key=lambda job: bool(job.config.policies)):
                 self._keep(job, self._answer(job, questions))
-        return [_verdict(question, self._answers) for question in questions]
+        verdicts = [_verdict(question, self._answers) for question in questions]
+        return verdicts if self._pcap is None else self._with_captures(questions, verdicts)
+
+    def _name_attempts(self, questions: Iterable[Question]) -> None:
+        """What a capture file says where an attempt begins: the ids of all that it answers."""
+        for question in questions:
+            own, control = self._labels[_key(question)], self._labels[_control(question)]
+            own[question.path] = "\n".join(filter(None, (own.get(question.path), question.id)))
+            if _key(question) != _control(question):
+                control.setdefault(_first(question.path), f"control of {question.id}")
+
+    def _with_captures(self, questions: Sequence[Question], verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The verdicts with the names of their files, and in each file what became of its paths."""
+        lines: dict[LabKey, list[str]] = defaultdict(list)
+        done = []
+        for question, verdict in zip(questions, verdicts, strict=True):
+            file = self._captures.get(_key(question))
+            done.append(verdict.model_copy(update={"pcap": file.path.name if file else None}))
+            expected = f" (expected {verdict.expected})" if verdict.expected not in (None, verdict.outcome) else ""
+            lines[_key(question)].append(f"{question.id}: {verdict.outcome}{expected}")
+        for key, file in self._captures.items():
+            comment(file, [f"port25lab, lab {Job(key[0], (), key[1]).name}", *lines[key]])
+        return done
 
     def _not_yet(self, job: Job) -> Job:
         known = self._answers.get(job.key, {})
-        return replace(job, paths=tuple(path for path in job.paths if path not in known))
+        missing = tuple(path for path in job.paths if path not in known)
+        # What attempts left behind in a lab of their own is gone with it: then all of them are made again.
+        again = bool(missing) and job.alone is not None and job.key not in self._up
+        return replace(job, paths=job.paths if again else missing)
 
     def _keep(self, job: Job, found: Answers) -> None:
         self._answers.setdefault(job.key, {}).update(found)
@@ -151,6 +208,8 @@ class Engine:
         try:
             futures = [(job, pool.submit(self._answer, job)) for job in jobs]
             for job, future in futures:
+                while not wait([future], timeout=LISTEN_SECONDS).done:
+                    pass
                 self._keep(job, future.result())
         except BaseException:
             # Whatever ended the wait (Ctrl-C, a bad rule) ends the labs: their threads see the end of their lines.
@@ -163,7 +222,11 @@ class Engine:
     @contextmanager
     def _lab(self, job: Job) -> Iterator[Lab]:
         """The job's lab; one that broke is not kept."""
-        lab = self._up.pop(job.key, None) or self._start(job)
+        lab = self._up.pop(job.key, None)
+        if lab is not None and any(path.packet and KINDS[path.packet].early for path in job.paths):
+            lab.close()  # its policies are loaded, and the sessions are to be older
+            lab = None
+        lab = lab or self._start(job)
         try:
             yield lab
         except BaseException:
@@ -175,8 +238,18 @@ class Engine:
             lab.close()
 
     def _start(self, job: Job) -> Lab:
-        self._nursery = self._nursery or Nursery()
-        return Lab(self._nursery, _plan(job.config), _policies(job.config))
+        nursery = self._nursery
+        if nursery is None:
+            raise LabError("the run was ended")  # in another thread, before this one came so far
+        plan, policies = _plan(job.config), _policies(job.config)
+        if self._pcap is None:
+            return Lab(nursery, plan, policies, job.paths)
+        try:
+            self._captures[job.key], pcap = self._pcap.open(" ".join(filter(None, (job.name, job.alone))))
+        except OSError as error:
+            raise LabError(f"no capture file in {self._pcap.folder}: {error.strerror or error}") from error
+        with pcap:
+            return Lab(nursery, plan, policies, job.paths, pcap)
 
     def _answer(self, job: Job, held_for: Sequence[Question] = ()) -> Answers:
         """Evidence for every path of the job; `error` for those that a lab that broke had not answered."""
@@ -187,12 +260,14 @@ class Engine:
                 self._progress.lab_ready(job.name, lab.seconds)
                 batches = [[path] for path in job.paths] if job.alone else [list(job.paths)]
                 for batch in batches:
-                    for path, evidence in lab.attempts(batch):
+                    for path, evidence in lab.attempts(batch, self._labels.get(job.key)):
                         answers[path] = evidence
                         self._progress.attempt_done(job.name)
                 if self._hold:
                     known = {**self._answers, job.key: answers}
                     self._hold(lab, [_verdict(question, known) for question in held_for if _key(question) == job.key])
+                if job.key in self._captures:
+                    self._captures[job.key].ended(lab.end_capture())
         except LabError as error:
             for path in job.paths:
                 answers.setdefault(path, failed(str(error)))
@@ -200,10 +275,20 @@ class Engine:
         return answers
 
 
-def run(questions: Sequence[Question], *, progress: Progress, jobs: int = JOBS, hold: Hold | None = None) -> Report:
-    """Answer all questions, and report. Raises InputError and MachineError."""
+def run(
+    questions: Sequence[Question],
+    *,
+    progress: Progress,
+    jobs: int = JOBS,
+    hold: Hold | None = None,
+    pcap: CaptureFolder | None = None,
+) -> Report:
+    """Answer all questions, and report. ``pcap`` gets a file of each lab's packets.
+
+    Raises InputError and MachineError.
+    """
     started, clock = datetime.now(UTC), time.perf_counter()
-    with Engine(progress, jobs=jobs, hold=hold) as engine:
+    with Engine(progress, jobs=jobs, hold=hold, pcap=pcap) as engine:
         verdicts = engine.verdicts(questions)
     environment = _environment() | {
         "started": started.isoformat(timespec="seconds"),
@@ -211,17 +296,47 @@ def run(questions: Sequence[Question], *, progress: Progress, jobs: int = JOBS, 
         "labs": engine.labs,
         "jobs": jobs,
     }
+    if pcap is not None:
+        environment["pcap"] = pcap.as_data()
     return Report(tool={"name": "port25lab", "version": _version()}, environment=environment, verdicts=verdicts)
 
 
 def plan_jobs(questions: Iterable[Question]) -> list[Job]:
-    """The labs that the questions need, controls included and first: everything else is judged against them."""
+    """The labs that the questions need, controls included; first the one that is likely to take longest."""
     wanted: dict[LabKey, dict[MailPath, None]] = {}
+    waits: dict[LabKey, list[float]] = defaultdict(list)
     for question in questions:
-        for key in (_key(question), _control(question)):
-            wanted.setdefault(key, {})[question.path] = None
+        waits[_key(question)].append(_wait(question))
+        wanted.setdefault(_key(question), {}).update(dict.fromkeys(_up_to(question)))
+        wanted.setdefault(_control(question), {})[_first(question.path)] = None
     jobs = [Job(config, tuple(paths), alone) for (config, alone), paths in wanted.items()]
-    return sorted(jobs, key=lambda job: bool(job.config.policies))
+    return sorted(jobs, key=lambda job: _seconds(job, waits[job.key]), reverse=True)
+
+
+def _wait(question: Question) -> float:
+    """How long nothing happens in an attempt, as far as what is expected of it tells."""
+    if question.expected is None:
+        return 0.0
+    waits = WAITS if CLIENTS[question.path.client].program is None else PROGRAM_WAITS
+    return waits.get(question.expected, 0.0)
+
+
+def _seconds(job: Job, waits: Sequence[float]) -> float:
+    """How long a lab is likely to take: its paths wait side by side, unless they depend on one another."""
+    programs = sum(CLIENTS[path.client].program is not None for path in job.paths)
+    busy = len(job.paths) * WORK + programs * PROGRAM_WORK
+    return busy + (sum(waits) if job.alone else max(waits, default=0.0))
+
+
+def _up_to(question: Question) -> list[MailPath]:
+    """The path, after all earlier attempts of it where they count: the fourth is none without the first three."""
+    earlier = range(1, question.path.attempt) if question.sequential else ()
+    return [*(question.path.model_copy(update={"attempt": number}) for number in earlier), question.path]
+
+
+def _first(path: MailPath) -> MailPath:
+    """The control of all attempts is the first one: without a policy nobody counts them."""
+    return path.model_copy(update={"attempt": 1})
 
 
 def _key(question: Question) -> LabKey:
@@ -240,8 +355,8 @@ def failed(why: str) -> Evidence:
 def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
     path = question.path
     evidence = answers[_key(question)][path]
-    control = answers.get(_control(question), {}).get(path)
-    found = judge(evidence, question.expected, question.by, control)
+    control = answers.get(_control(question), {}).get(_first(path))
+    found = judge(evidence, question.expected, question.by, control, question.how)
     return Verdict(
         scenario=question.scenario,
         variant=question.variant,
@@ -255,16 +370,29 @@ def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
         security=path.security,
         auth=path.auth.user if path.auth else None,
         client=path.client,
+        packet=path.packet,
+        spoof=path.spoof,
         policies={node: list(names) for node, names in question.config.policy_names.items()},
         outcome=found.outcome,
+        mechanism=found.mechanism,
         expected=question.expected,
         expected_by=question.by,
+        expected_how=question.how,
+        expected_from=question.expected_from,
+        attempt=path.attempt,
+        repeat=question.repeat,
         ok=found.ok,
         blame=found.blame,
         observation=evidence.observation,
         decisions=evidence.decisions,
         icmp=evidence.icmp,
+        answered_by=evidence.answered_by,
         hops=evidence.hops,
+        arrival=evidence.arrival,
+        should=question.should,
+        matrix=question.matrix,
+        packets=evidence.packets,
+        divergence=evidence.divergence,
         control=found.control,
         disagreement=found.disagreement,
         reason=found.reason,
@@ -282,6 +410,15 @@ def _plan(config: LabConfig) -> Plan:
         if key not in _plans:
             _plans[key] = load_topology(str(config.topology), dict(config.parameters))
         return _plans[key]
+
+
+def _require(config: LabConfig) -> None:
+    """Raise MachineError where a policy brings a middlebox for which this machine lacks something."""
+    for stack in _policies(config).values():
+        for policy in stack:
+            for service in policy.services:
+                if feature := SERVICES[service["kind"]].needs:
+                    doctor.require_kernel(feature, f"policy {policy.name}")
 
 
 def _policies(config: LabConfig) -> dict[str, list[Any]]:

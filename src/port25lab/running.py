@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from port25lab import labhost, netfilter
 from port25lab.attempt import Attempts
+from port25lab.capture import Capture
 from port25lab.errors import LabError
 from port25lab.evidence import Evidence
-from port25lab.icmp import IcmpWatch
 from port25lab.labhost import LabHost
 from port25lab.mailpath import MailPath
 from port25lab.network import SOURCE_PORTS, LabNet
@@ -26,13 +27,26 @@ CA_FILE = Path("/run/port25lab/ca.pem")
 class RunningLab:
     """Build it, ``start`` it, then make attempts. It is never stopped: its process ends."""
 
-    def __init__(self, plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> None:
-        """``policies``: all that each node loads, in order; the network's own rules (NAT) come first."""
+    def __init__(
+        self,
+        plan: Plan,
+        policies: Mapping[str, Sequence[Policy]],
+        early: Sequence[MailPath] = (),
+        pcap: BinaryIO | None = None,
+    ) -> None:
+        """``policies``: all that each node loads, in order; the network's own rules (NAT) come first.
+
+        ``early``: probes that continue sessions from before the policies; the network's own rules are older still.
+        ``pcap``: where to write all packets.
+        """
         brought = {
             node: [service for policy in stack for service in policy.services] for node, stack in policies.items()
         }
         self._plan, self._policies = plan.with_services(brought), policies
+        self._early = early
         self._tracer = Tracer()
+        self._capture = Capture(pcap, f"port25lab, topology {plan.name}")
+        self._passing_on = [node for node, services in brought.items() if services]
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
 
@@ -44,10 +58,12 @@ class RunningLab:
         clock = _Clock()
         net = LabNet(self._plan)
         net.build()
+        self._capture.open(net.hosts, passing_on=self._passing_on, ruled=self._policies)
         clock.phase("network")
         for name, stack in self._policies.items():
             sessions = any(policy.watch == "session" for policy in stack)
-            self._tracer.watch(net[name], netfilter.load(net[name], stack, self._plan.sets), sessions=sessions)
+            at_once = stack[: len(self._plan.nodes[name].policies)] if self._early else stack
+            self._tracer.watch(net[name], netfilter.load(net[name], at_once, self._plan.sets), sessions=sessions)
         for node, sock in self._tracer.sockets().items():
             asyncio.get_running_loop().add_reader(sock, self._tracer.read, node, sock)
         clock.phase("policies")
@@ -59,14 +75,31 @@ class RunningLab:
         clock.phase("services")
         await services.ready()
         clock.phase("ready")
-        self._attempts = Attempts(self._plan, self._hosts, services, self._tracer, IcmpWatch(), CA_FILE)
+        await self._capture.start()
+        clock.phase("capture")
+        self._attempts = Attempts(self._plan, self._hosts, services, self._tracer, self._capture, CA_FILE)
+        if self._early:
+            await self._attempts.open_early(self._early)
+            for name, stack in self._policies.items():
+                loaded = len(self._plan.nodes[name].policies)
+                self._tracer.learn(name, netfilter.load(net[name], stack, self._plan.sets, loaded=loaded))
+            clock.phase("late policies")
         return clock.seconds
 
-    async def attempt(self, path: MailPath) -> Evidence:
-        """Try one path."""
+    def end_capture(self) -> dict[str, Any]:
+        """Complete the capture file. Tells its ``packets``, those ``lost`` by node, and the ``problem``, if any."""
+        packets, problem = 0, None
+        try:
+            packets = self._capture.finish()
+        except OSError as error:
+            problem = f"not all packets could be written: {error.strerror or error}"
+        return {"packets": packets, "lost": self._capture.lost(), "problem": problem}
+
+    async def attempt(self, path: MailPath, label: str = "") -> Evidence:
+        """Try one path. ``label``: what a capture file says at its first packet."""
         if self._attempts is None:
             raise LabError("the lab has not been started")
-        return await self._attempts.make(path)
+        return await self._attempts.make(path, label)
 
     def host(self, name: str) -> LabHost:
         """A node, to run programs in."""

@@ -12,18 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from port25lab import catalogue, services
 from port25lab.catalogue import Document, Key, Strict, shown, wrong
 from port25lab.clients import CLIENTS
 from port25lab.errors import InputError, nearest
-from port25lab.mailpath import DEFAULT_RECIPIENT, MX_PREFIX, Auth, MailPath, Security
-from port25lab.outcome import DECIDED_BY_RULES, Outcome
+from port25lab.mailpath import DEFAULT_RECIPIENT, LARGEST_MESSAGE, MX_PREFIX, Auth, MailPath, Security
+from port25lab.mechanism import Mechanism
+from port25lab.outcome import DECIDED_BY_RULES, Outcome, Should
 from port25lab.policy import Policy, load_policy
+from port25lab.probes import KINDS
 from port25lab.topology import NodePlan, Plan, load_topology
 
 IpVersion = Literal[4, 6] | None
@@ -33,9 +36,22 @@ VERSION_NAMES: dict[str, IpVersion] = {"ipv4": 4, "ipv6": 6, "auto": None}
 ANY = "*"
 """Stands for every variant or every IP version, where an expectation does not tell them apart."""
 
+MOST_ATTEMPTS = 100
+"""How often a path may be repeated."""
+
 DEFAULT_CLIENT = "aiosmtplib"
 OUTCOMES = [outcome.value for outcome in Outcome if outcome is not Outcome.ERROR]
 """What can be expected. An `error` says nothing about a path."""
+
+MECHANISMS = [mechanism.value for mechanism in Mechanism if mechanism is not Mechanism.UNKNOWN]
+
+OUTCOMES_OF_PROBES = (
+    Outcome.REACHED,
+    Outcome.DROPPED,
+    Outcome.REJECTED_ICMP,
+    Outcome.REJECTED_RESET,
+    Outcome.THROTTLED,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,16 @@ class Question:
     config: LabConfig
     sequential: bool
     """Its scenario's paths depend on one another, and are tried one by one."""
+    how: Mechanism | None = None
+    """What should be at work; None: whatever it is."""
+    repeat: int = 1
+    """How often the path is tried in all; which of these attempts is meant, ``path.attempt`` says."""
+    expected_from: int | None = None
+    """The attempt at which the expectation turns; None: it is the same for all."""
+    should: Should | None = None
+    """What a correct policy does with the path."""
+    matrix: bool = False
+    """The scenario asks for a table of its paths by its variants."""
 
 
 # The format. Where it has short forms, a validator writes them out, and the schema names both.
@@ -115,14 +141,28 @@ def _outcome(given: Any) -> Outcome:
     return Outcome(given)
 
 
+def _mechanism(given: Any) -> Mechanism:
+    if given not in MECHANISMS:
+        wrong(f"no mechanism {shown(given)} can be expected", nearest(str(given), MECHANISMS))
+    return Mechanism(given)
+
+
+def _count(given: Any, name: str, least: int, most: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
+        wrong(f"{name} is {shown(given)}", f"a whole number from {least} to {most}")
+    return int(given)
+
+
 def _expectation_long(given: Any) -> Any:
     if isinstance(given, str):
         return {"outcome": given}
-    return (
-        given
-        if isinstance(given, dict)
-        else wrong(f"an expectation is {shown(given)}", "OUTCOME, or {outcome: …, by: NODE}")
-    )
+    if not isinstance(given, dict):
+        allowed = "OUTCOME, or {outcome: …, by: NODE, how: MECHANISM, from: ATTEMPT}"
+        return wrong(f"an expectation is {shown(given)}", allowed)
+    return given
+
+
+_EXPECTATION_KEYS = ("outcome", "by", "how", "from", "before")
 
 
 def _by_version(given: Any) -> Any:
@@ -130,7 +170,7 @@ def _by_version(given: Any) -> Any:
 
 
 def _by_variant(given: Any) -> Any:
-    one_for_all = not isinstance(given, dict) or given.keys() & {"outcome", "by", *VERSION_NAMES}
+    one_for_all = not isinstance(given, dict) or given.keys() & {*_EXPECTATION_KEYS, *VERSION_NAMES}
     return {ANY: given} if one_for_all else given
 
 
@@ -160,10 +200,29 @@ class TopologyChoice(Strict):
 
 
 class Expectation(Strict):
-    """What should become of a path, and by whose rule."""
+    """What should become of a path, by whose rule, and by what mechanism."""
 
     outcome: Annotated[Outcome, BeforeValidator(_outcome)]
     by: Node | None = None
+    how: Annotated[Mechanism | None, BeforeValidator(_mechanism)] = None
+    first: Annotated[int | None, BeforeValidator(lambda given: _count(given, "from", 2, MOST_ATTEMPTS))] = Field(
+        None, alias="from"
+    )
+    """The first attempt of which this is true; None: of all."""
+    before: Annotated[Outcome, BeforeValidator(_outcome)] = Outcome.DELIVERED
+    """What should become of the attempts before that."""
+
+    @model_validator(mode="after")
+    def _turns_once(self) -> Self:
+        if self.first is None and "before" in self.model_fields_set:
+            wrong("`before` without `from`", "from: the first attempt that ends in the outcome", "before")
+        if self.first is not None and self.before is self.outcome:
+            wrong(f"{self.outcome} from attempt {self.first} on, and before", "two outcomes that differ", "from")
+        return self
+
+    def of(self, attempt: int) -> Expectation:
+        """What is expected of one attempt."""
+        return self if attempt >= (self.first or 1) else Expectation(outcome=self.before)
 
 
 class AuthEntry(Auth, Strict):
@@ -192,11 +251,38 @@ class PathEntry(Strict):
     client: Annotated[tuple[str, ...], BeforeValidator(_listed), _one_or_more({"enum": sorted(CLIENTS)})] = Field(
         (DEFAULT_CLIENT,), min_length=1, description="Client program; of a list, each is tried."
     )
+    packet: Annotated[str | None, WithJsonSchema({"enum": sorted(KINDS)})] = Field(
+        None,
+        description="A raw-packet probe in place of a client; it has arrived when it is seen at the destination.",
+        examples=["syn", "fragments", "source-port-25"],
+    )
+    spoof: Node | None = Field(None, description="Of a probe: the node whose address it has as its source.")
+    should: Should | None = Field(
+        None,
+        description="What a correct policy does with this path, whatever is expected of the one at hand; tables of "
+        "paths by variants tell leaks and over-blocking by it.",
+    )
     ip: Annotated[
         tuple[IpVersion, ...] | None, BeforeValidator(_versions_listed), _one_or_more({"enum": [4, 6, "auto"]})
     ] = Field(
         None,
         description="IP version, each of a list is tried; auto: as the client likes. Both unless `to` is an address.",
+    )
+    repeat: Annotated[int, BeforeValidator(lambda given: _count(given, "repeat", 1, MOST_ATTEMPTS))] = Field(
+        1,
+        ge=1,
+        le=MOST_ATTEMPTS,
+        description="How often the path is tried, one attempt after another; needs `attempts: sequential`.",
+    )
+    hold: bool = Field(
+        False,
+        description="Each attempt of a repeated path leaves a connection open, for limits on how many there may be.",
+    )
+    size: Annotated[int, BeforeValidator(lambda given: _count(given, "size", 0, LARGEST_MESSAGE))] = Field(
+        0,
+        ge=0,
+        le=LARGEST_MESSAGE,
+        description="Bytes to which the message is padded, for paths that let only small ones through.",
     )
     recipient: Text = Field(DEFAULT_RECIPIENT, description="Whom the message is for.")
     sender: Text | None = Field(None, description="Envelope sender; NODE@port25lab.example if left out.")
@@ -211,7 +297,8 @@ class PathEntry(Strict):
         WithJsonSchema({"type": ["string", "object"]}),
     ] = Field(
         min_length=1,
-        description="Outcome; or {outcome, by: NODE}; either of them by variant, by IP version, or by both.",
+        description="Outcome; or {outcome, by: NODE, how: MECHANISM, from: ATTEMPT, before: OUTCOME}; either of them "
+        "by variant, by IP version, or by both.",
         examples=["delivered", {"open": "delivered", "op25b": {"outcome": "dropped", "by": "isp-edge"}}],
     )
     variants: tuple[Text, ...] | None = Field(None, min_length=1, description="Variants to try it in; all if left out.")
@@ -276,6 +363,7 @@ class ScenarioFile(Strict):
     attempts: Literal["concurrent", "sequential"] = Field(
         "concurrent", description="sequential: paths depend on one another, as with rate limits, and go one by one."
     )
+    matrix: bool = Field(False, description="Print a table of all paths by all variants after the run.")
     paths: tuple[PathEntry, ...] = Field(min_length=1)
 
     @field_validator("variants")
@@ -284,7 +372,7 @@ class ScenarioFile(Strict):
         for name in variants:
             if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
                 wrong(f"{name!r} is no name for a variant", "letters, digits and _ . + -", name, at_key=True)
-            if name in (*VERSION_NAMES, "outcome", "by"):
+            if name in (*VERSION_NAMES, *_EXPECTATION_KEYS):
                 wrong(f"a variant cannot be named {name!r}", "a word without a meaning of its own", name, at_key=True)
         return variants
 
@@ -314,6 +402,14 @@ _EXPECTATION_SCHEMAS: dict[str, Any] = {
                 "properties": {
                     "outcome": {"enum": OUTCOMES},
                     "by": {"type": "string", "description": "Node whose rule decides."},
+                    "how": {"enum": MECHANISMS, "description": "What is at work."},
+                    "from": {
+                        "type": "integer",
+                        "minimum": 2,
+                        "maximum": MOST_ATTEMPTS,
+                        "description": "Of a repeated path, the first attempt that ends so.",
+                    },
+                    "before": {"enum": OUTCOMES, "description": "How attempts before that end; delivered if left out."},
                 },
                 "required": ["outcome"],
                 "additionalProperties": False,
@@ -328,7 +424,7 @@ _EXPECTATION_SCHEMAS: dict[str, Any] = {
     },
     "ExpectedByVariant": {
         "type": "object",
-        "propertyNames": {"not": {"enum": ["outcome", "by", *VERSION_NAMES]}},
+        "propertyNames": {"not": {"enum": [*_EXPECTATION_KEYS, *VERSION_NAMES]}},
         "minProperties": 1,
         "additionalProperties": {"anyOf": [_ONE, {"$ref": "#/$defs/ExpectedByVersion"}]},
     },
@@ -350,20 +446,28 @@ def load_questions(name: str) -> list[Question]:
         for variant, stacks in scenario.variants.items()
     }
     for number, entry in enumerate(scenario.paths):
+        if entry.repeat > 1 and scenario.attempts != "sequential":
+            what = "`repeat` in a scenario whose attempts go side by side"
+            raise document.error(what, "attempts: sequential", "paths", number, "repeat")
         _PathCheck(plan, list(configs), entry, _under(document.error, "paths", number)).all()
     _refuse_duplicates(document, scenario, plan)
     return [
         Question(
             scenario=name,
             variant=variant,
-            id=f"{name}/{variant}/{_bare_id(path, entry.ref, plan)}",
+            id=f"{name}/{variant}/{_bare_id(path, entry.ref, plan, entry.repeat)}",
             name=entry.name,
             ref=entry.ref,
             path=path,
-            expected=expectation.outcome,
-            by=expectation.by,
+            expected=expectation.of(path.attempt).outcome,
+            by=expectation.of(path.attempt).by,
             config=config,
             sequential=scenario.attempts == "sequential",
+            how=expectation.of(path.attempt).how,
+            repeat=entry.repeat,
+            expected_from=expectation.first,
+            should=entry.should,
+            matrix=scenario.matrix,
         )
         for variant, config in configs.items()
         for entry in scenario.paths
@@ -381,12 +485,17 @@ def lab_config(
 
 
 def question_about(
-    path: MailPath, config: LabConfig, expected: Outcome | None = None, by: str | None = None
+    path: MailPath,
+    config: LabConfig,
+    expected: Outcome | None = None,
+    by: str | None = None,
+    how: Mechanism | None = None,
 ) -> Question:
     """A question asked from Python. Raises InputError as a scenario file would."""
     plan = _plan_again(config.topology, config.parameters)
     _check_ends(plan, path.source, path.to, (path.ip_version,), _without_place)
     _check_credentials(plan, path.to, path.auth, _without_place)
+    _check_probe(plan, path.packet, path.spoof, _without_place)
     if path.client not in CLIENTS:
         raise InputError(f"unknown client {path.client!r}", allowed=nearest(path.client, CLIENTS))
     if expected is not None:
@@ -404,6 +513,7 @@ def question_about(
         by=by,
         config=config,
         sequential=False,
+        how=how,
     )
 
 
@@ -568,6 +678,22 @@ def _check_blame(plan: Plan, outcome: Outcome, by: str | None, complain: _Compla
         raise complain(f"no node {by!r}", f"a node of {plan.name}: {nearest(by, plan.nodes)}", "by")
 
 
+def _check_probe(plan: Plan, packet: str | None, spoof: str | None, complain: _Complain) -> None:
+    """A kind that exists, and a node to lend its address."""
+    if packet is not None and packet not in KINDS:
+        raise complain(f"unknown packet {packet!r}", nearest(packet, KINDS), "packet")
+    if spoof is None:
+        return
+    if packet is None or KINDS[packet].early:
+        what = "a session has two sides" if packet else "no mail program can do that"
+        raise complain(f"`spoof`, and {what}", "`spoof` with a packet of one's own making", "spoof")
+    if spoof not in plan.nodes:
+        raise complain(f"no node {spoof!r}", f"a node of {plan.name}: {nearest(spoof, plan.nodes)}", "spoof")
+
+
+NOT_OF_PROBES = ("security", "auth", "client", "repeat", "hold", "recipient", "sender")
+
+
 @dataclass(frozen=True)
 class _PathCheck:
     """Holds one path of the file against the topology and the variants."""
@@ -581,8 +707,23 @@ class _PathCheck:
         """Raises InputError for the first thing that is wrong."""
         _check_ends(self.plan, self.entry.source, self.entry.to, self.entry.ip or (), self.complain)
         _check_credentials(self.plan, self.entry.to, self.entry.auth, self.complain)
+        self.probe()
         self.variants()
         self.expectations()
+
+    def probe(self) -> None:
+        """A probe is one packet: nobody logs in, and no message is sent."""
+        _check_probe(self.plan, self.entry.packet, self.entry.spoof, self.complain)
+        for key in NOT_OF_PROBES if self.entry.packet else ():
+            if key in self.entry.model_fields_set:
+                raise self.complain(f"`{key}` of a packet", "`from`, `to`, `port`, `ip` and `spoof`", key)
+        for variant, by_version in self.entry.expect.items():
+            for version, expectation in by_version.items():
+                complain = _under(self.complain, "expect", variant, version)
+                if self.entry.packet and expectation.outcome not in OUTCOMES_OF_PROBES:
+                    raise complain(f"{expectation.outcome} of a packet", ", ".join(OUTCOMES_OF_PROBES))
+                if not self.entry.packet and expectation.outcome is Outcome.REACHED:
+                    raise complain(f"{expectation.outcome} of a message", "delivered, or `packet: KIND`")
 
     def variants(self) -> None:
         mine = self.entry.variants or ()
@@ -619,6 +760,9 @@ class _PathCheck:
             raise complain(what, "one for each IP version over which the path is tried")
         for version, expectation in by_version.items():
             _check_blame(self.plan, expectation.outcome, expectation.by, _under(complain, version))
+            if expectation.first is not None and expectation.first > self.entry.repeat:
+                what = f"`from` is {expectation.first}, and the path is tried {_times(self.entry.repeat)}"
+                raise complain(what, "an attempt that is made: see `repeat`", version, "from")
 
 
 def _asked(entry: PathEntry, variant: str) -> Iterator[tuple[MailPath, Expectation]]:
@@ -633,7 +777,7 @@ def _asked(entry: PathEntry, variant: str) -> Iterator[tuple[MailPath, Expectati
 
 def _paths(entry: PathEntry) -> Iterator[MailPath]:
     for client in entry.client:
-        for version in _versions(entry):
+        for version, attempt in product(_versions(entry), range(1, 1 + entry.repeat)):
             yield MailPath(
                 source=entry.source,
                 to=entry.to,
@@ -644,6 +788,11 @@ def _paths(entry: PathEntry) -> Iterator[MailPath]:
                 ip_version=version,
                 recipient=entry.recipient,
                 sender=entry.sender,
+                attempt=attempt,
+                hold=entry.hold,
+                size=entry.size,
+                packet=entry.packet,
+                spoof=entry.spoof,
             )
 
 
@@ -665,7 +814,7 @@ def _version_name(version: IpVersion) -> str:
     return f"ipv{version}" if version else "auto"
 
 
-def _bare_id(path: MailPath, ref: str | None, plan: Plan) -> str:
+def _bare_id(path: MailPath, ref: str | None, plan: Plan, repeat: int = 1) -> str:
     """A path's id within its scenario and variant; ``report.words`` reads it."""
     parts = [
         *([ref] if ref else []),
@@ -673,9 +822,13 @@ def _bare_id(path: MailPath, ref: str | None, plan: Plan) -> str:
         *([path.security.value] if path.security is not Security.NONE else []),
         *([path.auth.user] if path.auth else []),
         *(["badauth"] if path.auth and not _right(path.auth, plan.server(path.to)) else []),
+        *([f"{path.size}B"] if path.size else []),
         *([path.client] if path.client != DEFAULT_CLIENT else []),
+        *([path.packet] if path.packet else []),
+        *([f"as-{path.spoof}"] if path.spoof else []),
     ]
-    return f"{'-'.join(parts)}/{_version_name(path.ip_version)}"
+    attempt = f"/{path.attempt}" if repeat > 1 else ""
+    return f"{'-'.join(parts)}/{_version_name(path.ip_version)}{attempt}"
 
 
 def _right(auth: Auth, server: NodePlan | None) -> bool:
@@ -687,11 +840,15 @@ def _refuse_duplicates(document: Document, scenario: ScenarioFile, plan: Plan) -
     for number, entry in enumerate(scenario.paths):
         for variant in entry.variants or scenario.variants:
             for path in _paths(entry):
-                bare = _bare_id(path, entry.ref, plan)
+                bare = _bare_id(path, entry.ref, plan, entry.repeat)
                 if (variant, bare) in seen:
                     what = f"path {number + 1} has the same id as path {seen[variant, bare] + 1}: {bare}"
                     raise document.error(what, "each path once, or a `ref` that tells them apart", "paths", number)
                 seen[variant, bare] = number
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _joined(noun: str, names: list[str]) -> str:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from rich.console import Console
 
@@ -34,7 +41,9 @@ def holder(*, only_failed: bool) -> Hold:
 def _ask(console: Console, lab: Lab) -> str:
     while True:
         try:
-            node = console.input("shell in node (empty: go on) > ").strip()
+            console.print("shell in node (empty: go on) > ", end="")
+            _wait_for_a_line()
+            node = input().strip()
         except EOFError:
             return ""
         if not node or node in lab.plan.nodes:
@@ -42,10 +51,46 @@ def _ask(console: Console, lab: Lab) -> str:
         console.print(str(InputError(f"no node {node!r}", allowed=nearest(node, lab.plan.nodes))), markup=False)
 
 
+def _wait_for_a_line() -> None:
+    """So that ``input`` need not wait: a signal that comes just before it reads would be slept through."""
+    try:
+        waited_for: list[Any] = [sys.stdin.fileno()]
+    except (OSError, ValueError):
+        return  # not a real file; its reads are over at once
+    signalled, tell = socket.socketpair()
+    with signalled, tell:
+        tell.setblocking(False)
+        before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+        try:
+            select.select([*waited_for, signalled], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
+
+
 def open_shell(lab: Lab, node: str) -> int:
     """Run the user's shell in a node, on the user's terminal. Returns its exit code."""
     place = lab.enter(node)
     etc = " && ".join(f"mount --bind {place.etc}/{name} /etc/{name}" for name in ("resolv.conf", "hosts"))
-    start = f'{etc} && hostname {node} && exec "${{SHELL:-/bin/sh}}"'
+    start = f'{etc} && mount -t sysfs sysfs /sys && hostname {node} && exec "${{SHELL:-/bin/sh}}"'
     argv = [*place.command, "unshare", "--mount", "--uts", "sh", "-c", start]
-    return subprocess.run(argv, check=False).returncode
+    process = subprocess.Popen(argv)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell
+    try:
+        return process.wait()
+    except BaseException:
+        with suppress(PermissionError):  # under sudo it is root's; it ends with its lab
+            process.kill()
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _take_the_terminal_back()
+
+
+def _take_the_terminal_back() -> None:
+    """A shell gives the terminal back to those it had it from; in a PID namespace of its own it does not see them."""
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        with suppress(OSError, ValueError):  # no terminal
+            os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+    finally:
+        signal.signal(signal.SIGTTOU, before)

@@ -6,10 +6,12 @@ What a node may say of itself (its parameters) is written down in docs/topologie
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -178,6 +180,16 @@ def load_topology(
     file = catalogue.find("topologies", name_or_path, relative_to)
     topo_class = _topo_class(file, _module(file))
     return plan_of(_construct(topo_class, file, dict(parameters or {})), file, dict(parameters or {}))
+
+
+def prefer_own_distutils() -> None:
+    """Mininet imports distutils. Up to Python 3.11 there is one, but setuptools' comes before it and takes 0.1 s more.
+
+    For processes of port25lab's own: elsewhere somebody else may need setuptools.
+    """
+    if sys.version_info < (3, 12):
+        with suppress(ImportError, AttributeError):  # a setuptools that does not do this
+            importlib.import_module("_distutils_hack").remove_shim()
 
 
 def describe(name: str) -> str:

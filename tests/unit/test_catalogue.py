@@ -16,7 +16,15 @@ def test_a_checkout_has_its_content_at_the_top() -> None:
 
 
 def test_topologies_are_files_with_topos() -> None:
-    assert names("topologies") == ["cloud_vpc", "hosting", "hotel", "internet", "residential_isp"]
+    assert names("topologies") == [
+        "cloud_vpc",
+        "hosting",
+        "hotel",
+        "internet",
+        "residential_isp",
+        "triangular",
+        "unusual_customers",
+    ]
 
 
 def test_policies_are_folders() -> None:

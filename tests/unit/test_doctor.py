@@ -91,6 +91,49 @@ def test_swaks_without_ipv6_is_no_swaks(bin_only: Path) -> None:
     assert finding.remedy == "sudo apt-get install --no-install-recommends libio-socket-inet6-perl"
 
 
+def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
+    bin_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(bin_only, "postfix")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self]))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(doctor, "user_namespaces_problem", lambda: None)
+    with pytest.raises(MachineError) as caught:
+        doctor.require_program("postfix", "client postfix")
+    assert (
+        caught.value.what
+        == "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root"
+    )
+    monkeypatch.setattr(doctor, "user_namespaces_problem", lambda: "forbidden here")  # so sudo makes the sandbox
+    doctor.require_program("postfix", "client postfix")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    doctor.require_program("postfix", "client postfix")
+
+
+def test_postfix_without_sasl_cannot_log_in(bin_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(bin_only, "postfix")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
+    finding = next(row for row in doctor.EXTRAS if row.name == "postfix").examine()
+    assert finding.problem == "Postfix cannot log in: there is no SASL PLAIN"
+    assert finding.remedy == "sudo apt-get install --no-install-recommends libsasl2-modules"
+
+
+def test_a_missing_program_is_named_with_whom_it_is_for(bin_only: Path) -> None:
+    with pytest.raises(MachineError) as caught:
+        doctor.require_program("msmtp", "client msmtp")
+    assert str(caught.value) == (
+        "client msmtp needs the program msmtp, which is not on this machine; "
+        "sudo apt-get install --no-install-recommends msmtp"
+    )
+
+
+def test_what_installs_postfix_leaves_it_without_a_configuration_and_other_mail_servers_alone(bin_only: Path) -> None:
+    remedy = next(row for row in doctor.EXTRAS if row.name == "postfix").examine().remedy
+    assert remedy is not None
+    assert "No configuration" in remedy
+    assert "--no-remove" in remedy
+
+
 def test_system_programs_are_found_without_sbin_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert doctor.search_path() == "/usr/bin:/bin:/usr/sbin:/sbin"

@@ -42,8 +42,7 @@ def on_terminal(*verdicts: Verdict, width: int = 120) -> str:
     console = Console(
         file=file, force_terminal=True, width=width, color_system="standard", highlight=False, legacy_windows=False
     )
-    page.print_report(console, verdicts, 1.25)
-    page.print_seed_table(console, verdicts)
+    page.print_report(console, verdicts, 1.25, seed_table=True)
     return file.getvalue()
 
 
@@ -259,12 +258,17 @@ def test_a_reply_of_a_megabyte_fills_no_screen() -> None:
 # -- the seed table, the catalogue, the doctor ------------------------------------------------------------------------
 
 
-def test_the_seed_table_has_the_articles_words_and_both_columns() -> None:
+def seed_lines(*verdicts: Verdict) -> list[list[str]]:
+    """The cells of each line of the seed table in a pipe, without its heading."""
     file = io.StringIO()
+    page.print_seed_table(page.open_console(file), verdicts)
+    return [re.split(r"  +", line) for line in file.getvalue().splitlines()[1:]]
+
+
+def test_the_seed_table_has_the_articles_words_and_both_columns() -> None:
     with_policy = V4.model_copy(update={"control": Control(outcome=Outcome.DELIVERED, through=True)})
-    page.print_seed_table(page.open_console(file), [with_policy, verdict(ref="S1", to="isp-relay")])
-    assert [re.split(r"  +", line) for line in file.getvalue().splitlines()[:3]] == [
-        ["", "ref", "path", "IP", "without policy", "with policy", "policy", "decided by"],
+    assert seed_lines(with_policy, verdict(ref="S1", to="isp-relay"))[:3] == [
+        ["", "ref", "path", "IP", "without policy", "with policy", "policy, and its rule"],
         ["ok", "S1", "customer -> ISP's own relay, 25", "v4", "delivered", "op25b"],
         [
             "ok",
@@ -273,10 +277,50 @@ def test_the_seed_table_has_the_articles_words_and_both_columns() -> None:
             "v4",
             "delivered",
             "dropped",
-            "op25b",
-            "isp-edge op25b #4",
+            "op25b #4 on isp-edge",
         ],
     ]
+
+
+def blocked_by(policy: str, node: str, chain: str, number: int, **more: object) -> Verdict:
+    given = {"variant": f"{policy}-{node}", "policies": {node: policy.split(" + ")}}
+    blame = rule(node, chain=chain, number=number).model_copy(update={"policy": policy.split(" + ")[-1]})
+    return verdict(Outcome.DROPPED, blame=blame, **given | more)
+
+
+def test_policies_with_the_same_answer_name_their_rules_and_share_their_node() -> None:
+    found = seed_lines(
+        blocked_by("aws", "edge", "aws", 5),
+        blocked_by("aws", "edge", "aws", 3, ip_version=6),
+        blocked_by("gcp", "edge", "gcp", 2),
+        blocked_by("mine", "edge", "FORWARD", 1),
+        blocked_by("op25b + ip25b", "border", "ip25b", 2),
+    )
+    assert found[1][-1] == "aws #5/#3, gcp #2, mine FORWARD #1 on edge, op25b + ip25b: ip25b #2 on border"
+
+
+def test_of_many_policies_that_let_it_through_the_first_few_are_named() -> None:
+    def under(*names: str) -> str:
+        return seed_lines(*(verdict(ref="S1", variant=name, policies={"edge": [name]}) for name in names))[1][-1]
+
+    assert under("a", "b", "c", "d", "e") == "a, b, c, d, e"
+    assert under("a", "b", "c", "d", "e", "f") == "a, b, c, d and 2 more"
+
+
+def test_the_seed_table_says_what_the_article_leaves_out_where_it_matters() -> None:
+    notes = [line[1] for line in seed_lines(V4, verdict(ref="S8")) if line[0] == "" and line[1:2] and ": " in line[1]]
+    assert [note.split(":")[0] for note in notes] == ["S3", "S8"]
+    assert "RFC 8314" in notes[1]
+    assert not any("RFC 8314" in cell for line in seed_lines(V4) for cell in line)
+
+
+def test_without_references_there_is_no_seed_table() -> None:
+    assert seed_lines(verdict(ref=None)) == []
+
+
+def test_the_seed_table_stands_before_failures_and_the_summary_comes_last() -> None:
+    text = ANSI.sub("", on_terminal(V4, LEAK))
+    assert text.index("OP25B, row by row") < text.index("repeat") < text.index("2 paths in 1 lab")
 
 
 def test_the_catalogue_lists_names_with_one_line_each_under_their_kind() -> None:

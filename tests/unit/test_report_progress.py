@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 
 import pytest
@@ -94,3 +95,22 @@ def test_a_labs_name_cannot_reach_the_terminal_as_a_command() -> None:
     progress = Progress(labs=1, paths=1, console=terminal())
     progress.lab_started("\x1b[2J")
     assert r"\x1b[2J building" in progress.line().plain
+
+
+def test_the_line_is_set_aside_while_somebody_else_has_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    console = terminal()
+    with Progress(labs=1, paths=1, console=console) as progress:
+        progress.lab_started(HOTEL)
+        with progress.set_aside():
+            before = written(console)
+            time.sleep(0.3)
+            assert written(console) == before
+        time.sleep(0.3)
+        assert written(console) != before
+
+
+def test_where_there_is_no_line_there_is_nothing_to_set_aside() -> None:
+    console = open_console(io.StringIO())
+    with Progress(labs=1, paths=1, console=console) as progress, progress.set_aside():
+        assert written(console) == ""

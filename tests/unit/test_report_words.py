@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from making import HOSTILE, MX, decision, hop, rule, seen, verdict
 
-from port25lab.evidence import Effect, IcmpError, Stage
+from port25lab.evidence import Effect, IcmpError, PacketSeen, Stage
 from port25lab.outcome import Outcome
 from port25lab.report import words
 from port25lab.verdict import Control, Verdict
@@ -261,3 +261,38 @@ def test_durations_change_their_unit_at_a_second() -> None:
         "1.0 s",
         "1.2 s",
     ]
+
+
+def test_packets_are_told_one_a_line_with_where_and_when() -> None:
+    syn = PacketSeen(
+        at="pc/eth0",
+        seconds=1.0,
+        leaving=True,
+        kind="SYN",
+        source="2001:db8::1",
+        source_port=20000,
+        destination="2001:db8::25",
+        destination_port=25,
+        ttl=64,
+        retransmission=True,
+    )
+    icmp = PacketSeen(
+        at="isp-edge/core0",
+        seconds=1.00004,
+        leaving=False,
+        kind="ICMP",
+        source="198.51.100.1",
+        destination="198.51.100.7",
+        ttl=63,
+        icmp=(3, 13),
+    )
+    assert words.packets_words([syn, icmp]).splitlines() == [
+        "+1.0000 s pc/eth0 sent SYN [2001:db8::1]:20000 > [2001:db8::25]:25, TTL 64, again",
+        "+1.0000 s isp-edge/core0 got ICMP type 3 code 13 198.51.100.1 > 198.51.100.7, TTL 63",
+    ]
+    many = words.packets_words([syn] * 20).splitlines()
+    assert (len(many), many[-1]) == (words.MOST_PACKETS + 1, "... and 12 more")
+    fin = syn.model_copy(update={"kind": "FIN"})
+    assert "FIN" not in words.packets_words([syn, fin])
+    assert "FIN" in words.packets_words([fin])
+    assert words.packets_words([]) == ""

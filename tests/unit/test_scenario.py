@@ -119,6 +119,14 @@ def test_ids_say_how_the_client_goes_about_it(tmp_path: Path) -> None:
     assert found[3].path.ip_version is None
 
 
+def test_a_path_says_how_large_its_message_is(tmp_path: Path) -> None:
+    (found,) = questions(
+        tmp_path, "{from: pc, to: mx, size: 40000, client: swaks, ip: 4, variants: [open], expect: delivered}"
+    )
+    assert found.path.size == 40000
+    assert ids([found]) == ["open/pc-to-mx-25-40000B-swaks/ipv4"]
+
+
 def test_expectations_may_differ_by_ip_version(tmp_path: Path) -> None:
     head = HEAD.replace("isp-edge: op25b", "isp-edge: op25b-v4only")
     dropped = "{outcome: dropped, by: isp-edge}"
@@ -141,6 +149,76 @@ def test_expectations_may_differ_by_ip_version(tmp_path: Path) -> None:
 def test_attempts_that_depend_on_one_another(tmp_path: Path) -> None:
     head = HEAD.replace("variants:", "attempts: sequential\nvariants:")
     assert all(q.sequential for q in questions(tmp_path, "{from: pc, to: mx, expect: delivered}", head=head))
+
+
+SEQUENTIAL = HEAD.replace("variants:", "attempts: sequential\nvariants:")
+
+
+def test_a_repeated_path_is_asked_again_in_order_and_its_ids_are_counted(tmp_path: Path) -> None:
+    found = questions(tmp_path, "{from: pc, to: mx, repeat: 2, hold: true, expect: delivered}", head=SEQUENTIAL)
+    assert ids(found)[:4] == [
+        "open/pc-to-mx-25/ipv4/1",
+        "open/pc-to-mx-25/ipv4/2",
+        "open/pc-to-mx-25/ipv6/1",
+        "open/pc-to-mx-25/ipv6/2",
+    ]
+    assert [(q.path.attempt, q.repeat, q.path.hold) for q in found[:2]] == [(1, 2, True), (2, 2, True)]
+
+
+@pytest.mark.parametrize(
+    ("expect", "wanted"),
+    [
+        ("dropped", ["dropped"] * 3),
+        ("{outcome: throttled, by: isp-edge, from: 3}", ["delivered", "delivered", "throttled isp-edge"]),
+        ("{outcome: delivered, from: 2, before: tempfail}", ["tempfail", "delivered", "delivered"]),
+    ],
+)
+def test_an_expectation_says_from_which_attempt_on_it_is_true(tmp_path: Path, expect: str, wanted: list[str]) -> None:
+    path = f"{{from: pc, to: mx, ip: 4, variants: [open], repeat: 3, expect: {expect}}}"
+    found = questions(tmp_path, path, head=SEQUENTIAL)
+    assert [" ".join(part for part in (q.expected, q.by) if part) for q in found] == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("{from: pc, to: mx, repeat: 0, expect: delivered}", "repeat is 0; a whole number from 1 to 100"),
+        ("{from: pc, to: mx, repeat: many, expect: delivered}", "repeat is 'many'; a whole number from 1 to 100"),
+        (
+            "{from: pc, to: mx, repeat: 2, expect: {outcome: dropped, from: 1}}",
+            "from is 1; a whole number from 2 to 100",
+        ),
+        (
+            "{from: pc, to: mx, repeat: 2, expect: {outcome: dropped, from: 3}}",
+            "`from` is 3, and the path is tried 2 times; an attempt that is made: see `repeat`",
+        ),
+        (
+            "{from: pc, to: mx, expect: {outcome: dropped, from: 2}}",
+            "`from` is 2, and the path is tried once; an attempt that is made: see `repeat`",
+        ),
+        (
+            "{from: pc, to: mx, repeat: 2, expect: {outcome: dropped, before: delivered}}",
+            "`before` without `from`; from: the first attempt that ends in the outcome",
+        ),
+        (
+            "{from: pc, to: mx, repeat: 2, expect: {outcome: delivered, from: 2}}",
+            "delivered from attempt 2 on, and before; two outcomes that differ",
+        ),
+    ],
+)
+def test_mistakes_in_repeated_paths(tmp_path: Path, path: str, error: str) -> None:
+    with pytest.raises(InputError) as caught:
+        questions(tmp_path, path, head=SEQUENTIAL)
+    assert f"{caught.value.what}; {caught.value.allowed}" == error
+    assert caught.value.line == 8
+
+
+def test_attempts_that_are_counted_do_not_go_side_by_side(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        questions(tmp_path, "{from: pc, to: mx, repeat: 2, expect: delivered}")
+    assert str(caught.value).endswith(
+        ":7:32: `repeat` in a scenario whose attempts go side by side; attempts: sequential"
+    )
 
 
 def test_destinations_that_do_not_exist_are_questions_too(tmp_path: Path) -> None:
@@ -167,7 +245,7 @@ def test_a_file_brings_its_own_topology_and_policies(tmp_path: Path, monkeypatch
 
 PC = "{from: pc, to: mx, expect: delivered}"
 NODES = (
-    "cgn-cpe, cgn-pc, company, cpe, cpe-2, dns, home-server, infected-pc, isp-border, isp-cgn, isp-edge, "
+    "cgn-cpe, cgn-pc, company, cpe, cpe-2, dns, foreign-pc, home-server, infected-pc, isp-border, isp-cgn, isp-edge, "
     "isp-relay, isp-resolver, ix, mx, mx-com, mx-org, office, outside, pc, provider, relay-service, rental"
 )
 OUTCOMES = (
@@ -175,7 +253,10 @@ OUTCOMES = (
     "rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, tls-required, "
     "unreachable"
 )
-KEYS = "auth, client, expect, from, ip, name, port, recipient, ref, security, sender, to, variants"
+KEYS = (
+    "auth, client, expect, from, hold, ip, name, packet, port, recipient, ref, repeat, security, sender, should, size, "
+    "spoof, to, variants"
+)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +277,7 @@ KEYS = "auth, client, expect, from, ip, name, port, recipient, ref, security, se
                     NODES.split(", ")
                     + [f"mx:{domain}.example" for domain in ("company", "home", "office", "provider", "rental", "isp")]
                     + ["mx:example.com", "mx:example.net", "mx:example.org"]
+                    + ["mx:blocklisting.example", "mx:greylisting.example"]
                 )
             ),
         ),
@@ -206,6 +288,10 @@ KEYS = "auth, client, expect, from, ip, name, port, recipient, ref, security, se
             ":7:40: IPv6 to 192.0.2.25, which is an IPv4 address; ip: 4",
         ),
         ("{from: pc, to: mx, port: 0, expect: delivered}", ":7:30: port is 0; a whole number from 1 to 65535"),
+        (
+            "{from: pc, to: mx, size: 20 kB, expect: delivered}",
+            ":7:30: size is '20 kB'; a whole number from 0 to 10000000",
+        ),
         ("{from: pc, to: mx, port: smtp, expect: delivered}", ":7:30: port is 'smtp'; a whole number from 1 to 65535"),
         (
             "{from: pc, to: mx, security: tls, expect: delivered}",
@@ -269,7 +355,7 @@ KEYS = "auth, client, expect, from, ip, name, port, recipient, ref, security, se
         ("{from: pc, to: mx, expect: error}", f":7:32: no outcome 'error' can be expected; known: {OUTCOMES}"),
         (
             "{from: pc, to: mx, expect: [dropped]}",
-            ":7:32: an expectation is a list; OUTCOME, or {outcome: …, by: NODE}",
+            ":7:32: an expectation is a list; OUTCOME, or {outcome: …, by: NODE, from: ATTEMPT}",
         ),
         (
             "{from: pc, to: mx, expect: {op25b: dropped}}",
@@ -314,7 +400,10 @@ def test_bad_paths_are_refused_with_their_place(tmp_path: Path, path: str, error
 
 
 ROUTERS = "cgn-cpe, cpe, cpe-2, isp-border, isp-cgn, isp-edge, ix"
-SETS = "cgn-customers, dynamic-customers, isp-networks, isp-relays, static-customers"
+SETS = (
+    "cgn-customers, cpe-allowed, dynamic-customers, foreign-dynamic, isp-networks, isp-relays, mobile-carriers, "
+    "static-customers, suspected-spammers"
+)
 
 
 @pytest.mark.parametrize(
@@ -324,13 +413,14 @@ SETS = "cgn-customers, dynamic-customers, isp-networks, isp-relays, static-custo
             "title: T",
             "titel: T",
             ":1:1: unknown key 'titel'; did you mean 'title'? "
-            "known: attempts, description, paths, title, topology, variants",
+            "known: attempts, description, matrix, paths, title, topology, variants",
         ),
         (
             "topology: residential_isp",
             "topology: residental_isp",
             ":2:11: no topology 'residental_isp'; did you mean 'residential_isp'? "
-            "known: cloud_vpc, hosting, hotel, internet, residential_isp, or the path of a Python file",
+            "known: cloud_vpc, hosting, hotel, internet, residential_isp, triangular, unusual_customers, or the path of "
+            "a Python file",
         ),
         (
             "topology: residential_isp",
@@ -531,7 +621,7 @@ def _references(node: Any) -> set[str]:
 def test_the_schema_knows_every_key_and_offers_the_catalogue() -> None:
     made = schema()
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert sorted(made["properties"]) == ["attempts", "description", "paths", "title", "topology", "variants"]
+    assert sorted(made["properties"]) == ["attempts", "description", "matrix", "paths", "title", "topology", "variants"]
     assert made["required"] == ["title", "topology", "variants", "paths"]
     assert made["properties"]["topology"]["anyOf"][0] == {"enum": catalogue.names("topologies")}
     path = made["$defs"]["PathEntry"]

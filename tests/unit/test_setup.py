@@ -64,6 +64,28 @@ def test_only_what_is_missing_is_installed_without_recommended_packages(checkout
     assert "run: sudo apt-get install --yes --no-install-recommends ipset swaks\n" in done.stderr
 
 
+def test_real_mail_programs_come_when_they_are_asked_for_and_postfix_without_a_configuration(checkout: Path) -> None:
+    stub(checkout, "dpkg-query", all_but("postfix", "msmtp"))
+    stub(checkout, "sudo", 'exec "$@"')
+    stub(checkout, "apt-get", f'echo "apt-get $*" >>"{checkout}/told"; case "$*" in *install*) exit 1;; esac')
+    stub(checkout, "debconf-set-selections", f'read -r line; echo "debconf $line" >>"{checkout}/told"')
+    assert setup(checkout, "dev", "real").returncode == 3
+    _, debconf, install = (checkout / "told").read_text().splitlines()
+    assert debconf == "debconf postfix postfix/main_mailer_type select No configuration"
+    assert install.startswith("apt-get install --yes --no-install-recommends msmtp postfix ")
+    assert " --no-remove " in install
+
+
+def test_nobody_gets_a_mail_server_who_did_not_ask_for_one(checkout: Path) -> None:
+    stub(checkout, "dpkg-query", all_but("postfix", "msmtp", "ipset"))
+    stub(checkout, "sudo", 'exec "$@"')
+    stub(checkout, "apt-get", f'echo "$*" >>"{checkout}/apt"; case "$*" in *install*) exit 1;; esac')
+    setup(checkout, "dev")
+    installed = (checkout / "apt").read_text()
+    assert "ipset" in installed
+    assert "postfix" not in installed
+
+
 def test_the_words_of_a_failing_apt_are_shown(checkout: Path) -> None:
     stub(checkout, "dpkg-query", all_but("ipset"))
     stub(checkout, "sudo", 'exec "$@"')

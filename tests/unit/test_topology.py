@@ -20,6 +20,8 @@ VARIETIES: list[tuple[str, dict[str, Any]]] = [
     ("cloud_vpc", {"instances": 90}),
     ("hosting", {}),
     ("hosting", {"servers": 40}),
+    ("triangular", {}),
+    ("unusual_customers", {}),
 ]
 
 
@@ -221,5 +223,6 @@ def test_unknown_topology() -> None:
         load_topology("hotels")
     assert str(caught.value) == (
         "no topology 'hotels'; did you mean 'hotel'? known: cloud_vpc, hosting, hotel, internet, residential_isp, "
+        "triangular, unusual_customers, "
         "or the path of a Python file"
     )

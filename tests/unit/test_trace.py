@@ -17,7 +17,7 @@ from port25lab.errors import LabError
 from port25lab.evidence import Effect
 from port25lab.netfilter import LoadedRules, Place
 from port25lab.netlink import attribute
-from port25lab.trace import Tracer
+from port25lab.trace import MARK, Tracer, Trail
 
 CUSTOMER, MX, NATTED = "198.51.100.7", "203.0.113.25", "192.0.2.1"
 PORT, SEQUENCE = 20_000, 0x01020304
@@ -279,3 +279,66 @@ def test_lost_events_are_said_so_that_no_verdict_rests_on_the_trace() -> None:
 def test_a_node_that_cannot_be_traced_is_a_failure_of_the_lab() -> None:
     with pytest.raises(LabError, match="isp-edge: nft: no such thing"):
         Tracer().watch(Node("isp-edge", None, returncode=1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
+
+
+# -- raw-packet probes ------------------------------------------------------------------------------------------------
+
+
+def probed(source: str = CUSTOMER, *, number: int = 7, transport: bytes | None = None) -> tuple[bytes, bytes]:
+    """The headers of a marked packet of the probe with this number."""
+    network, segment = headers(source, MX if source == CUSTOMER else "2001:db8::25")
+    if source == CUSTOMER:
+        network = network[:1] + bytes([MARK << 2]) + network[2:4] + struct.pack(">H", number) + network[6:]
+    else:
+        network = struct.pack(">I", 6 << 28 | MARK << 22 | number) + network[4:]
+    return network, segment if transport is None else transport
+
+
+@pytest.fixture
+def trail(lab: Lab) -> Trail:
+    trail = Trail("a fragment", 7, SEQUENCE, PORT)
+    lab.tracer.follow(trail)
+    return trail
+
+
+@pytest.mark.parametrize(("source", "family", "number"), [(CUSTOMER, IPV4, 4), ("2001:db8::7", IPV6, 3)])
+def test_a_packet_without_ports_is_known_by_its_number(
+    lab: Lab, trail: Trail, source: str, family: int, number: int
+) -> None:
+    lab.says(event(1, probed(source, transport=b"\0" * 8)), event(1, verdict=DROP, family=family))
+    lab.tracer.drain()
+    assert trail.dropped.is_set()
+    [found] = lab.tracer.along(trail)
+    assert (found.blame.rule_number, found.packet.split()[:2]) == (number, ["a", "fragment"])
+
+
+def test_a_probe_is_not_taken_for_an_attempt(lab: Lab, trail: Trail) -> None:
+    lab.says(event(1, probed(), verdict=DROP))
+    assert lab.blamed() == []
+    assert len(lab.tracer.along(trail)) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "sequence", "acknowledged", "flags"),
+    [("SYN-ACK", 99, SEQUENCE + 1, SYN | ACK), ("RST", SEQUENCE + 1, 0, 0x04), ("RST", SEQUENCE + 1, 1, 0x14)],
+)
+def test_answers_to_a_probe_are_known_by_what_they_acknowledge(
+    lab: Lab, trail: Trail, what: str, sequence: int, acknowledged: int, flags: int
+) -> None:
+    _, answer = headers(ports=(25, 25), sequence=sequence, acknowledged=acknowledged, flags=flags)
+    lab.says(event(1, probed(number=60_000, transport=answer), verdict=DROP))
+    lab.tracer.drain()
+    assert [found.packet.split()[0] for found in lab.tracer.along(trail)] == [what]
+
+
+def test_a_marked_packet_of_no_probe_is_an_ordinary_one(lab: Lab, trail: Trail) -> None:
+    lab.says(event(1, probed(number=8, transport=headers(ports=(PORT + 1, 25), sequence=5)[1]), verdict=DROP))
+    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+    assert not trail.dropped.is_set()
+
+
+def test_an_unmarked_packet_with_a_probes_number_is_an_ordinary_one(lab: Lab, trail: Trail) -> None:
+    network, segment = probed()
+    lab.says(event(1, (network[:1] + b"\0" + network[2:], segment), verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
+    assert lab.tracer.along(trail) == []

@@ -5,38 +5,31 @@ from __future__ import annotations
 import pytest
 from making import MX6, decision, delivered, dropped, ended, hop, replied, rule, seen
 
+from port25lab.classifier import classify
+from port25lab.classifier.rules import ERRNOS_OF_EFFECT, UNREACHABLE_ERRNOS, disagreement
+from port25lab.classifier.servers import of_reply
 from port25lab.evidence import Decision, Effect, Evidence, Observation, Stage
 from port25lab.outcome import Outcome
-from port25lab.verdict import (
-    ERRNOS_OF_EFFECT,
-    UNREACHABLE_ERRNOS,
-    Judgement,
-    blamed,
-    classify,
-    disagreement,
-    got_through,
-    judge,
-    outcome_of_reply,
-)
+from port25lab.verdict import Judgement, blamed, got_through, judge
 
 # -- classify: the evidence and what it proves ------------------------------------------------------------------------
 
 
 def test_a_token_in_the_mailbox_is_delivered() -> None:
-    assert classify(delivered()) is Outcome.DELIVERED
+    assert classify(delivered()).outcome is Outcome.DELIVERED
 
 
 def test_an_accepted_message_without_its_token_in_the_mailbox_is_not_delivered() -> None:
-    assert classify(ended(Stage.DONE)) is Outcome.ERROR
+    assert classify(ended(Stage.DONE)).outcome is Outcome.ERROR
 
 
 def test_a_failure_of_the_tool_is_an_error_whatever_else_was_seen() -> None:
     for evidence in (delivered(), dropped(), replied(Stage.RCPT, 550)):
-        assert classify(evidence.model_copy(update={"error": "trace lost"})) is Outcome.ERROR
+        assert classify(evidence.model_copy(update={"error": "trace lost"})).outcome is Outcome.ERROR
 
 
 def test_a_name_that_does_not_resolve_is_a_dns_failure() -> None:
-    assert classify(ended(Stage.RESOLVE, reply="example.org has no MX")) is Outcome.DNS_FAILURE
+    assert classify(ended(Stage.RESOLVE, reply="example.org has no MX")).outcome is Outcome.DNS_FAILURE
 
 
 @pytest.mark.parametrize(
@@ -55,90 +48,93 @@ def test_a_rule_that_kept_the_client_from_connecting_gives_its_effect(
     effect: Effect, errno: str, outcome: Outcome
 ) -> None:
     evidence = ended(Stage.CONNECT, errno, decisions=[decision(effect)])
-    assert classify(evidence) is outcome
+    assert classify(evidence).outcome is outcome
     assert disagreement(evidence) is None
 
 
 def test_a_reset_without_any_rule_says_that_nothing_listens() -> None:
-    assert classify(ended(Stage.CONNECT, "ECONNREFUSED")) is Outcome.CLOSED
+    assert classify(ended(Stage.CONNECT, "ECONNREFUSED")).outcome is Outcome.CLOSED
 
 
 @pytest.mark.parametrize("errno", ["EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT"])
 def test_no_route_without_any_rule_is_unreachable(errno: str) -> None:
-    assert classify(ended(Stage.CONNECT, errno)) is Outcome.UNREACHABLE
+    assert classify(ended(Stage.CONNECT, errno)).outcome is Outcome.UNREACHABLE
 
 
 @pytest.mark.parametrize("errno", ["ETIMEDOUT", "EADDRINUSE", None])
 def test_no_connection_and_no_rule_to_explain_it_is_an_error(errno: str | None) -> None:
-    assert classify(ended(Stage.CONNECT, errno)) is Outcome.ERROR
+    assert classify(ended(Stage.CONNECT, errno)).outcome is Outcome.ERROR
 
 
 def test_an_answer_from_another_server_than_the_one_dialled_is_intercepted() -> None:
     evidence = replied(Stage.RCPT, 550, "5.7.1 no", answered_by="isp-relay", dialled="example-mx")
-    assert classify(evidence) is Outcome.INTERCEPTED
+    assert classify(evidence).outcome is Outcome.INTERCEPTED
 
 
 def test_an_answer_from_the_server_that_was_dialled_is_judged_by_its_words() -> None:
     evidence = replied(Stage.RCPT, 550, "5.7.1 no", answered_by="example-mx", dialled="example-mx")
-    assert classify(evidence) is Outcome.REJECTED
+    assert classify(evidence).outcome is Outcome.REJECTED
 
 
 def test_a_session_that_breaks_without_a_last_reply_is_tampered_with() -> None:
     for stage in (Stage.BANNER, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA):
-        assert classify(ended(stage, "ECONNRESET")) is Outcome.TAMPERED
-        assert classify(ended(stage, reply="no reply within 5 s")) is Outcome.TAMPERED
+        assert classify(ended(stage, "ECONNRESET")).outcome is Outcome.TAMPERED
+        assert classify(ended(stage, reply="no reply within 5 s")).outcome is Outcome.TAMPERED
 
 
 def test_a_failed_handshake_is_tls_failed() -> None:
-    assert classify(ended(Stage.TLS, reply="certificate verify failed")) is Outcome.TLS_FAILED
+    assert classify(ended(Stage.TLS, reply="certificate verify failed")).outcome is Outcome.TLS_FAILED
 
 
 @pytest.mark.parametrize("code", [454, 500, 502])
 def test_a_refused_starttls_command_is_tls_failed(code: int) -> None:
-    assert classify(replied(Stage.STARTTLS, code, "TLS not available")) is Outcome.TLS_FAILED
+    assert classify(replied(Stage.STARTTLS, code, "TLS not available")).outcome is Outcome.TLS_FAILED
 
 
 def test_a_server_without_starttls_fails_a_client_that_wants_it() -> None:
-    assert classify(ended(Stage.STARTTLS, missing="STARTTLS")) is Outcome.TLS_FAILED
+    assert classify(ended(Stage.STARTTLS, missing="STARTTLS")).outcome is Outcome.TLS_FAILED
 
 
 def test_a_server_without_auth_fails_a_client_that_wants_it_and_is_not_tampered_with() -> None:
-    assert classify(ended(Stage.AUTH, missing="AUTH")) is Outcome.AUTH_FAILED
+    assert classify(ended(Stage.AUTH, missing="AUTH")).outcome is Outcome.AUTH_FAILED
 
 
 def test_a_relay_that_took_the_message_and_cannot_pass_it_on_defers_it() -> None:
-    assert classify(ended(Stage.DONE, hops=[hop(errno="ETIMEDOUT")])) is Outcome.DEFERRED
-    assert classify(ended(Stage.DONE, hops=[hop(Stage.RCPT, smtp_code=450, reply="greylisted")])) is Outcome.DEFERRED
-    assert classify(ended(Stage.DONE, hops=[hop(Stage.DONE)])) is Outcome.DEFERRED
+    assert classify(ended(Stage.DONE, hops=[hop(errno="ETIMEDOUT")])).outcome is Outcome.DEFERRED
+    assert (
+        classify(ended(Stage.DONE, hops=[hop(Stage.RCPT, smtp_code=450, reply="greylisted")])).outcome
+        is Outcome.DEFERRED
+    )
+    assert classify(ended(Stage.DONE, hops=[hop(Stage.DONE)])).outcome is Outcome.DEFERRED
 
 
 def test_a_message_that_bounced_behind_a_relay_has_the_outcome_of_the_reply_that_bounced_it() -> None:
     unknown = hop(Stage.RCPT, smtp_code=550, enhanced_code="5.1.1", reply="5.1.1 user unknown")
     denied = hop(Stage.RCPT, smtp_code=554, enhanced_code="5.7.1", reply="5.7.1 Relay access denied")
-    assert classify(ended(Stage.DONE, hops=[unknown])) is Outcome.REJECTED
-    assert classify(ended(Stage.DONE, hops=[denied])) is Outcome.RELAY_DENIED
+    assert classify(ended(Stage.DONE, hops=[unknown])).outcome is Outcome.REJECTED
+    assert classify(ended(Stage.DONE, hops=[denied])).outcome is Outcome.RELAY_DENIED
 
 
 def test_a_message_bounces_for_want_of_a_domain() -> None:
     nowhere = hop(Stage.RESOLVE, smtp_code=550, enhanced_code="5.1.2", reply="example.org does not exist")
-    assert classify(ended(Stage.DONE, hops=[nowhere])) is Outcome.DNS_FAILURE
+    assert classify(ended(Stage.DONE, hops=[nowhere])).outcome is Outcome.DNS_FAILURE
 
 
 def test_a_relay_that_is_refused_at_the_greeting_keeps_the_message_for_later() -> None:
     for stage in (Stage.BANNER, Stage.EHLO):
         listed = hop(stage, smtp_code=554, enhanced_code="5.7.1", reply="5.7.1 dynamic address")
-        assert classify(ended(Stage.DONE, hops=[listed])) is Outcome.DEFERRED
+        assert classify(ended(Stage.DONE, hops=[listed])).outcome is Outcome.DEFERRED
 
 
 def test_a_relay_keeps_trying_after_a_timeout_and_bounces_at_the_last_word() -> None:
     unknown = hop(Stage.RCPT, smtp_code=550, enhanced_code="5.1.1", reply="5.1.1 user unknown")
-    assert classify(ended(Stage.DONE, hops=[hop(errno="ETIMEDOUT"), unknown])) is Outcome.REJECTED
-    assert classify(ended(Stage.DONE, hops=[hop(Stage.DONE), unknown])) is Outcome.REJECTED
+    assert classify(ended(Stage.DONE, hops=[hop(errno="ETIMEDOUT"), unknown])).outcome is Outcome.REJECTED
+    assert classify(ended(Stage.DONE, hops=[hop(Stage.DONE), unknown])).outcome is Outcome.REJECTED
 
 
 def test_a_message_in_the_mailbox_is_delivered_although_a_relay_failed_once() -> None:
     evidence = delivered().model_copy(update={"hops": [hop(errno="ETIMEDOUT"), hop(Stage.DONE)]})
-    assert classify(evidence) is Outcome.DELIVERED
+    assert classify(evidence).outcome is Outcome.DELIVERED
 
 
 # -- the table of replies ---------------------------------------------------------------------------------------------
@@ -197,17 +193,17 @@ REPLIES = [
 def test_a_reply_means_its_outcome(stage: Stage, code: int, reply: str, outcome: Outcome) -> None:
     first = reply.split(" ")[0]
     enhanced = first if first[0].isdigit() else None
-    assert classify(replied(stage, code, reply, enhanced)) is outcome
+    assert classify(replied(stage, code, reply, enhanced)).outcome is outcome
 
 
 @pytest.mark.parametrize("code", [220, 235, 250, 334, 354, None])
 def test_a_reply_that_refuses_nothing_has_no_outcome(code: int | None) -> None:
-    assert outcome_of_reply(seen(Stage.DATA, smtp_code=code, reply="rate limit, relay denied")) is None
+    assert of_reply(seen(Stage.DATA, smtp_code=code, reply="rate limit, relay denied")) is None
 
 
 def test_every_4xx_and_5xx_reply_has_an_outcome() -> None:
     for code in range(400, 600):
-        assert outcome_of_reply(seen(Stage.RCPT, smtp_code=code)) is not None
+        assert of_reply(seen(Stage.RCPT, smtp_code=code)) is not None
 
 
 # -- the kernel's word held against the client's ----------------------------------------------------------------------
@@ -244,7 +240,7 @@ def test_an_undisturbed_delivery_is_no_disagreement() -> None:
 def test_a_drop_on_ipv6_does_not_contradict_a_session_over_ipv4_afterwards() -> None:
     evidence = delivered().model_copy(update={"decisions": [decision(blame=rule(family="ip6"))]})
     assert disagreement(evidence) is None
-    assert classify(evidence) is Outcome.DELIVERED
+    assert classify(evidence).outcome is Outcome.DELIVERED
 
 
 def test_the_address_dialled_last_decides_whose_rule_is_to_blame() -> None:
@@ -255,7 +251,7 @@ def test_the_address_dialled_last_decides_whose_rule_is_to_blame() -> None:
 
 def test_the_last_rule_that_kept_a_packet_from_passing_decides() -> None:
     evidence = dropped(decisions=[decision(Effect.REJECT_RESET, rule(number=1)), decision(blame=rule(number=2))])
-    assert classify(evidence) is Outcome.DROPPED
+    assert classify(evidence).outcome is Outcome.DROPPED
     assert blamed(evidence, Outcome.DROPPED) == rule(number=2)
 
 
@@ -299,7 +295,7 @@ def test_blocked_as_expected_with_a_rule_and_a_control_is_ok() -> None:
     ],
 )
 def test_blocked_without_a_control_is_an_error(evidence: Evidence) -> None:
-    for expected in (classify(evidence), None):
+    for expected in (classify(evidence).outcome, None):
         found = judged(evidence, expected)
         assert found.outcome is Outcome.ERROR
         assert not found.ok
@@ -419,4 +415,4 @@ def test_a_rule_is_not_blamed_for_what_a_server_says() -> None:
 def test_a_decision_of_a_dual_stack_rule_counts_for_the_address_dialled() -> None:
     inet = Decision(blame=rule(family="inet"), effect=Effect.DROP, packet="SYN")
     seen_v6 = Observation(stage=Stage.CONNECT, errno="ETIMEDOUT", address=MX6)
-    assert classify(Evidence(observation=seen_v6, decisions=[inet])) is Outcome.DROPPED
+    assert classify(Evidence(observation=seen_v6, decisions=[inet])).outcome is Outcome.DROPPED

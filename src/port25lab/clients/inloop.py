@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from port25lab.clients.client import Target
+from port25lab.clients.client import Ports, Target
 from port25lab.dialogue import Submission, dial_and_converse
 from port25lab.evidence import Observation
-from port25lab.labhost import LabHost
+
+if TYPE_CHECKING:  # it brings Mininet along, which a look at the command line does not need
+    from port25lab.labhost import LabHost
 
 
 class InLoop:
     """A client without a process."""
 
     program = None
+    ports = Ports.ONE
 
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path

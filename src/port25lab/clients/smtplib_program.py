@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from port25lab.clients.client import Target
+from port25lab.clients.client import Ports, Target
 from port25lab.dialogue import Submission
 from port25lab.errors import LabError
 from port25lab.evidence import Observation, enhanced_code
-from port25lab.labhost import LabHost
+
+if TYPE_CHECKING:  # it brings Mininet along, which a look at the command line does not need
+    from port25lab.labhost import LabHost
 
 SCRIPT = Path(__file__).with_name("smtplib_script.py")
 
@@ -22,6 +25,7 @@ class SmtplibProgram:
     """Runs ``smtplib_script.py``."""
 
     program = "python3"
+    ports = Ports.ONE
 
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
@@ -43,7 +47,7 @@ class SmtplibProgram:
             "local_hostname": submission.local_hostname,
             "ca_file": str(ca_file),
         }
-        argv = [sys.executable, "-I", str(SCRIPT)]
+        argv = [sys.executable, "-I", "-S", str(SCRIPT)]  # nothing but the standard library
         done = await host.run(argv, stdin=json.dumps(question).encode(), seconds=submission.timeout + SPARE_SECONDS)
         lines = done.stdout.splitlines()
         if not lines or (done.returncode and not done.timed_out):

@@ -16,6 +16,7 @@ import smtplib
 import socket
 import ssl
 import sys
+import time
 from typing import Any
 
 STAGE_OF_VERB = {
@@ -28,8 +29,50 @@ STAGE_OF_VERB = {
     "data": "data",
 }
 
+LONGEST_REPLY = 1 << 16
+"""A reply of more bytes ends the session: a server without end must not fill the memory."""
+
+LONGEST_NOTE = 4096
+"""Characters of a reply that are written down; as ``evidence.LONGEST_REPLY``."""
+
 AFTERTHOUGHTS = ("rset", "quit")
 """What smtplib says when the matter is settled; the answers are nobody's last words."""
+
+
+class EndlessReplyError(Exception):
+    """No OSError, as smtplib's own are: smtplib would make a lost connection of it."""
+
+
+class Bounded:
+    """What a server says, as smtplib reads it: one reply may be so long and take so much time, and no more."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._file = sock.makefile("rb")
+        self._seconds = seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """From here on it is another reply."""
+        self._left, self._end = LONGEST_REPLY, time.monotonic() + self._seconds
+
+    def readline(self, most: int) -> bytes:
+        line = bytearray()
+        # Bit by bit: a socket's own timer begins anew with each byte that arrives.
+        while len(line) < most and not line.endswith(b"\n"):
+            if self._left <= 0:
+                raise EndlessReplyError(f"a reply of more than {LONGEST_REPLY} bytes")
+            if time.monotonic() > self._end:
+                raise TimeoutError
+            part = self._file.peek(1)[: most - len(line)]
+            part = self._file.read(part.find(b"\n") + 1 or len(part))
+            if not part:
+                break
+            line += part
+            self._left -= len(part)
+        return bytes(line)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Session(smtplib.SMTP):
@@ -57,11 +100,19 @@ class Session(smtplib.SMTP):
         super().putcmd(cmd, args)
 
     def getreply(self) -> tuple[int, bytes]:
+        if self.file is None:
+            assert self.sock is not None
+            self.file = Bounded(self.sock, self._question["timeout"])
+        self.file.begin()
         if self._settled:
             return super().getreply()
         self._notes.update(smtp_code=None, reply=None)
-        code, words = super().getreply()
-        text = words.decode(errors="replace")
+        try:
+            code, words = super().getreply()
+        except EndlessReplyError:
+            self.close()
+            raise
+        text = words.decode(errors="replace")[:LONGEST_NOTE]
         self.note(smtp_code=code if code > 0 else None, reply=text)
         if self._notes["stage"] == "banner" and self._notes["banner"] is None:
             self.note(banner=text)
@@ -142,7 +193,7 @@ def ended_by(error: Exception, notes: dict[str, Any], timeout: float) -> dict[st
     if isinstance(error, smtplib.SMTPNotSupportedError):
         missing = "AUTH" if notes["stage"] == "auth" else "STARTTLS"
         return {"missing": missing, "smtp_code": None, "reply": f"the server does not offer {missing}"}
-    if isinstance(cause, OSError):
+    if isinstance(cause, OSError) and not isinstance(cause, smtplib.SMTPException):  # which is an OSError by birth
         return {"errno": errno.errorcode.get(cause.errno or 0), "reply": cause.strerror or str(cause)}
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return {"smtp_code": None, "reply": "the server closed the connection"}
@@ -171,7 +222,7 @@ def main() -> None:
     }
     try:
         converse(question, notes)
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, EndlessReplyError) as error:
         notes.update(ended_by(error, notes, question["timeout"]))
     print(json.dumps(notes), flush=True)
 

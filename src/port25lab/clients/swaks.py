@@ -7,38 +7,26 @@ name has, swaks does not say; ``Dialled.pm`` makes it do so.
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from port25lab.clients.client import Target
+from port25lab.clients.client import Ports, Target
+from port25lab.clients.transcript import Transcript
 from port25lab.dialogue import CLOSED, Submission
 from port25lab.errors import LabError
-from port25lab.evidence import LONGEST_REPLY, Observation, Stage, enhanced_code
-from port25lab.labhost import LabHost
+from port25lab.evidence import Observation, Stage
 from port25lab.mailpath import Security
+
+if TYPE_CHECKING:  # it brings Mininet along, which a look at the command line does not need
+    from port25lab.labhost import LabHost
 
 SPARE_SECONDS = 20.0
 """For starting Perl, and for a server that answers each command just in time."""
 
 BAD_USAGE = 1
 """swaks' exit code for options that it does not take."""
-
-_STAGE_OF_VERB = {
-    "EHLO": Stage.EHLO,
-    "HELO": Stage.EHLO,
-    "STARTTLS": Stage.STARTTLS,
-    "AUTH": Stage.AUTH,
-    "MAIL": Stage.MAIL,
-    "RCPT": Stage.RCPT,
-    "DATA": Stage.DATA,
-}
-
-_ERRNO_OF_WORDS = {os.strerror(number): name for number, name in errno.errorcode.items()} | {"timeout": "ETIMEDOUT"}
-"""``timeout`` is what Perl's sockets say when their own timer runs out before the kernel's."""
 
 _LINE = re.compile(r"(?P<who><[-~] |<\*\*|<~\*| [-~]>|===|\*\*\*) ?(?P<text>.*)")
 
@@ -47,6 +35,7 @@ class Swaks:
     """Runs swaks and reads its transcript."""
 
     program = "swaks"
+    ports = Ports.ONE
 
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
@@ -77,108 +66,54 @@ class Swaks:
 
 
 def read_transcript(lines: Iterable[str], after_connecting: Stage = Stage.BANNER) -> dict[str, Any]:
-    """The fields of an observation, without its seconds. What comes after QUIT is nobody's last word."""
-    notes = _Notes(after_connecting)
+    """The fields of an observation, without its seconds."""
+    told = Transcript(after_connecting)
     for line in lines:
         if line.startswith("dialled: "):
-            notes.seen["address"] = line.removeprefix("dialled: ").strip()
+            told.seen["address"] = line.removeprefix("dialled: ").strip()
         elif found := _LINE.match(line):
-            notes.take(found["who"].strip(), found["text"])
-    return notes.finished()
+            _take(told, found["who"].strip(), found["text"])
+    return told.finished()
 
 
-class _Notes:
-    """What the transcript has told so far."""
+def _take(told: Transcript, who: str, text: str) -> None:
+    """One line of the transcript."""
+    if who == "***":
+        _complaint(told, text)
+    elif who == "===":
+        _information(told, text)
+    elif who.endswith(">"):
+        told.command(text)
+    else:
+        told.answer(text)
 
-    def __init__(self, after_connecting: Stage) -> None:
-        self._after_connecting = after_connecting
-        self._settled = False
-        self._open = False
-        """Whether the last reply has more lines to come."""
-        self.seen: dict[str, Any] = {
-            "stage": Stage.CONNECT,
-            "errno": None,
-            "smtp_code": None,
-            "reply": None,
-            "address": None,
-            "banner": None,
-            "tls": None,
-            "missing": None,
-        }
 
-    def take(self, who: str, text: str) -> None:
-        """One line of the transcript."""
-        if who == "***":
-            self._complaint(text)
-        elif self._settled:
-            return
-        elif who == "===":
-            self._information(text)
-        elif who.endswith(">"):
-            self._command(text)
-        else:
-            self._reply(text)
+def _information(told: Transcript, text: str) -> None:
+    if text.startswith("Connected to ") and not told.settled:
+        told.connected()
+    elif (found := re.match(r"TLS started with cipher ([^:]+)", text)) and not told.settled:
+        told.encrypted(found[1])
 
-    def finished(self) -> dict[str, Any]:
-        """What is known, with the status code of RFC 3463 split off."""
-        reply = self.seen["reply"]
-        code = enhanced_code(reply) if reply is not None and self.seen["smtp_code"] else None
-        return {**self.seen, "enhanced_code": code}
 
-    def _information(self, text: str) -> None:
-        if text.startswith("Connected to "):
-            self.seen["stage"] = self._after_connecting
-        elif found := re.match(r"TLS started with cipher ([^:]+)", text):
-            self.seen.update(tls=found[1], smtp_code=None, reply=None)
-            if self.seen["stage"] is self._after_connecting:
-                self.seen["stage"] = Stage.BANNER
+def _complaint(told: Transcript, text: str) -> None:
+    if told.stage is Stage.DONE:
+        return
+    if found := re.match(r"TLS startup failed \((.*)\)", text):
+        told.seen.update(stage=Stage.TLS, smtp_code=None, reply=found[1])
+    elif text.startswith("\t") and told.stage is Stage.CONNECT:
+        _not_connected(told, text.strip().rsplit(": ", 1)[-1])
+    elif text.startswith("Remote host closed connection") and told.seen["smtp_code"] is None:
+        told.seen["reply"] = CLOSED
+    elif text == "Host did not advertise STARTTLS":
+        told.lacks("STARTTLS")
+    elif text == "Host did not advertise authentication":
+        told.lacks("AUTH")
 
-    def _command(self, text: str) -> None:
-        verb = text.split(" ", 1)[0].upper()
-        if verb == "QUIT":
-            self._settled = True
-            return
-        self.seen["stage"] = _STAGE_OF_VERB.get(verb, self.seen["stage"])
-        self.seen.update(smtp_code=None, reply=None)
-        self._open = False
 
-    def _reply(self, text: str) -> None:
-        found = re.match(r"(\d{3})([ -]?)(.*)", text)
-        if not found:
-            self.seen["reply"] = text[:LONGEST_REPLY]
-            return
-        before = f"{self.seen['reply']}\n" if self._open else ""
-        self._open = found[2] == "-"
-        self.seen.update(smtp_code=int(found[1]), reply=(before + found[3])[:LONGEST_REPLY])
-        if self.seen["stage"] is Stage.BANNER and not self._open:
-            self.seen["banner"] = self.seen["banner"] or self.seen["reply"]
-        if self.seen["stage"] is Stage.STARTTLS and found[1] == "220":
-            self.seen.update(stage=Stage.TLS, smtp_code=None, reply=None)
-        if self.seen["stage"] is Stage.DATA and found[1] == "250":
-            self.seen["stage"] = Stage.DONE
-            self._settled = True
-
-    def _complaint(self, text: str) -> None:
-        if self._settled and self.seen["stage"] is Stage.DONE:
-            return
-        if found := re.match(r"TLS startup failed \((.*)\)", text):
-            self.seen.update(stage=Stage.TLS, smtp_code=None, reply=found[1])
-        elif text.startswith("\t") and self.seen["stage"] is Stage.CONNECT:
-            self._not_connected(text.strip())
-        elif text.startswith("Remote host closed connection") and self.seen["smtp_code"] is None:
-            self.seen["reply"] = CLOSED
-        elif text == "Host did not advertise STARTTLS":
-            self._missing("STARTTLS", Stage.STARTTLS)
-        elif text == "Host did not advertise authentication":
-            self._missing("AUTH", Stage.AUTH)
-
-    def _not_connected(self, text: str) -> None:
-        """Why: ``IO::Socket::INET6: connect: Connection timed out``."""
-        words = text.rsplit(": ", 1)[-1]
-        self.seen.update(errno=_ERRNO_OF_WORDS.get(words), reply=words)
-        if "hostname" in words.lower():
-            self.seen["stage"] = Stage.RESOLVE
-
-    def _missing(self, extension: str, stage: Stage) -> None:
-        reply = f"the server does not offer {extension}"
-        self.seen.update(stage=stage, missing=extension, smtp_code=None, reply=reply)
+def _not_connected(told: Transcript, words: str) -> None:
+    """Why: ``IO::Socket::INET6: connect: Connection timed out``, of which the last words are here."""
+    told.not_connected(words)
+    if words == "timeout":  # Perl's own timer ran out before the kernel's
+        told.seen["errno"] = "ETIMEDOUT"
+    if "hostname" in words.lower():
+        told.seen["stage"] = Stage.RESOLVE

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -20,7 +21,7 @@ from rich.text import Text
 
 from port25lab.evidence import Blame
 from port25lab.outcome import MEANINGS, Outcome
-from port25lab.report import seed, words
+from port25lab.report import matrix, seed, words
 from port25lab.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ WIDEST_PATH = 0.42
 """Share of the terminal's width that the path may take before it is folded."""
 
 SHORT_REPLY = 70
+
+FEW_POLICIES = 4
+"""So many policies without a rule are named in a line of the seed table."""
 
 
 def open_console(file: TextIO | None = None, *, width: int | None = None, stderr: bool = False) -> Console:
@@ -60,6 +64,7 @@ def print_report(
     print_tables(console, verdicts)
     if seed_table:
         print_seed_table(console, verdicts)
+    print_matrices(console, verdicts)
     print_failures(console, verdicts)
     print_summary(console, verdicts, seconds, labs)
 
@@ -67,34 +72,45 @@ def print_report(
 def print_tables(console: Console, verdicts: Iterable[Verdict]) -> None:
     """For each lab (scenario and variant) its paths, what became of them, and the rules that decided."""
     for group in _by_lab(verdicts):
-        _emit(console, _lab(console, group))
+        emit(console, _lab(console, group))
 
 
 def print_failures(console: Console, verdicts: Iterable[Verdict]) -> None:
     """All that is known of each verdict that is not ok."""
     for group in _by_failure(verdict for verdict in verdicts if not verdict.ok):
-        _emit(console, _failure(console, group))
+        emit(console, _failure(console, group))
 
 
 def print_summary(console: Console, verdicts: Sequence[Verdict], seconds: float, labs: int | None = None) -> None:
-    """How many paths, as expected or not, and how many ended in which way. ``labs``: how many the run really had."""
-    _emit(console, _summary(verdicts, seconds, labs))
+    """How many paths, as expected or not, and how many ended in which way. ``labs``: how many the run really had.
+
+    First a line for each repeated path: which attempt was the first to fail.
+    """
+    for turn in _turns(verdicts, _glyphs(console)):
+        emit(console, Text(turn))
+    emit(console, _summary(verdicts, seconds, labs))
 
 
 def print_seed_table(console: Console, verdicts: Iterable[Verdict]) -> None:
     """The seed article's rows, without a policy beside with it; nothing where no path has a `ref`."""
     if found := seed.lines(verdicts):
-        _emit(console, _seed_table(console, found))
+        emit(console, _seed_table(console, found))
+
+
+def print_matrices(console: Console, verdicts: Iterable[Verdict]) -> None:
+    """For each scenario that asks for it, its paths by its variants."""
+    for group in matrix.matrices(verdicts):
+        emit(console, _matrix(console, group))
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     """What ``doctor`` found, and how to get what is missing."""
-    _emit(console, _findings(console, findings))
+    emit(console, _findings(console, findings))
 
 
 def print_catalogue(console: Console, catalogue: Mapping[Kind, Sequence[tuple[str, str]]]) -> None:
     """What there is to choose from: for each kind a heading, and under it names with one line each."""
-    _emit(console, _catalogue(catalogue))
+    emit(console, _catalogue(catalogue))
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------
@@ -118,20 +134,42 @@ class Row:
 
 
 def rows(verdicts: Iterable[Verdict]) -> list[Row]:
-    """Verdicts in their order, those merged that differ in the IP version alone."""
-    merged: dict[object, list[Verdict]] = {}
-    for verdict in verdicts:
-        merged.setdefault((words.question(verdict), _end(verdict)), []).append(verdict)
+    """Verdicts in their order, those merged that differ in the IP version alone, or in the number of the attempt."""
+    listed = list(verdicts)
+    spans, merged = _spans(listed), dict[object, list[Verdict]]()
+    for verdict in listed:
+        merged.setdefault((words.question(verdict), _end(verdict), spans.get(id(verdict))), []).append(verdict)
     return [Row(tuple(group)) for group in merged.values()]
+
+
+def _series(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
+    """The attempts of each repeated path over each IP version, in their order."""
+    found: dict[object, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.repeat > 1:
+            key = (verdict.variant, words.question(verdict), verdict.ip_version)
+            found.setdefault(key, []).append(verdict)
+    return [sorted(series, key=lambda verdict: verdict.attempt) for series in found.values()]
+
+
+def _spans(verdicts: Iterable[Verdict]) -> dict[int, tuple[int, int]]:
+    """First and last of the attempts in a row that ended alike, for each verdict (by ``id``) of a repeated path."""
+    spans: dict[int, tuple[int, int]] = {}
+    for series in _series(verdicts):
+        for _, alike in groupby(series, key=_end):
+            run = list(alike)
+            spans |= {id(verdict): (run[0].attempt, run[-1].attempt) for verdict in run}
+    return spans
 
 
 def _end(verdict: Verdict) -> object:
     """What must be equal for two IP versions to share a row: all that the row shows, but for rule numbers and times."""
     hop = words.failing_hop(verdict)
     return (
-        (verdict.ok, verdict.outcome, verdict.expected, verdict.expected_by),
+        (verdict.ok, verdict.outcome, verdict.mechanism),
+        (verdict.expected, verdict.expected_by, verdict.expected_how),
         verdict.reason if verdict.outcome is Outcome.ERROR else None,
-        words.client_saw(verdict.observation),
+        words.saw(verdict),
         verdict.blame and _chain(verdict.blame),
         hop and (hop.node, words.client_saw(hop.observation), *(_chain(one.blame) for one in hop.decisions[-1:])),
     )
@@ -162,6 +200,7 @@ def _lab(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
             with_manner and not narrow,
         ),
         (Column("IP", no_wrap=True), lambda row: words.versions_words(v.ip_version for v in row.verdicts), True),
+        (Column("try", no_wrap=True), lambda row: _attempts(row, glyphs), any(v.repeat > 1 for v in verdicts)),
         (Column("outcome", no_wrap=True), lambda row: _outcome(console, row.first), True),
         (Column("client saw", style="dim", no_wrap=True), lambda row: _saw(row, glyphs), not narrow),
         (Column("decided by", overflow="fold"), lambda row: _decided(row, glyphs, stacked=stacked), True),
@@ -199,6 +238,15 @@ def _path(verdict: Verdict, glyphs: words.Glyphs, *, with_manner: bool) -> Text:
     return text.append(f", {manner}", "dim") if with_manner and manner else text
 
 
+def _attempts(row: Row, glyphs: words.Glyphs) -> str:
+    """``4``, or ``1-3`` for attempts in a row; empty for a path that is tried once."""
+    if row.first.repeat == 1:
+        return ""
+    numbers = [verdict.attempt for verdict in row.verdicts]
+    first, last = min(numbers), max(numbers)
+    return str(first) if first == last else f"{first}{glyphs.through}{last}"
+
+
 def _outcome(console: Console, verdict: Verdict) -> Text:
     text = Text.assemble((verdict.outcome.value, MEANINGS[verdict.outcome].style))
     if verdict.ok or verdict.expected is None:
@@ -206,7 +254,8 @@ def _outcome(console: Console, verdict: Verdict) -> Text:
     if verdict.outcome is not verdict.expected:
         expected = verdict.expected.value
     else:
-        expected = f"by {words.visible(verdict.expected_by or '')}" if words.wrong_node(verdict) else "with proof"
+        by = verdict.expected_by if words.wrong_node(verdict) else words.missed_mechanism(verdict)
+        expected = f"by {words.visible(by)}" if by else "with proof"
     text.append("\n" if console.is_terminal else ", ").append("expected ", "dim").append(expected, "bold")
     return text
 
@@ -219,7 +268,7 @@ def _saw(row: Row, glyphs: words.Glyphs) -> str:
     shortest, longest = min(times), max(times)
     near = longest - shortest < max(0.1, 0.2 * longest)
     spread = "" if near else words.duration(shortest) + glyphs.through
-    return f"{words.client_saw(row.first.observation)} {spread}{words.duration(longest)}"
+    return f"{words.saw(row.first)} {spread}{words.duration(longest)}".lstrip()
 
 
 def _decided(row: Row, glyphs: words.Glyphs, *, stacked: bool) -> Text:
@@ -322,6 +371,19 @@ def _summary(verdicts: Sequence[Verdict], seconds: float, labs: int | None) -> R
     return Group(line, ways) if ways else line
 
 
+def _turns(verdicts: Sequence[Verdict], glyphs: words.Glyphs) -> list[str]:
+    """Of each repeated path, which attempt was the first to fail; over both IP versions together where they agree."""
+    found: dict[tuple[str, str, str], list[Verdict]] = {}
+    for group in _by_lab(verdicts):
+        for series in _series(group):
+            path = ", ".join(filter(None, (words.ends_words(series[0], glyphs), words.manner_words(series[0]))))
+            found.setdefault((words.lab_name(series[0]), path, words.turn_words(series)), []).append(series[0])
+    return [
+        f"{lab}: {path}, {words.versions_words(v.ip_version for v in firsts)}: {turn}"
+        for (lab, path, turn), firsts in found.items()
+    ]
+
+
 def _seed_table(console: Console, lines: Sequence[seed.Line]) -> RenderableType:
     glyphs, narrow = _glyphs(console), console.width < NARROW
     columns: list[tuple[Column, Callable[[seed.Line], Text | str], bool]] = [
@@ -344,7 +406,7 @@ def _seed_table(console: Console, lines: Sequence[seed.Line]) -> RenderableType:
         before = line.ref
         table.add_row(*cells.values())
     heading = Text.assemble(
-        ("the seed article's rows", "bold"), (f" {glyphs.between} ", "dim"), ("without a policy, and with one", "cyan")
+        ("OP25B, row by row", "bold"), (f" {glyphs.between} ", "dim"), ("without a policy, and with one", "cyan")
     )
     refs = {line.ref for line in lines}
     notes = [Text(note.replace("–", glyphs.through), "dim") for ref, note in seed.NOTES.items() if ref in refs]
@@ -367,15 +429,24 @@ def _both_answers(line: seed.Line, glyphs: words.Glyphs) -> Text:
 
 
 def _policies_with_rules(line: seed.Line) -> Text:
-    """``op25b #4, op25b-all #3 on isp-edge``: each policy and its rule, and once for all of a node, where they stand."""
+    """``op25b #4, op25b-all #3 on isp-edge``: each policy with its rule, and once for all of a node, the node.
+
+    Of many policies without a rule the first few: that they let it through is all there is to say.
+    """
+    idle = [policy for policy, blames in line.rules.items() if not blames]
+    untold = idle[FEW_POLICIES:] if len(idle) > FEW_POLICIES + 1 else []
     text, node = Text(), ""
     for policy, blames in line.rules.items():
+        if policy in untold:
+            continue
         here = blames[0].node if blames else ""
         if text:
             text.append(f" on {node}" if node and node != here else "", "dim").append(", ")
         node = words.visible(here)
-        text.append(policy, "" if blames else "dim").append(_rules_in_words(policy, blames))
-    return text.append(f" on {node}" if node else "", "dim")
+        text.append(policy, "" if blames else "dim")
+        text.append(":" if blames and " + " in policy else "").append(_rules_in_words(policy, blames))
+    text.append(f" on {node}" if node else "", "dim")
+    return text.append(f" and {len(untold)} more" if untold else "", "dim")
 
 
 def _rules_in_words(policy: str, blames: Sequence[Blame]) -> str:
@@ -393,6 +464,34 @@ def _answer(answer: seed.Answer) -> Text:
     for _, outcome in answer:
         text.highlight_words([outcome.value], MEANINGS[outcome].style)
     return text
+
+
+# -- paths by variants -----------------------------------------------------------------------------------------------
+
+
+def _matrix(console: Console, group: matrix.Matrix) -> RenderableType:
+    glyphs = _glyphs(console)
+    about = matrix.GROUPS[group.should]
+    heading = Text.assemble((words.visible(group.scenario), "bold"))
+    if about:
+        heading.append(f" {glyphs.between} ", "dim").append(about, "cyan")
+    columns = [Column("path", overflow="fold"), *(Column(variant, overflow="fold") for variant in group.variants)]
+    table = _table(columns)
+    for line in group.lines:
+        table.add_row(line.name, *(_matrix_cell(console, cell) for cell in line.cells))
+    return Group(heading, table, Text())
+
+
+_WRONG = {"leak": "red", "over": "yellow", "error": "bold white on red"}
+
+
+def _matrix_cell(console: Console, cell: matrix.Cell) -> Text:
+    """What the policy does; marked where the scenario did not expect that."""
+    glyphs = _glyphs(console)
+    text = Text(glyphs.good if cell.text == matrix.RIGHT else cell.text, "green" if cell.text == matrix.RIGHT else "")
+    for word, style in (*_WRONG.items(), *((outcome.value, MEANINGS[outcome].style) for outcome in Outcome)):
+        text.highlight_words([word], style)
+    return text if cell.as_expected else text.append(f" {glyphs.bad}", "bold red")
 
 
 # -- findings of the doctor ------------------------------------------------------------------------------------------
@@ -469,7 +568,7 @@ def _by_lab(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     return list(labs.values())
 
 
-def _emit(console: Console, renderable: RenderableType) -> None:
+def emit(console: Console, renderable: RenderableType) -> None:
     """Print; without trailing blanks into a pipe, and never failing on a character that the encoding lacks."""
     with console.capture() as capture:
         console.print(renderable)

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.report import files, words
 from port25lab.verdict import Verdict
@@ -50,7 +51,8 @@ def _case(suite: Element, verdict: Verdict) -> None:
         trouble.text = words.explain(verdict)
     else:
         rule = f": {words.rule_label(verdict.blame)}" if verdict.blame else ""
-        SubElement(case, "system-out").text = verdict.outcome.value + rule
+        how = f" by {verdict.mechanism.value}" if verdict.mechanism not in (Mechanism.NONE, Mechanism.UNKNOWN) else ""
+        SubElement(case, "system-out").text = verdict.outcome.value + how + rule
 
 
 def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:

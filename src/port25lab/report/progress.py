@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -51,6 +52,17 @@ class Progress:
     ) -> None:
         if self._live:
             self._live.stop()
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Leave the terminal to somebody else for a while, such as a shell in a node."""
+        if self._live:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            if self._live:
+                self._live.start()
 
     def lab_started(self, name: str) -> None:
         """A lab is being built."""

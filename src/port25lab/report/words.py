@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from port25lab.evidence import Blame, Decision, Effect, Hop, IcmpError, Observation, Stage
+from port25lab.classifier.views import failed_tries
+from port25lab.evidence import Arrival, Blame, Decision, Effect, Hop, IcmpError, Observation, PacketSeen, Stage
 from port25lab.mailpath import MX_PREFIX, Security
+from port25lab.mechanism import MEANINGS as MECHANISMS
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import DECIDED_BY_RULES, MEANINGS, Outcome
-from port25lab.verdict import Control, Verdict, failed_tries
+from port25lab.probes import KINDS
+from port25lab.verdict import Control, Verdict
 
 IpVersion = Literal[4, 6] | None
 
@@ -26,6 +30,9 @@ LONGEST_REPLY = 300
 
 LONGEST_REASON = 2000
 """The same for why the tool failed, which may quote what a program said."""
+
+MOST_PACKETS = 8
+"""So many packets are told of a failure; JSON has them all."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ def explain(verdict: Verdict) -> str:
 
 def title(verdict: Verdict) -> str:
     """The verdict in one line: ``S3 in residential/op25b: expected dropped, found delivered``."""
-    return f"{visible(verdict.ref or verdict.name or 'path')} in {lab_name(verdict)}: {mismatch(verdict)}"
+    which = ", ".join(part for part in (visible(verdict.ref or verdict.name or "path"), attempt_words(verdict)) if part)
+    return f"{which} in {lab_name(verdict)}: {mismatch(verdict)}"
 
 
 def lab_name(verdict: Verdict) -> str:
@@ -78,6 +86,8 @@ def mismatch(verdict: Verdict) -> str:
         return f"{found}, as expected"
     if wrong_node(verdict):
         return visible(f"{found}, expected at {verdict.expected_by}")
+    if how := missed_mechanism(verdict):
+        return f"{found} by {verdict.mechanism.value}, expected by {how.value}"
     return f"{found} as expected, but not proven"
 
 
@@ -88,6 +98,12 @@ def wrong_node(verdict: Verdict) -> bool:
     return right and verdict.expected_by not in (None, blamed)
 
 
+def missed_mechanism(verdict: Verdict) -> Mechanism | None:
+    """The mechanism that was expected, where the path ended as expected and another one is at work."""
+    met = verdict.outcome is not verdict.expected or verdict.expected_how is verdict.mechanism
+    return None if met else verdict.expected_how
+
+
 def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
     """Key and text of each thing worth saying, in reading order; a text of many lines has newlines."""
     lines = [
@@ -95,17 +111,30 @@ def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
         ("policy", policies_words(verdict.policies) or "none"),
         ("expected", _expected(verdict)),
         ("found", f"{verdict.outcome.value}: {MEANINGS[verdict.outcome].text}"),
-        ("client", client_words(verdict.observation) if saw_something(verdict) else ""),
+        ("how", mechanism_words(verdict)),
+        ("client", client_words(verdict.observation) if saw_something(verdict) and not verdict.packet else ""),
+        ("packet", arrival_words(verdict.arrival) if verdict.arrival else ""),
         ("icmp", "\n".join(icmp_words(error) for error in _distinct(verdict.icmp))),
         ("relay", _tries(verdict.hops, glyphs)),
         ("rule", _rules(verdict) if saw_something(verdict) else ""),
         ("differ", visible(verdict.disagreement or "")),
         ("control", _control(verdict.control)),
         ("why", shortened(visible(_untold(verdict)), LONGEST_REASON)),
-        ("packets", visible(verdict.pcap or "")),
+        ("packets", packets_words(verdict.packets)),
+        ("altered", visible(verdict.divergence or "")),
+        ("pcap", visible(verdict.pcap or "")),
         ("repeat", repeat_command(verdict)),
     ]
     return [(key, text) for key, text in lines if text]
+
+
+def mechanism_words(verdict: Verdict) -> str:
+    """What is at work, and at which node where another one answered: ``tarpit: … (isp-edge answers)``."""
+    mechanism = verdict.mechanism
+    if verdict.outcome is Outcome.ERROR or (mechanism is Mechanism.NONE and verdict.expected_how in (None, mechanism)):
+        return ""
+    who = f" ({verdict.answered_by} answers)" if verdict.outcome is Outcome.INTERCEPTED and verdict.answered_by else ""
+    return visible(f"{mechanism.value}: {MECHANISMS[mechanism].text}{who}")
 
 
 def repeat_command(verdict: Verdict) -> str:
@@ -127,7 +156,8 @@ def visible(text: str) -> str:
 def path_words(verdict: Verdict, glyphs: Glyphs = PLAIN) -> str:
     """The whole question: ``home-server -> MX of example.net:25, STARTTLS, auth alice, IPv4``."""
     version = f"IPv{verdict.ip_version}" if verdict.ip_version else "IPv4 or IPv6"
-    return ", ".join(part for part in (ends_words(verdict, glyphs), manner_words(verdict), version) if part)
+    parts = (ends_words(verdict, glyphs), manner_words(verdict), version, attempt_words(verdict))
+    return ", ".join(part for part in parts if part)
 
 
 def ends_words(verdict: Verdict, glyphs: Glyphs = PLAIN) -> str:
@@ -137,7 +167,9 @@ def ends_words(verdict: Verdict, glyphs: Glyphs = PLAIN) -> str:
         to = f"MX of {to.removeprefix(MX_PREFIX)}"
     elif ":" in to:
         to = f"[{to}]"
-    return visible(f"{verdict.source} {glyphs.arrow} {to}:{verdict.port}")
+    kind = KINDS.get(verdict.packet or "")
+    ported = kind is None or kind.ported
+    return visible(f"{verdict.source} {glyphs.arrow} {to}" + (f":{verdict.port}" if ported else ""))
 
 
 def bare_id(verdict: Verdict) -> str:
@@ -148,8 +180,8 @@ def bare_id(verdict: Verdict) -> str:
 
 
 def question(verdict: Verdict) -> tuple[str, ...]:
-    """What two verdicts have in common that ask the same of different variants or over different IP versions."""
-    bare = re.sub(r"/(ipv4|ipv6|auto)$", "", bare_id(verdict))
+    """What two verdicts have in common that ask the same: of different variants, over both IP versions, or again."""
+    bare = re.sub(r"/(ipv4|ipv6|auto)(/\d+)?$", "", bare_id(verdict))
     return (verdict.scenario, bare, verdict.name or "", ends_words(verdict), manner_words(verdict))
 
 
@@ -162,9 +194,31 @@ def manner_words(verdict: Verdict) -> str:
     parts = (
         _SECURITY.get(verdict.security, ""),
         f"{how} {verdict.auth}" if verdict.auth else "",
+        f"{size[1]} bytes" if (size := re.search(r"-(\d+)B(?=[-/]|$)", verdict.path)) else "",
         verdict.client if verdict.client != "aiosmtplib" else "",
+        f"packet {verdict.packet}" if verdict.packet else "",
+        f"as {verdict.spoof}" if verdict.spoof else "",
     )
     return visible(", ".join(part for part in parts if part))
+
+
+def attempt_words(verdict: Verdict) -> str:
+    """``attempt 4 of 5``; empty for a path that is tried once."""
+    return f"attempt {verdict.attempt} of {verdict.repeat}" if verdict.repeat > 1 else ""
+
+
+def turn_words(series: Sequence[Verdict]) -> str:
+    """Which attempt of a repeated path was the first to fail, or to get through: for the attempts of one path."""
+    ordered = sorted(series, key=lambda verdict: verdict.attempt)
+    first, good = ordered[0], (Outcome.DELIVERED, Outcome.REACHED)
+    starts_well = first.attempt > 1 or first.outcome in good
+    turned = next((verdict for verdict in ordered if (verdict.outcome in good) is not starts_well), None)
+    if turned is not None:
+        what = f"the first to fail, {turned.outcome.value}" if starts_well else "the first to get through"
+        return f"{attempt_words(turned)} is {what}"
+    if starts_well:
+        return f"none of {first.repeat} attempts fails"
+    return f"{attempt_words(first)} is the first to fail, {first.outcome.value}, and none gets through"
 
 
 def versions_words(versions: Iterable[IpVersion]) -> str:
@@ -181,6 +235,17 @@ def client_saw(observation: Observation) -> str:
     """The client's error or reply code in one or two short words: ``ETIMEDOUT``, ``530 5.7.0``."""
     codes = [str(observation.smtp_code or ""), visible(observation.enhanced_code or "")]
     return observation.errno or " ".join(code for code in codes if code) or f"at {observation.stage.value}"
+
+
+def saw(verdict: Verdict) -> str:
+    """What came back to the sender, be it a client or a probe, in one or two short words."""
+    return (verdict.arrival.answer or "") if verdict.arrival else client_saw(verdict.observation)
+
+
+def arrival_words(arrival: Arrival) -> str:
+    """``arrived at mx, answered by SYN-ACK``."""
+    arrived = f"arrived at {arrival.reached}" if arrival.reached else "did not arrive"
+    return visible(f"{arrived}, answered by {arrival.answer}" if arrival.answer else f"{arrived}, no answer")
 
 
 _STAGES = {
@@ -280,6 +345,26 @@ def icmp_words(error: IcmpError) -> str:
     return visible(f"{kind}type {error.type} code {error.code} from {error.sender}") + (f": {name}" if name else "")
 
 
+def packets_words(packets: Sequence[PacketSeen]) -> str:
+    """The packets that opened or refused the connection, one a line: when, what, where first and last seen."""
+    telling = [seen for seen in packets if seen.kind != "FIN"] or list(packets)
+    lines = [packet_words(seen) for seen in telling[:MOST_PACKETS]]
+    more = len(telling) - len(lines)
+    return "\n".join([*lines, *([f"... and {more} more"] if more else [])])
+
+
+def packet_words(seen: PacketSeen) -> str:
+    """``+1.000 s  home-server/eth0 sent SYN 192.168.1.25:20000 > 192.0.2.25:25, TTL 64, again``."""
+    ends = " > ".join(
+        address if port is None else f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        for address, port in ((seen.source, seen.source_port), (seen.destination, seen.destination_port))
+    )
+    kind = seen.kind if seen.icmp is None else f"{seen.kind} type {seen.icmp[0]} code {seen.icmp[1]}"
+    did = "sent" if seen.leaving else "got"
+    again = ", again" if seen.retransmission else ""
+    return visible(f"+{seen.seconds:.4f} s {seen.at} {did} {kind} {ends}, TTL {seen.ttl}{again}")
+
+
 def failing_hop(verdict: Verdict) -> Hop | None:
     """The relay's last failing try, where its message did not get through."""
     tries = failed_tries(verdict.hops)
@@ -323,6 +408,7 @@ _EFFECTS = {
     Effect.DROP: "dropped",
     Effect.REJECT_ICMP: "rejected with an ICMP error",
     Effect.REJECT_RESET: "rejected with RST",
+    Effect.THROTTLE: "over the limit",
 }
 
 
@@ -350,7 +436,13 @@ def _packet_line(decision: Decision) -> str:
 def _expected(verdict: Verdict) -> str:
     if verdict.expected is None:
         return ""
-    return verdict.expected.value + (f", by {visible(verdict.expected_by)}" if verdict.expected_by else "")
+    by = f", by {visible(verdict.expected_by)}" if verdict.expected_by else ""
+    by += f", how: {verdict.expected_how.value}" if verdict.expected_how else ""
+    if verdict.expected_from is None:
+        return verdict.expected.value + by
+    turned = verdict.attempt >= verdict.expected_from
+    when = f"from attempt {verdict.expected_from} on" if turned else f"before attempt {verdict.expected_from}"
+    return f"{verdict.expected.value}{by}, {when}"
 
 
 def _control(control: Control | None) -> str:

@@ -7,16 +7,19 @@ closes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import socket
+import struct
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from port25lab import doctor
 from port25lab.errors import LabError, MachineError
@@ -47,39 +50,46 @@ class Nursery:
         if problem:
             self.user_namespace = False
             self.sudo = _sudo(problem)
-        with tempfile.TemporaryDirectory(prefix="port25lab-") as folder:
-            path = str(Path(folder) / "nursery")
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-                listener.bind(path)
-                listener.listen(1)
-                listener.settimeout(START_SECONDS)
-                self._process = subprocess.Popen(
-                    [*self.sudo, *_root_environment(self.sudo), sys.executable, "-m", "port25lab.sandbox.zygote", path],
-                    stdin=subprocess.DEVNULL,
-                    env=_environment(),
-                )
-                self._zygote = self._accept(listener)
+        # An abstract name (unix(7)): no file is left behind, however this process ends.
+        name = f"port25lab-{secrets.token_hex(16)}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(f"\0{name}")
+            listener.listen(1)
+            self._process = subprocess.Popen(
+                [*self.sudo, *_root_environment(self.sudo), sys.executable, "-m", "port25lab.sandbox.zygote", name],
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+            )
+            self._zygote = self._accept(listener)
 
     def _accept(self, listener: socket.socket) -> socket.socket:
         listener.settimeout(0.2)
-        waited = 0.0
-        while True:
-            try:
-                return listener.accept()[0]
-            except TimeoutError:
-                waited += 0.2
-                if self._process.poll() is not None or waited > START_SECONDS:
-                    self._process.kill()
-                    raise LabError(f"the sandbox helper did not start (exit {self._process.wait()})") from None
+        end = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(TimeoutError):
+                connection = listener.accept()[0]
+                if _user_at_the_other_end(connection) in (0, os.geteuid()):
+                    return connection
+                connection.close()
+        self._process.kill()
+        raise LabError(f"the sandbox helper did not start (exit {self._process.wait()})")
 
-    def open(self, keep: Sequence[Path] = ()) -> Sandbox:
-        """A new sandbox. ``keep``: folders below /tmp or /run that must stay visible in it."""
+    def open(self, keep: Sequence[Path] = (), imports: Sequence[str] = (), pcap: BinaryIO | None = None) -> Sandbox:
+        """A new sandbox. ``keep``: folders below /tmp or /run that must stay visible in it.
+
+        ``imports``: modules that it will need beside the engine's. ``pcap``: a file for its packets.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        request = {"user_namespace": self.user_namespace, "keep": [str(path) for path in (*keep, *_engine_folders())]}
+        request = {
+            "user_namespace": self.user_namespace,
+            "keep": [str(path) for path in (*keep, *_engine_folders())],
+            "imports": list(imports),
+        }
         with theirs:
             try:
-                socket.send_fds(self._zygote, [json.dumps(request).encode()], [theirs.fileno()])
+                socket.send_fds(self._zygote, [json.dumps(request).encode()], [theirs.fileno(), *([pcap.fileno()] if pcap else [])])
             except OSError as error:
+                ours.close()
                 raise LabError(f"the sandbox helper is gone: {error}") from error
         line = _first_line(ours)
         said = json.loads(line) if line else {"failed": "the sandbox process died while it was set up"}
@@ -102,6 +112,11 @@ class Nursery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _user_at_the_other_end(connection: socket.socket) -> int:
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(user)
 
 
 def _first_line(control: socket.socket) -> bytes:

@@ -1,8 +1,8 @@
 """The nursery of sandboxes: a process that has all of the engine imported, and forks a sandbox whenever it is asked.
 
 Importing costs half a second, a fork two milliseconds, and the memory is shared. Run as
-``python -m port25lab.sandbox.zygote SOCKET``; it connects to the engine's socket and lives exactly as long as that
-connection: when the engine ends, however it ends, this ends, and with it every sandbox.
+``python -m port25lab.sandbox.zygote NAME``; it connects to the engine's socket, which has this abstract name, and lives
+exactly as long as that connection: when the engine ends, however it ends, this ends, and with it every sandbox.
 
 Each request is one JSON object with the control socket of the new sandbox attached (SCM_RIGHTS). The sandbox's first
 line on its control socket says ``{"entered": PID}`` or ``{"failed": "…"}``.
@@ -12,37 +12,47 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 from port25lab.errors import LabError
 from port25lab.sandbox import entering
+from port25lab.topology import prefer_own_distutils
 
 
 def main() -> None:
     """Serve until the engine hangs up."""
     os.setsid()  # Ctrl-C in the terminal is for the engine, which then tells its labs
     engine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    engine.connect(sys.argv[1])
+    engine.connect(f"\0{sys.argv[1]}")
+    prefer_own_distutils()
     from port25lab import inside
 
+    inside.rehearse()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        request, descriptors, _, _ = socket.recv_fds(engine, 1 << 16, 1)
+        request, descriptors, _, _ = socket.recv_fds(engine, 1 << 16, 2)
         if not request:
             return
-        control = socket.socket(fileno=descriptors[0])
+        control, wanted = socket.socket(fileno=descriptors[0]), json.loads(request)
+        for module in wanted["imports"]:
+            with contextlib.suppress(ImportError):  # the sandbox misses it again, and says so where it is needed
+                importlib.import_module(module)
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             engine.close()
-            _become_sandbox(control, json.loads(request), inside.main)
+            _become_sandbox(control, wanted, partial(inside.main, pcap=descriptors[1] if descriptors[1:] else None))
         control.close()
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
 
 
 def _become_sandbox(control: socket.socket, request: dict[str, object], run: object) -> None:

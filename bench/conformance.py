@@ -1,0 +1,137 @@
+"""How long does the conformance suite of one policy take, and where does the time go?
+
+    python bench/conformance.py                              op25b-strict, all rows over both IP versions, 5 rounds
+    python bench/conformance.py --suite conformance/ip25b    the mirror image
+    python bench/conformance.py --variant syn --rounds 3     another preset
+
+All rows of the suite are tried in one lab that has the policy, side by side, as `port25lab run` does. The baseline is
+the same rows in the same kind of lab one after another, as a script would: it shows what is won by waiting for all of
+them together. Each outcome has to be the one that the suite expects, in both ways. At last the whole command for one
+policy, with its control lab: that is what a user waits for, and it has to stay below the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from port25lab import scenario
+from port25lab.classifier import classify
+from port25lab.evidence import Evidence
+from port25lab.lab import Lab
+from port25lab.mailpath import MailPath
+from port25lab.policy import load_policy
+from port25lab.sandbox.nursery import Nursery
+from port25lab.scenario import Question
+from port25lab.topology import load_topology
+
+LIMIT_SECONDS = 8.0
+
+
+@dataclass
+class Round:
+    """One lab and all rows in it."""
+
+    helper: float
+    """Until the first sandbox may start: Python and the engine imported."""
+    lab: float
+    """From there until the services answer; with scapy's import in it, once for all labs of a run."""
+    phases: dict[str, float]
+    rows: float
+    """Until the last row is answered."""
+    by_kind: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> float:
+        return self.helper + self.lab + self.rows
+
+
+def one_round(questions: list[Question], *, side_by_side: bool) -> Round:
+    """Build the lab of these questions, and answer all of them."""
+    config, paths = questions[0].config, [question.path for question in questions]
+    plan = load_topology(str(config.topology), dict(config.parameters))
+    policies = {node: [load_policy(str(folder)) for folder in folders] for node, folders in config.policies}
+    expected = {question.path: question.expected for question in questions}
+    clock = time.perf_counter()
+    with Nursery() as nursery:
+        helper, clock = _lap(clock)
+        with Lab(nursery, plan, policies, paths) as lab:
+            up, clock = _lap(clock)
+            found = Round(helper, up, lab.phases, 0.0)
+            answers: Iterable[tuple[MailPath, Evidence]] = (
+                lab.attempts(paths) if side_by_side else ((path, lab.attempt(path)) for path in paths)
+            )
+            for path, evidence in answers:
+                outcome = classify(evidence).outcome
+                found.by_kind[f"{'packet' if path.packet else 'mail'}, {outcome}"].append(evidence.observation.seconds)
+                if outcome is not expected[path]:
+                    found.wrong.append(f"{path.source} to {path.to}, {path.packet or 'mail'}: {outcome}")
+            found.rows, clock = _lap(clock)
+    return found
+
+
+def _lap(since: float) -> tuple[float, float]:
+    now = time.perf_counter()
+    return now - since, now
+
+
+def whole_command(suite: str, variant: str) -> float:
+    """Seconds of `port25lab run SUITE -k VARIANT`, control lab, report and all."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "port25lab", "run", suite, "-k", f"{suite}/{variant}/"]
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Run both ways, and print what they took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", default="conformance/op25b")
+    parser.add_argument("--variant", default="strict")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    chosen = parser.parse_args()
+    questions = [one for one in scenario.load_questions(chosen.suite) if one.variant == chosen.variant]
+    console = Console(width=100)
+
+    together = [one_round(questions, side_by_side=True) for _ in range(chosen.rounds)]
+    alone = one_round(questions, side_by_side=False)
+    command = median(whole_command(chosen.suite, chosen.variant) for _ in range(chosen.rounds))
+
+    table = Table(title=f"{chosen.suite}, {chosen.variant}: {len(questions)} rows in one lab, seconds (median)")
+    for column in ("", "side by side", "one by one"):
+        table.add_column(column, justify="right" if column else "left")
+    middle = {name: median(getattr(one, name) for one in together) for name in ("helper", "lab", "rows", "whole")}
+    for name in middle:
+        table.add_row(name, f"{middle[name]:.2f}", f"{getattr(alone, name):.2f}")
+    for phase in together[0].phases:
+        table.add_row(f"  of lab: {phase}", f"{median(one.phases[phase] for one in together):.2f}", "")
+    table.add_row("rows per second", *(f"{len(questions) / seconds:.0f}" for seconds in (middle["rows"], alone.rows)))
+    console.print(table)
+
+    kinds = Table(title="what the sender of a row waits, milliseconds")
+    for column in ("", "rows", "side by side, median", "longest", "one by one, median"):
+        kinds.add_column(column, justify="right" if column else "left")
+    for kind, single in sorted(alone.by_kind.items()):
+        times = [seconds for one in together for seconds in one.by_kind[kind]] or single
+        numbers = (median(times), max(times), median(single))
+        kinds.add_row(kind, str(len(single)), *(f"{1000 * number:.1f}" for number in numbers))
+    console.print(kinds)
+
+    wrong = [text for one in (*together, alone) for text in one.wrong]
+    console.print(f"whole command, with its control lab: {command:.1f} s; the limit is {LIMIT_SECONDS:.0f} s")
+    console.print(*(wrong or ["every row as expected, in every round"]), sep="\n")
+    sys.exit(bool(wrong) or command > LIMIT_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""One TCP connection attempt, and everything that the kernel tells an ordinary user about it.
+
+With IP_RECVERR (ip(7)) a TCP socket has an error queue as well: it names the sender, type and code of each ICMP error,
+without any privilege and without delay, also where connect() itself goes on trying. So a SYN with a small TTL is a
+traceroute for everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from port25lab.evidence import IcmpError
+from port25lab.probe.view import IpVersion
+
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
+_IPV6_2292PKTOPTIONS, _IPV6_2292HOPLIMIT = 6, 8
+_HOP_LIMIT_CONTROL = 52
+_EXTENDED_ERROR = struct.Struct("=IBBBxII")
+_CONTROL = struct.Struct("@Nii")
+_ORIGIN_ICMP = (2, 3)
+_TCP_STATE = struct.Struct("=8B24I")
+"""The beginning of struct tcp_info (tcp(7))."""
+
+LITTLE_MSS = 536
+"""What every path carries (RFC 9293 section 3.7.1)."""
+
+
+@dataclass
+class Dialled:
+    """A connection, or what came in its place."""
+
+    ip_version: IpVersion
+    sock: socket.socket | None
+    seconds: float
+    error: str | None = None
+    icmp: IcmpError | None = None
+    source_port: int = 0
+    ttl: int | None = None
+
+
+def open_socket(ip_version: IpVersion, ttl: int | None = None, mss: int | None = None) -> socket.socket:
+    """A TCP socket that has an error queue. Raises OSError where the machine has no such IP version."""
+    family = socket.AF_INET6 if ip_version == 6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+    if ip_version == 6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_2292HOPLIMIT, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+    if ttl is not None:
+        set_ttl(sock, ip_version, ttl)
+    if mss is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+    return sock
+
+
+def set_ttl(sock: socket.socket, ip_version: IpVersion, ttl: int) -> None:
+    """From now on packets come so far; -1 is the machine's default."""
+    if ip_version == 6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+
+
+async def dial(address: str, port: int, seconds: float, *, ttl: int | None = None, mss: int | None = None) -> Dialled:
+    """Dial, for at most so many seconds. Never raises for what the network does."""
+    version: IpVersion = 6 if ":" in address else 4
+    started = time.monotonic()
+    try:
+        sock = open_socket(version, ttl, mss)
+    except OSError as error:
+        return Dialled(version, None, 0.0, _symbol(error.errno))
+    result = Dialled(version, None, 0.0)
+    try:
+        number = sock.connect_ex((address, port))
+        result.source_port = sock.getsockname()[1]
+        if number not in (0, errno.EINPROGRESS):
+            result.error = _symbol(number)
+        else:
+            await _connected(sock, seconds, result)
+    finally:
+        result.seconds = round(time.monotonic() - started, 6)
+        if result.sock is None:
+            sock.close()
+    return result
+
+
+async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> None:
+    """Wait for the first answer, and note it."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def look() -> None:
+        result.icmp = result.icmp or icmp_error(sock)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if result.icmp is not None or number:
+            result.error = _symbol(number) if number else "EHOSTUNREACH"
+        elif not _has_peer(sock):
+            return  # an error that was none
+        else:
+            result.sock = sock
+            result.ttl = hop_limit(sock) if result.ip_version == 6 else None
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_writer(sock, look)
+    try:
+        async with asyncio.timeout(seconds):
+            await ended
+    except TimeoutError:
+        result.error = "ETIMEDOUT"
+    finally:
+        loop.remove_writer(sock)
+
+
+def icmp_error(sock: socket.socket) -> IcmpError | None:
+    """The first ICMP error in a socket's error queue, which is empty afterwards."""
+    found = None
+    while True:
+        try:
+            _, controls, _, _ = sock.recvmsg(512, 512, socket.MSG_ERRQUEUE)
+        except OSError:
+            return found
+        for level, kind, data in controls:
+            if (level, kind) in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
+                found = found or _extended_error(data)
+
+
+def _extended_error(data: bytes) -> IcmpError | None:
+    _, origin, kind, code, _, _ = _EXTENDED_ERROR.unpack_from(data)
+    offender = data[_EXTENDED_ERROR.size :]
+    if origin not in _ORIGIN_ICMP or len(offender) < 8:
+        return None
+    if origin == 2:
+        return IcmpError(sender=str(ip_address(offender[4:8])), ip_version=4, type=kind, code=code)
+    return IcmpError(sender=str(ip_address(offender[8:24])), ip_version=6, type=kind, code=code)
+
+
+def hop_limit(sock: socket.socket) -> int | None:
+    """Hop limit of the packet that arrived last over an IPv6 connection (RFC 2292 section 4.1); Linux keeps it."""
+    try:
+        data = sock.getsockopt(socket.IPPROTO_IPV6, _IPV6_2292PKTOPTIONS, 512)
+    except OSError:
+        return None
+    while len(data) >= _CONTROL.size + 4:
+        length, level, kind = _CONTROL.unpack_from(data)
+        if level == socket.IPPROTO_IPV6 and kind in (_IPV6_2292HOPLIMIT, _HOP_LIMIT_CONTROL):
+            return int.from_bytes(data[_CONTROL.size : _CONTROL.size + 4], "little" if _LITTLE else "big")
+        if length < _CONTROL.size:
+            break
+        data = data[-(-length // 8) * 8 :]
+    return None
+
+
+_LITTLE = struct.pack("=H", 1)[0] == 1
+
+
+def unacknowledged(sock: socket.socket) -> bool | None:
+    """Whether packets that were sent are still not acknowledged after they were sent again."""
+    try:
+        values = _TCP_STATE.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_STATE.size))
+    except (OSError, struct.error):
+        return None
+    retransmits, unacked = values[2], values[8 + 4]
+    return bool(retransmits and unacked)
+
+
+def drop(sock: socket.socket) -> None:
+    """End a connection with a reset, so that nothing of it stays behind on either side."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def _has_peer(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _symbol(number: int | None) -> str:
+    return errno.errorcode.get(number or 0, os.strerror(number or 0))

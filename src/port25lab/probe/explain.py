@@ -1,0 +1,236 @@
+"""Findings in the words in which people meet the matter: Postfix's log, "works from the office, not from home".
+
+In: a view and its findings. Out: sentences. The first one of a paragraph is the finding, the others say what it means
+and what is no proof of anything; the ways out come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from port25lab.evidence import Stage
+from port25lab.mechanism import MEANINGS, Mechanism
+from port25lab.probe import indistinguishable
+from port25lab.probe.classify import Finding
+from port25lab.probe.view import ClientView
+
+SILENT = (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP)
+WORKING = (Mechanism.NONE,)
+SERVERS_OWN = (Mechanism.NO_LISTENER, Mechanism.SERVER_REFUSAL, Mechanism.GREYLISTING, Mechanism.DNSBL_LISTING)
+
+Group = Sequence[Finding]
+"""Findings that differ in the IP version alone."""
+
+
+def blocked(finding: Finding) -> bool:
+    """Whether something keeps mail from its way: the path is not as its two ends want it."""
+    return finding.mechanism not in WORKING
+
+
+def counted(view: ClientView, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that the question is about: port 25 where it was probed; an IP version that this machine lacks is
+    none.
+    """
+    asked = [finding for finding in findings if finding.port == 25] or list(findings)
+    delivery = {one.port for one in view.deliveries}
+    asked += [finding for finding in findings if finding.port in delivery and finding not in asked]
+    here = [finding for finding in asked if not _lacking(view, finding)]
+    return here or asked
+
+
+def story(view: ClientView, findings: Sequence[Finding]) -> list[str]:
+    """Paragraphs: port 25 first, then the other ports that somebody blocks, then the ways out."""
+    groups = _groups(findings)
+    paragraphs = [_paragraph(view, group) for group in groups if group[0].port == 25]
+    paragraphs += [
+        _paragraph(view, group)
+        for group in groups
+        if group[0].port != 25 and (MEANINGS[group[0].mechanism].middle or group[0].port in _delivered(view))
+    ]
+    if any(blocked(finding) for finding in counted(view, findings)):
+        paragraphs.append(ways_out(view, findings))
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def ways_out(view: ClientView, findings: Sequence[Finding]) -> str:
+    """What to do instead, by what was seen to work."""
+    if all(f.mechanism in (*SERVERS_OWN, Mechanism.NO_NAME, Mechanism.NO_ROUTE) for f in findings if f.port == 25):
+        return ""
+    open_ports = {
+        one.port for one in view.sessions if one.port != 25 and one.stage is Stage.DONE and "AUTH" in one.keywords_tls
+    }
+    stopped = {f.port for f in findings if f.port != 25 and MEANINGS[f.mechanism].middle}
+    ways = []
+    if 587 in open_ports:
+        ways.append(f"port 587 of {view.target} with AUTH is open from here")
+    elif 587 not in stopped:
+        ways.append("port 587 with AUTH of a mail provider or a relay service (an MX listens on 25 alone)")
+    if 465 in open_ports:
+        ways.append(f"port 465 of {view.target} (TLS from the first byte, RFC 8314) as well")
+    elif 465 not in stopped:
+        ways.append("port 465 (RFC 8314)")
+    if 2525 in open_ports or (stopped & {465, 587} and 2525 not in stopped):
+        ways.append("port 2525, which many relay services offer")
+    ways.append("the provider's own relay as a smarthost")
+    return f"Ways out: {'; '.join(ways)}; or ask the provider to lift the block."
+
+
+def _delivered(view: ClientView) -> set[int]:
+    return {one.port for one in view.deliveries}
+
+
+def _lacking(view: ClientView, finding: Finding) -> bool:
+    return finding.mechanism is Mechanism.NO_ROUTE and finding.hop == 0
+
+
+def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The same finding over both IP versions is told once."""
+
+    def key(finding: Finding) -> tuple[object, ...]:
+        return finding.port, finding.mechanism, finding.alternatives, finding.also, finding.hop, finding.until
+
+    ordered = sorted(findings, key=lambda finding: (finding.port, str(key(finding)), finding.ip_version))
+    return [list(group) for _, group in groupby(ordered, key)]
+
+
+def _paragraph(view: ClientView, group: Group) -> str:
+    first = group[0]
+    versions = " and ".join(f"IPv{finding.ip_version}" for finding in group)
+    tell = _STORIES.get(first.mechanism, _plainly)
+    sentences = [f"Port {first.port} over {versions}: {first.reason}.", *tell(view, group), *_doubts(first)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _doubts(finding: Finding) -> Iterator[str]:
+    if finding.certain:
+        return
+    others = " or ".join(finding.alternatives)
+    pair = indistinguishable.explain(finding.candidates)
+    yield f"This may also be {others}: {pair.reason}; {pair.remedy}." if pair else f"This may also be {others}."
+
+
+def _place(finding: Finding) -> str:
+    """Where, in the words of somebody who looks for the culprit."""
+    router = f" ({finding.router})" if finding.router else ""
+    if finding.hop == 0:
+        return "on this machine or at the entrance of its first router"
+    if finding.hop == 1:
+        return f"at the first router{router}: at home your own box, in a cloud the platform's edge"
+    behind = f", or behind it and before hop {finding.until}" if (finding.until or 0) > (finding.hop or 0) + 1 else ""
+    return f"upstream, {finding.hop} hops away{router}{behind}"
+
+
+def _silent(view: ClientView, group: Group) -> Iterator[str]:
+    first = group[0]
+    if first.hop is not None and first.mechanism is Mechanism.SYN_DROP:
+        clean = "Your host firewall is clean: the block is " if first.hop > 0 else "The block is "
+        yield f"{clean}{_place(first)}."
+    if first.port == 25:
+        yield from _outbound(view)
+
+
+def _outbound(view: ClientView) -> Iterator[str]:
+    yield (
+        "It is this network's way out that is blocked, and not the server: hence mail that works from the office, "
+        "not from home."
+    )
+    yield "Receiving may work all the same: inbound open says nothing about outbound."
+    name, address = next(((s.host, s.address) for s in view.sessions if s.port == 25 and not s.connected), ("", ""))
+    if name:
+        yield (
+            f"Postfix would log `connect to {name}[{address}]:25: Connection timed out` with dsn=4.4.1, "
+            "status=deferred: mail waits in the queue for days before it bounces."
+        )
+
+
+def _rejected(view: ClientView, group: Group) -> Iterator[str]:
+    first = group[0]
+    if first.hop is not None:
+        clean = "Your host firewall is clean: the block is " if first.hop > 0 else "The block is "
+        yield f"{clean}{_place(first)}."
+    if first.mechanism is Mechanism.REJECT_RESET:
+        yield "`Connection refused` looks as if the server were down; it has not even seen the connection."
+    else:
+        yield "`No route to host` and the like come from a rule here, not from a broken route: other ports get through."
+    if first.port == 25:
+        yield "Receiving may work all the same: inbound open says nothing about outbound."
+
+
+def _limited(view: ClientView, group: Group) -> Iterator[str]:
+    yield "A first connection proves nothing here: a limit lets some pass, and then SYNs vanish."
+
+
+def _intercepted(view: ClientView, group: Group) -> Iterator[str]:
+    first = group[0]
+    session = view.session(first.port, first.ip_version)
+    banner = session.banner if session else None
+    greeting = f" ({' '.join(banner.split())[:60]})" if banner else ""
+    where = f", {_place(first)}" if first.hop else ""
+    yield (
+        f"You are not talking to {view.target}: another mail server takes port {first.port} in its place{where}"
+        f"{greeting}. What it does with the mail, and from which address, is its own affair."
+    )
+
+
+def _stand_in(view: ClientView, group: Group) -> Iterator[str]:
+    first = group[0]
+    if first.hop:
+        yield f"It is not {view.target} that does so: somebody takes the connection in its place, {_place(first)}."
+    yield "A port scanner calls such a port open: that the connection comes about proves nothing."
+
+
+def _altered(view: ClientView, group: Group) -> Iterator[str]:
+    first = group[0]
+    where = f", {_place(first)}" if first.hop else ""
+    yield f"A firewall inspects SMTP on the way{where} (as a Cisco ASA does with `inspect esmtp`)."
+    if first.mechanism is Mechanism.STARTTLS_STRIPPING:
+        yield "Mail goes in clear; who insists on TLS sends none."
+
+
+def _sni(view: ClientView, group: Group) -> Iterator[str]:
+    first = group[0]
+    where = f" {_place(first)}" if first.hop is not None else " on the way"
+    yield f"A filter{where} reads the server's name in the TLS handshake, and resets the session."
+
+
+def _large(view: ClientView, group: Group) -> Iterator[str]:
+    yield (
+        "Large packets vanish on the way, and so do the ICMP errors that would say so: small mail gets through, large "
+        "mail hangs. Lower the MTU here (to 1400 or 1280), or clamp the MSS at the router."
+    )
+
+
+def _nobody(view: ClientView, group: Group) -> Iterator[str]:
+    if group[0].port == 25:
+        yield "That is no block: the server does not take mail on this port."
+
+
+def _lost(view: ClientView, group: Group) -> Iterator[str]:
+    if group[0].hop == 0:
+        yield "Nothing is blocked there: the machine has no such connectivity. (`Network is unreachable` in a log.)"
+
+
+def _plainly(view: ClientView, group: Group) -> Iterator[str]:
+    meaning = MEANINGS[group[0].mechanism]
+    if group[0].mechanism not in (*WORKING, Mechanism.UNKNOWN):
+        yield f"{meaning.text[0].upper()}{meaning.text[1:]}."
+
+
+_STORIES: Mapping[Mechanism, Callable[[ClientView, Group], Iterator[str]]] = {
+    Mechanism.SYN_DROP: _silent,
+    Mechanism.ANSWER_DROP: _silent,
+    Mechanism.REJECT_ICMP: _rejected,
+    Mechanism.REJECT_RESET: _rejected,
+    Mechanism.RATE_LIMIT: _limited,
+    Mechanism.INTERCEPTION: _intercepted,
+    Mechanism.REFUSING_GREETING: _stand_in,
+    Mechanism.ACCEPT_CLOSE: _stand_in,
+    Mechanism.TARPIT: _stand_in,
+    Mechanism.STARTTLS_STRIPPING: _altered,
+    Mechanism.BANNER_MASKING: _altered,
+    Mechanism.SNI_RESET: _sni,
+    Mechanism.MTU_BLACK_HOLE: _large,
+    Mechanism.NO_LISTENER: _nobody,
+    Mechanism.NO_ROUTE: _lost,
+}

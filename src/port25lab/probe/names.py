@@ -1,0 +1,74 @@
+"""Names as this machine resolves them: addresses by its own resolver, a domain's MX by the servers of resolv.conf."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+
+from port25lab.errors import InputError, MachineError
+from port25lab.probe.view import IpVersion
+
+RESOLVE_SECONDS = 4.0
+
+
+class UnresolvedError(InputError):
+    """A name that has no address, or a domain that takes no mail."""
+
+
+async def addresses(host: str, versions: Sequence[IpVersion]) -> dict[IpVersion, str]:
+    """The first address of each IP version. Raises UnresolvedError where there is none at all."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise _unresolved(host, f"no answer within {RESOLVE_SECONDS:g} s") from None
+    except (socket.gaierror, UnicodeError) as error:
+        raise _unresolved(host, getattr(error, "strerror", None) or str(error)) from None
+    result: dict[IpVersion, str] = {}
+    for family, _, _, _, address in found:
+        version: IpVersion = 6 if family == socket.AF_INET6 else 4
+        if version in versions:
+            result.setdefault(version, str(address[0]))
+    if not result:
+        raise _unresolved(host, f"it has no IPv{versions[0]} address")
+    return result
+
+
+async def exchangers(domain: str) -> tuple[str, ...]:
+    """The MXs of a domain, the preferred one first; the domain itself where it has none (RFC 5321 section 5.1)."""
+    try:
+        resolver = dns.asyncresolver.Resolver()
+    except (dns.resolver.NoResolverConfiguration, OSError) as error:
+        raise MachineError(
+            f"no resolver to ask for an MX: {error}", "name one in /etc/resolv.conf, or probe the MX by its own name"
+        ) from None
+    try:
+        answer = await resolver.resolve(domain, "MX", lifetime=RESOLVE_SECONDS)
+    except dns.resolver.NoAnswer:
+        return (domain,)
+    except (dns.exception.DNSException, UnicodeError, OSError) as error:
+        raise _unresolved(domain, _reason(error)) from None
+    names = [str(record.exchange).rstrip(".") for record in sorted(answer, key=lambda record: record.preference)]
+    if names == [""]:
+        raise UnresolvedError(f"{domain} takes no mail (null MX, RFC 7505)", allowed="allowed is a mail domain")
+    return tuple(name for name in names if name)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, dns.resolver.NXDOMAIN):
+        return "there is no such domain"
+    if isinstance(error, dns.exception.Timeout | dns.resolver.NoNameservers):
+        return "no resolver of /etc/resolv.conf gives an answer"
+    return str(error)
+
+
+def _unresolved(name: str, why: str) -> UnresolvedError:
+    return UnresolvedError(
+        f"{name!r} cannot be resolved: {why}", allowed="allowed is a host name that the resolver knows, or an address"
+    )

@@ -1,0 +1,333 @@
+"""One SMTP session of a probe: as far as EHLO and STARTTLS, or as far as a message, and always to an end.
+
+Whatever the server says or leaves unsaid, the session ends by its deadline and keeps a bounded part of it in memory
+(a greeting without end, a line of a megabyte, bytes that are no text). Nothing is sent that a server could take for
+mail, unless a ``Message`` is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import re
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from port25lab.evidence import LONGEST_REPLY, Stage, enhanced_code
+from port25lab.probe.dial import Dialled, drop, icmp_error, unacknowledged
+from port25lab.probe.view import Certificate, Session
+
+MOST_BYTES = 1 << 16
+"""A reply of more bytes is none."""
+
+GOODBYE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that is to be sent, because the user said so."""
+
+    sender: str
+    recipient: str
+    content: bytes
+    user: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to hold a session. ``deadline`` is the loop's time."""
+
+    deadline: float
+    tls: ssl.SSLContext
+    name: str | None
+    """For TLS: what the server is called (SNI); None leaves that out."""
+    implicit: bool = False
+    message: Message | None = None
+
+
+class UnverifiedError(Exception):
+    """The server's certificate does not prove that it is the dialled server. The text says why."""
+
+
+class _OverError(Exception):
+    """The session is over, and ``seen`` says why."""
+
+
+class _EndlessError(Exception):
+    """A reply without end."""
+
+
+@dataclass
+class _Reply:
+    code: int
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)[:LONGEST_REPLY]
+
+
+async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Manner) -> Session:
+    """Hold a session over a connection, which is closed at the end; or tell why there is none.
+
+    Raises UnverifiedError where ``manner.tls`` verifies certificates, and this one is no proof.
+    """
+    started = time.monotonic() - dialled.seconds
+    seen: dict[str, Any] = {
+        "host": host,
+        "address": address,
+        "port": port,
+        "ip_version": dialled.ip_version,
+        "ttl": dialled.ttl,
+        "times": {Stage.CONNECT.value: dialled.seconds},
+    }
+    if dialled.sock is None:
+        return Session(**seen, stage=Stage.CONNECT, errno=dialled.error, icmp=dialled.icmp, seconds=dialled.seconds)
+    conversation = _Conversation(dialled.sock, manner, seen, started)
+    return await conversation.hold()
+
+
+class _Conversation:
+    def __init__(self, sock: socket.socket, manner: Manner, seen: dict[str, Any], started: float) -> None:
+        self._sock, self._manner, self._seen, self._started = sock, manner, seen, started
+        self._witness = sock.dup()  # asyncio closes its own when the connection breaks
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._buffer = bytearray()
+        self._heard = 0
+
+    async def hold(self) -> Session:
+        try:
+            await self._hold()
+            await self._leave()
+        finally:
+            self._close()
+        return Session(**self._seen)
+
+    async def _hold(self) -> None:
+        self._reached(Stage.TLS if self._manner.implicit else Stage.BANNER)
+        try:
+            async with asyncio.timeout_at(self._manner.deadline):
+                await self._session()
+        except _OverError:
+            pass
+        except TimeoutError:
+            self._seen["errno"] = "ETIMEDOUT"
+            self._seen["unacknowledged"] = unacknowledged(self._witness)
+        except _EndlessError:
+            self._seen["reply"] = f"a reply of more than {MOST_BYTES} bytes"
+        except ssl.SSLCertVerificationError as error:
+            raise UnverifiedError(_tls_words(error)) from error
+        except ssl.SSLError as error:
+            self._seen["reply"] = _tls_words(error)
+        except (asyncio.IncompleteReadError, OSError) as error:
+            self._broke(error)
+        self._seen["heard"] = self._heard
+        if self._seen["stage"] is Stage.BANNER and self._buffer and "banner" not in self._seen:
+            self._seen["banner"] = _text(bytes(self._buffer[:LONGEST_REPLY]))
+        self._seen["seconds"] = round(time.monotonic() - self._started, 6)
+
+    async def _session(self) -> None:
+        manner = self._manner
+        self._reader, self._writer = await asyncio.open_connection(sock=self._sock, limit=MOST_BYTES)
+        if manner.implicit:
+            await self._handshake()
+            self._reached(Stage.BANNER)
+        greeting = await self._reply()
+        self._seen["banner"] = greeting.text
+        if greeting.code != 220:
+            self._refused(greeting)
+        keywords = await self._greet()
+        self._seen["keywords_tls" if manner.implicit else "keywords"] = keywords
+        if not manner.implicit:
+            await self._starttls()
+        if manner.message is not None:
+            await self._send(manner.message)
+        else:
+            self._reached(Stage.DONE)
+
+    async def _greet(self) -> tuple[str, ...]:
+        self._reached(Stage.EHLO)
+        reply = await self._ask(f"EHLO {self._own_name()}")
+        if reply.code != 250:
+            reply = await self._ask(f"HELO {self._own_name()}")  # RFC 5321 section 3.2
+            if reply.code != 250:
+                self._refused(reply)
+            return ()
+        return tuple(sorted({line.split()[0].split("=")[0].upper()[:64] for line in reply.lines[1:] if line.split()}))
+
+    async def _starttls(self) -> None:
+        """Ask for TLS, offered or not: a server from whose reply the offer was taken says yes."""
+        self._reached(Stage.STARTTLS)
+        reply = await self._ask("STARTTLS")
+        self._seen["starttls"] = reply.code
+        if reply.code != 220:
+            if "STARTTLS" in self._seen["keywords"] and self._manner.message is None:
+                self._refused(reply)
+            return
+        self._reached(Stage.TLS)
+        self._buffer.clear()  # what came before the handshake is nobody's (CVE-2011-0411)
+        await self._handshake()
+        self._seen["keywords_tls"] = await self._greet()
+
+    async def _send(self, message: Message) -> None:
+        if message.user is not None:
+            self._reached(Stage.AUTH)
+            if self._seen.get("tls") is None:
+                self._over("not logged in: a password does not go over a connection in clear")
+            plain = base64.b64encode(f"\0{message.user}\0{message.password or ''}".encode()).decode()
+            self._expect(await self._ask(f"AUTH PLAIN {plain}"), 235)
+        self._reached(Stage.MAIL)
+        self._expect(await self._ask(f"MAIL FROM:<{message.sender}>"), 250)
+        self._reached(Stage.RCPT)
+        self._expect(await self._ask(f"RCPT TO:<{message.recipient}>"), 250)
+        self._reached(Stage.DATA)
+        self._expect(await self._ask("DATA"), 354)
+        dotted = re.sub(rb"(?m)^\.", b"..", message.content)
+        self._expect(await self._ask_bytes(dotted + b"\r\n.\r\n"), 250)
+        self._reached(Stage.DONE)
+
+    def _expect(self, reply: _Reply, code: int) -> None:
+        if reply.code != code:
+            self._refused(reply)
+
+    def _refused(self, reply: _Reply) -> None:
+        text = reply.text
+        self._seen.update(smtp_code=reply.code, enhanced_code=enhanced_code(text), reply=text)
+        raise _OverError
+
+    def _over(self, words: str) -> None:
+        self._seen["reply"] = words
+        raise _OverError
+
+    async def _ask(self, line: str) -> _Reply:
+        return await self._ask_bytes(line.encode("utf-8", "replace") + b"\r\n")
+
+    async def _ask_bytes(self, data: bytes) -> _Reply:
+        assert self._writer is not None
+        self._writer.write(data)
+        await self._writer.drain()
+        return await self._reply()
+
+    async def _reply(self) -> _Reply:
+        """One reply (RFC 5321 section 4.2), of bounded length."""
+        lines: list[str] = []
+        size = 0
+        while True:
+            line = await self._line()
+            size += len(line)
+            if size > MOST_BYTES:
+                raise _EndlessError
+            found = re.match(rb"(\d{3})([ -]?)(.*)", line, re.DOTALL)
+            if found is None:
+                self._over(f"no SMTP reply: {_text(line)[:200]!r}")
+                raise AssertionError
+            lines.append(_text(found[3]))
+            if found[2] != b"-":
+                return _Reply(int(found[1]), lines)
+
+    async def _line(self) -> bytes:
+        assert self._reader is not None
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MOST_BYTES:
+                raise _EndlessError
+            part = await self._reader.read(4096)
+            if not part:
+                raise asyncio.IncompleteReadError(bytes(self._buffer[:100]), None)
+            self._heard += len(part)
+            self._buffer += part
+        line = bytes(self._buffer[:end]).rstrip(b"\r")
+        del self._buffer[: end + 1]
+        return line
+
+    def _broke(self, error: BaseException) -> None:
+        """The connection ended without a word."""
+        icmp = icmp_error(self._witness)
+        number = error.errno if isinstance(error, OSError) else None
+        name = errno.errorcode.get(number) if number is not None else None
+        if name is None and isinstance(error, ConnectionResetError):
+            name = "ECONNRESET"
+        words = error.strerror if isinstance(error, OSError) and error.strerror else "the connection was closed"
+        self._seen.update(errno=name, icmp=icmp, reply=words)
+
+    async def _handshake(self) -> None:
+        assert self._writer is not None
+        await self._writer.start_tls(self._manner.tls, server_hostname=self._manner.name)
+        tls = self._writer.get_extra_info("ssl_object")
+        self._seen["tls"] = tls.version()
+        self._seen["certificate"] = read_certificate(tls.getpeercert(binary_form=True) or b"")
+
+    def _own_name(self) -> str:
+        """An address literal (RFC 5321 section 4.1.3): the one name that every client has."""
+        address = str(self._witness.getsockname()[0]).partition("%")[0]
+        return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+    def _reached(self, stage: Stage) -> None:
+        self._seen["stage"] = stage
+        self._seen["times"].setdefault(stage.value, round(time.monotonic() - self._started, 6))
+
+    async def _leave(self) -> None:
+        """Say goodbye to whoever still listens."""
+        listening = self._seen["stage"] is Stage.DONE or "smtp_code" in self._seen
+        if self._writer is None or not listening or self._writer.is_closing():
+            return
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                self._writer.write(b"QUIT\r\n")
+                await self._writer.drain()
+                await self._reply()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, _EndlessError, _OverError):
+            pass
+
+    def _close(self) -> None:
+        done = self._seen["stage"] is Stage.DONE
+        if self._writer is not None and isinstance(self._writer.transport, asyncio.WriteTransport):
+            self._writer.transport.abort()
+        else:
+            self._sock.close()
+        if done:
+            self._witness.close()
+        else:
+            drop(self._witness)
+
+
+def read_certificate(der: bytes, problem: str | None = None) -> Certificate:
+    """What a certificate says of itself. One that cannot be read has a fingerprint all the same."""
+    fingerprint = sha256(der).hexdigest()
+    from cryptography import x509
+
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+        names = _names(parsed)
+        subject, issuer = parsed.subject.rfc4514_string(), parsed.issuer.rfc4514_string()
+    except Exception:  # the parser of a hostile server's bytes may fail in many ways
+        return Certificate(sha256=fingerprint, problem=problem)
+    return Certificate(
+        sha256=fingerprint, subject=subject[:500], issuer=issuer[:500], names=tuple(names[:50]), problem=problem
+    )
+
+
+def _names(parsed: Any) -> Sequence[str]:
+    from cryptography import x509
+
+    try:
+        extension = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value)[:255] for name in extension]
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    return str(getattr(error, "verify_message", None) or error.reason or error)
+
+
+def _text(data: bytes) -> str:
+    """A server's bytes as text that a terminal can bear: no control characters."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "�", data.decode("utf-8", "replace"))[:LONGEST_REPLY]

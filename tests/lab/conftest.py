@@ -1,0 +1,100 @@
+"""What tests of real labs share: a small street, policies made on the spot, the command, and a look at this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from port25lab import doctor
+from port25lab.errors import MachineError
+from port25lab.pytest_plugin import LabFactory
+from port25lab.run import Engine, Quiet
+
+STREET = Path(__file__).with_name("street.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine() -> None:
+    """Lab tests need a machine that can run labs; say so once, and clearly."""
+    try:
+        doctor.require()
+    except MachineError as error:
+        pytest.exit(f"this machine cannot run labs: {error}", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def street() -> str:
+    return str(STREET)
+
+
+MakePolicy = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def make_policy(tmp_path_factory: pytest.TempPathFactory) -> MakePolicy:
+    """A policy folder of these rules: ``make_policy("deny", v4=…, v6=…, sets=[…])``. Equal ones are the same folder."""
+    made: dict[Any, str] = {}
+
+    def make(name: str, v4: str | None = None, v6: str | None = None, sets: tuple[str, ...] = ()) -> str:
+        key = (name, v4, v6, sets)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("policies") / name
+            folder.mkdir()
+            (folder / "policy.yaml").write_text(f"title: made for a test\nsets: [{', '.join(sets)}]\n")
+            for file, rules in (("rules.v4", v4), ("rules.v6", v6)):
+                if rules is not None:
+                    (folder / file).write_text(rules)
+            made[key] = str(folder)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine of the test's own, whose labs end with the test."""
+    with Engine(Quiet(), keep_labs=True) as own:
+        yield own
+
+
+@pytest.fixture
+def own_lab(engine: Engine) -> LabFactory:
+    """As ``lab``, for tests that break theirs."""
+    return LabFactory(engine)
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Python code that each lab's process runs at its start: for faults that no input can bring about."""
+
+    def plant(code: str) -> None:
+        (tmp_path / "sitecustomize.py").write_text(
+            f"import sys\nif 'port25lab.sandbox.zygote' in sys.orig_argv:\n{_indented(code)}"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return plant
+
+
+def _indented(code: str) -> str:
+    return "".join(f"    {line}\n" for line in code.strip().splitlines())
+
+
+def port25lab(*arguments: str, seconds: float = 60, **more: Any) -> subprocess.CompletedProcess[str]:
+    """The command, as a user types it."""
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | more.pop("env", {})
+    return subprocess.run(
+        [sys.executable, "-m", "port25lab", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env=environment,
+        **more,
+    )

@@ -1,0 +1,307 @@
+"""The engine without sandboxes: which labs it starts, which paths it tries in them, and what if one breaks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import making
+import pytest
+
+from port25lab import run
+from port25lab.errors import InputError, LabError
+from port25lab.evidence import Evidence
+from port25lab.mailpath import MailPath
+from port25lab.outcome import Outcome
+from port25lab.run import Engine, Quiet, plan_jobs
+from port25lab.scenario import Question, load_questions
+from port25lab.verdict import Verdict
+
+TEXT = """\
+title: T
+topology: residential_isp
+variants: {open: {}, op25b: {isp-edge: op25b}, reset: {isp-edge: op25b-reset}}
+paths:
+  - {from: pc, to: "mx:example.net", ip: 4, expect: {open: delivered, op25b: dropped, reset: rejected-reset}}
+  - {from: pc, to: provider, port: 587, ip: 4, expect: auth-required}
+"""
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> list[Question]:
+    return _questions(tmp_path, TEXT)
+
+
+def _questions(folder: Path, text: str, name: str = "my.yaml") -> list[Question]:
+    (folder / name).write_text(text)
+    return load_questions(str(folder / name))
+
+
+class Lab:
+    """In place of a lab: delivers where no policy is, drops where one is, and breaks as told."""
+
+    started: ClassVar[list[Lab]] = []
+    breaks: ClassVar[dict[str, Exception]] = {}
+    """By a policy's name: what goes wrong in its lab. ``…/start``: at its start."""
+
+    def __init__(self, nursery: Nursery, plan: Any, policies: Mapping[str, Sequence[Any]], *_: Any) -> None:
+        self.plan, self.seconds = plan, 0.1
+        self.names = [policy.name for stack in policies.values() for policy in stack]
+        self.batches: list[list[MailPath]] = []
+        self.closed = False
+        Lab.started.append(self)
+        for name in self.names:
+            if f"{name}/start" in Lab.breaks:
+                raise Lab.breaks[f"{name}/start"]
+
+    def attempts(self, paths: Iterable[MailPath], *_: Any) -> Iterator[tuple[MailPath, Evidence]]:
+        assert not self.closed
+        self.batches.append(list(paths))
+        for number, path in enumerate(self.batches[-1]):
+            error = next((Lab.breaks[name] for name in self.names if name in Lab.breaks), None)
+            if error is not None and number == 1:
+                raise error
+            yield path, making.dropped() if self.names and path.port == 25 else making.delivered()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Nursery:
+    made: ClassVar[list[Nursery]] = []
+
+    def __init__(self) -> None:
+        self.closed = False
+        Nursery.made.append(self)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def _no_sandboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    Lab.started, Lab.breaks, Nursery.made = [], {}, []
+    monkeypatch.setattr(run, "Lab", Lab)
+    monkeypatch.setattr(run, "Nursery", Nursery)
+
+
+def tried() -> list[tuple[list[str], int]]:
+    """Of each lab: its policies, and how many paths were tried in it."""
+    return [(lab.names, sum(map(len, lab.batches))) for lab in Lab.started]
+
+
+# -- which labs --------------------------------------------------------------------------------------------------------
+
+
+OPEN, OP25B, RESET = ({"isp-edge": names} if names else {} for names in ((), ("op25b",), ("op25b-reset",)))
+
+
+def test_questions_with_the_same_policies_share_a_lab_and_the_slowest_comes_first(questions: list[Question]) -> None:
+    jobs = plan_jobs(reversed(questions))
+    found = [job.config.policy_names for job in jobs]
+    assert found[0] == OP25B, "nobody answers there"
+    assert all(policies in found for policies in (OPEN, RESET))
+    assert [len(job.paths) for job in jobs] == [2, 2, 2]
+
+
+def test_a_question_about_a_policy_brings_its_control_along(questions: list[Question]) -> None:
+    jobs = plan_jobs([question for question in questions if question.variant == "reset"])
+    assert sorted(len(job.config.policies) for job in jobs) == [0, 1]
+    assert RESET in [job.config.policy_names for job in jobs]
+    assert jobs[0].paths == jobs[1].paths
+
+
+def test_equal_paths_of_different_scenarios_are_one(questions: list[Question], tmp_path: Path) -> None:
+    other = _questions(tmp_path, TEXT.replace("title: T", "title: U"), "other.yaml")
+    assert [len(job.paths) for job in plan_jobs([*questions, *other])] == [2, 2, 2]
+
+
+def test_other_parameters_are_another_topology(questions: list[Question], tmp_path: Path) -> None:
+    other = _questions(tmp_path, TEXT.replace("residential_isp", "{name: residential_isp, customers: 3}"), "other.yaml")
+    assert len(plan_jobs([*questions, *other])) == 6
+
+
+def test_a_scenario_whose_paths_depend_on_one_another_has_its_labs_for_itself(
+    questions: list[Question], tmp_path: Path
+) -> None:
+    alone = _questions(tmp_path, TEXT.replace("paths:", "attempts: sequential\npaths:"), "alone.yaml")
+    jobs = plan_jobs([*questions, *alone])
+    assert sorted(job.alone is not None for job in jobs) == [False] * 3 + [True] * 3
+    with Engine(Quiet(), jobs=1) as engine:
+        engine.verdicts(alone)
+    by_itself = [lab.batches for lab in Lab.started if len(lab.batches) > 1]
+    assert [[len(batch) for batch in batches] for batches in by_itself] == [[1, 1]] * 3
+
+
+def test_labs_have_names_for_people(questions: list[Question]) -> None:
+    assert {job.name for job in plan_jobs(questions)} == {
+        "residential_isp (no policy)",
+        "residential_isp (isp-edge: op25b)",
+        "residential_isp (isp-edge: op25b-reset)",
+    }
+
+
+# -- what is tried, and what came of it --------------------------------------------------------------------------------
+
+
+def test_verdicts_come_in_the_order_of_the_questions(questions: list[Question]) -> None:
+    with Engine(Quiet()) as engine:
+        verdicts = engine.verdicts(questions)
+    assert [verdict.path for verdict in verdicts] == [question.id for question in questions]
+    assert [verdict.outcome.value for verdict in verdicts[:4]] == ["delivered", "delivered", "dropped", "delivered"]
+    assert verdicts[2].control is not None
+    assert verdicts[2].control.through
+    assert engine.labs == 3
+
+
+def test_a_path_that_was_tried_once_is_not_tried_again(questions: list[Question]) -> None:
+    with Engine(Quiet(), jobs=1) as engine:
+        engine.verdicts(questions[:1])
+        engine.verdicts(questions[:1])
+        assert tried() == [([], 1)]
+        engine.verdicts(questions)
+    assert sorted(tried()) == [([], 1), ([], 1), (["op25b"], 2), (["op25b-reset"], 2)]
+
+
+def test_labs_are_kept_for_the_next_question_if_wanted(questions: list[Question]) -> None:
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.verdicts(questions[:1])
+        engine.verdicts(questions[:2])
+        assert tried() == [([], 2)]
+        assert not Lab.started[0].closed
+        assert engine.lab(questions[0].config) is Lab.started[0]
+    assert Lab.started[0].closed
+    assert [nursery.closed for nursery in Nursery.made] == [True]
+
+
+def test_without_questions_nothing_is_started() -> None:
+    with Engine(Quiet()) as engine:
+        assert engine.verdicts([]) == []
+    assert Nursery.made == []
+
+
+def test_progress_is_told(questions: list[Question]) -> None:
+    told: list[tuple[str, str]] = []
+
+    class Progress:
+        def __getattr__(self, event: str) -> Any:
+            return lambda name, *_: told.append((event, name.split("(")[1]))
+
+    with Engine(Progress(), jobs=1) as engine:
+        engine.verdicts(questions[:1])
+    assert told == [(event, "no policy)") for event in ("lab_started", "lab_ready", "attempt_done", "lab_done")]
+
+
+# -- what breaks -------------------------------------------------------------------------------------------------------
+
+
+def test_a_lab_that_cannot_be_built_makes_errors_and_others_go_on(questions: list[Question]) -> None:
+    Lab.breaks = {"op25b/start": LabError("out of memory")}
+    with Engine(Quiet()) as engine:
+        verdicts = engine.verdicts(questions)
+    assert [verdict.outcome.value for verdict in verdicts] == [
+        *("delivered", "delivered"),
+        *("error", "error"),
+        *("dropped", "delivered"),
+    ]
+    assert verdicts[2].reason == "out of memory; expected dropped, found error"
+
+
+def test_of_a_lab_that_breaks_the_paths_that_were_answered_keep_their_answers(questions: list[Question]) -> None:
+    Lab.breaks = {"op25b": LabError("the lab's process ended")}
+    with Engine(Quiet(), keep_labs=True) as engine:
+        verdicts = engine.verdicts(questions)
+        assert [verdict.outcome.value for verdict in verdicts[2:4]] == ["dropped", "error"]
+        broken = next(lab for lab in Lab.started if lab.names == ["op25b"])
+        assert broken.closed
+
+
+def test_a_broken_control_proves_nothing(questions: list[Question], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Lab.attempts
+
+    def attempts(self: Lab, paths: Iterable[MailPath], *_: Any) -> Iterator[tuple[MailPath, Evidence]]:
+        if not self.names:
+            raise LabError("the lab's process ended")
+        return real(self, paths)
+
+    monkeypatch.setattr(Lab, "attempts", attempts)
+    with Engine(Quiet()) as engine:
+        verdict = engine.verdicts(questions)[2]
+    assert verdict.outcome is Outcome.ERROR
+    assert verdict.reason is not None
+    assert "blocked by the policy is not proven" in verdict.reason
+
+
+def test_a_rule_that_iptables_refuses_ends_the_run_and_every_lab(questions: list[Question]) -> None:
+    Lab.breaks = {"op25b/start": InputError("iptables-restore says no", file="rules.v4", line=3)}
+    with pytest.raises(InputError), Engine(Quiet()) as engine:
+        engine.verdicts(questions)
+    assert [nursery.closed for nursery in Nursery.made] == [True]
+    assert all(lab.closed for lab in Lab.started if "op25b" not in lab.names)
+
+
+def test_an_interrupt_ends_every_lab_and_starts_no_more(
+    questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Ctrl-C: the wait for the first lab ends while a second one is about to start."""
+    waiting, ended = threading.Event(), threading.Event()
+
+    def attempts(self: Lab, paths: Iterable[MailPath], *_: Any) -> Iterator[tuple[MailPath, Evidence]]:
+        waiting.set()
+        ended.wait(10)
+        raise LabError("the lab's process ended")
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        waiting.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lab, "attempts", attempts)
+    monkeypatch.setattr(Nursery, "close", lambda _: ended.set())
+    monkeypatch.setattr(run, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), Engine(Quiet(), jobs=1) as engine:
+        engine.verdicts(questions)
+    assert len(Lab.started) == 1
+    assert len(Nursery.made) == 1
+
+
+# -- labs that wait for a person ---------------------------------------------------------------------------------------
+
+
+def test_each_lab_is_held_once_while_it_is_up_with_its_own_verdicts_and_controls_come_first(
+    questions: list[Question],
+) -> None:
+    held: list[tuple[list[str], list[str], bool]] = []
+
+    def hold(lab: Any, verdicts: Sequence[Verdict]) -> None:
+        held.append((lab.names, [verdict.outcome.value for verdict in verdicts], lab.closed))
+
+    with Engine(Quiet(), hold=hold) as engine:
+        engine.verdicts(questions)
+    assert held == [
+        ([], ["delivered", "delivered"], False),
+        (["op25b"], ["dropped", "delivered"], False),
+        (["op25b-reset"], ["dropped", "delivered"], False),
+    ]
+    assert all(lab.closed for lab in Lab.started)
+
+
+# -- the report --------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_says_where_and_when_it_was_made(questions: list[Question]) -> None:
+    report = run.run(questions, progress=Quiet(), jobs=2)
+    assert report.tool["name"] == "port25lab"
+    assert {
+        "kernel",
+        "iptables",
+        "nft",
+        "ipset",
+        "mininet",
+        "python",
+        "started",
+        "seconds",
+    } <= report.environment.keys()
+    assert (report.environment["labs"], report.environment["jobs"]) == (3, 2)
+    assert len(report.verdicts) == 6
