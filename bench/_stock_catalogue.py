@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
+from ipaddress import ip_address
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,8 @@ def attempt(net: Any, plan: Plan, question: Question, mailbox: Path) -> tuple[st
     server, token = plan.server(path.to), secrets.token_hex(8)
     named = plan.nodes.get(path.to)
     addresses = [str(ip) for ip in named.published if path.ip_version in (None, ip.version)] if named else []
+    if is_address(path.to):
+        addresses = [path.to]
     sender, password = path.sender or f"{path.source}@port25lab.example", None
     if path.auth:
         password = path.auth.password or (server.users[path.auth.user] if server else "")
@@ -211,6 +215,12 @@ def attempt(net: Any, plan: Plan, question: Question, mailbox: Path) -> tuple[st
     if outcome != "sent":
         return outcome, why
     return ("delivered" if arrived(token, mailbox) else "deferred"), why
+
+
+def is_address(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(text))
+    return False
 
 
 def arrived(token: str, mailbox: Path) -> bool:
