@@ -73,6 +73,7 @@ class Run:
 
     process: subprocess.Popen[bytes]
     terminal: int
+    begun: float
     text: str = ""
     pidfds: dict[int, int] = field(default_factory=dict)
 
@@ -90,6 +91,13 @@ class Run:
             self.text += data.decode(errors="replace")
         before, self.text = self.text[: found.end()], self.text[found.end() :]
         return before
+
+    def wait_for_program(self, argv: str, seconds: float = UP_SECONDS) -> None:
+        """Return when some process of the run is this program, and no longer the shell that is about to start it."""
+        end = time.monotonic() + seconds
+        while not any(command_line(pid).strip() == argv for pid in descendants(self.process.pid)):
+            assert time.monotonic() < end, f"{argv!r} was not started"
+            time.sleep(0.01)
 
     def type(self, line: str) -> None:
         os.write(self.terminal, f"{line}\n".encode())
@@ -141,11 +149,15 @@ class Run:
         return {name for name in found if re.fullmatch(r"(net|mnt|pid|user|uts|ipc):\[\d+\]", name)} - own
 
 
-def in_use(namespaces: set[str]) -> set[str]:
-    """Those that some process is in, holds open or has mounted. The dead wait for whoever started them, in nothing."""
+def in_use(namespaces: set[str], begun: float, ended: float) -> set[str]:
+    """Those that a process is in, holds open or has mounted that came to be between two moments: while a run was up.
+
+    Numbers of namespaces are given out again, so who was there before or came later has others. The dead wait for
+    whoever started them, in nothing.
+    """
     used: set[str] = set()
     for folder in Path("/proc").glob("[0-9]*"):
-        if state(int(folder.name)) in ("Z", "X", ""):
+        if state(int(folder.name)) in ("Z", "X", "") or not begun <= started(int(folder.name)) <= ended:
             continue
         used |= set(_links(folder / "ns")) | set(_links(folder / "fd"))
         with suppress(OSError):
@@ -166,6 +178,20 @@ def state(pid: int) -> str:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+def now() -> float:
+    """Seconds since this machine came up, in the clock's ticks in which the kernel notes the start of a process."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * ticks) / ticks
+
+
+def started(pid: int) -> float:
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _parent(pid: int) -> int:
@@ -200,6 +226,7 @@ def command_line(pid: int) -> str:
 def running(argv: Sequence[str], **environment: str) -> Iterator[Run]:
     """The command on a terminal of its own. Whatever is left of it at the end is killed, by process id."""
     terminal, theirs = pty.openpty()
+    begun = now()
     process = subprocess.Popen(
         ["setsid", "--ctty", *argv],  # with the terminal in charge: Ctrl-C becomes a signal
         stdin=theirs,
@@ -208,7 +235,7 @@ def running(argv: Sequence[str], **environment: str) -> Iterator[Run]:
         env=os.environ | {"TERM": "xterm", "COLUMNS": "160", "SHELL": shutil.which("sh") or "sh"} | environment,
     )
     os.close(theirs)
-    run = Run(process, terminal)
+    run = Run(process, terminal, begun)
     try:
         yield run
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, running
+from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, now, running
 
 from port25lab.lab import Lab
 from port25lab.pytest_plugin import LabFactory
@@ -75,19 +75,19 @@ def test_kill_9_leaves_nothing(machine: Machine, ordinary: bool, victim: str) ->
     with running([*_user_of(machine, ordinary), *COMMAND, *PATHS]) as run:
         run.wait_for(UP)
         run.catch()
-        namespaces = run.namespaces()
+        namespaces, ended = run.namespaces(), now()
         if victim in ("command", "zygote"):
             os.kill(run.first(victim), signal.SIGKILL)
         else:  # the lab goes; the rest of the run goes on, and is ended like any other
-            lab = [pidfd for pid, pidfd in run.pidfds.items() if pid in (run.first("outer"), run.first("inner"))]
+            pair = (run.first("outer"), run.first("inner"))
+            lab = Run(run.process, run.terminal, run.begun, pidfds={pid: run.pidfds[pid] for pid in pair})
             os.kill(run.first(victim), signal.SIGKILL)
-            gone = Run(run.process, run.terminal, pidfds=dict(enumerate(lab, 10**9)))
-            assert not gone.gone_within(), "the lab outlived one of its processes"
+            assert not lab.gone_within(), "the lab outlived one of its processes"
         if victim != "command":
             run.process.send_signal(signal.SIGTERM)
         left = run.gone_within()
         assert not left, [Path("/proc", str(pid), "cmdline").read_bytes() for pid in left]
-        assert not in_use(namespaces)
+        assert not in_use(namespaces, run.begun, ended)
         assert machine.look() == before
 
 
@@ -97,10 +97,10 @@ def test_kill_9_in_the_middle_of_attempts_leaves_nothing(machine: Machine) -> No
     with running([*_user_of(machine, True), *COMMAND, "run", "residential", "hotel"]) as run:
         run.wait_for(r"[1-9][0-9]*/[0-9]+ paths")
         run.catch()
-        namespaces = run.namespaces()
+        namespaces, ended = run.namespaces(), now()
         os.kill(run.process.pid, signal.SIGKILL)
         assert not run.gone_within()
-        assert not in_use(namespaces)
+        assert not in_use(namespaces, run.begun, ended)
         assert machine.look() == before
 
 
@@ -220,7 +220,9 @@ def test_an_ordinary_user_is_told_which_setting_forbids_sandboxes(forbidding: Ma
 @needs_root
 @pytest.mark.skipif(not shutil.which("sudo"), reason="no sudo on this machine")
 def test_an_ordinary_user_with_sudo_runs_labs_by_it(forbidding: Machine) -> None:
-    allow = "mount -t tmpfs tmpfs /etc/sudoers.d && echo 'nobody ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/lab"
+    allow = (
+        "mount -t tmpfs -o mode=0750 tmpfs /etc/sudoers.d && echo 'nobody ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/lab"
+    )
     subprocess.run([*forbidding.prefix, "sh", "-c", allow], check=True)
     done = _run_on(forbidding, *NOBODY)
     assert done.returncode == 0, done.stderr

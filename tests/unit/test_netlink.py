@@ -66,6 +66,23 @@ def test_a_veth_pair_has_both_ends_where_they_belong_and_down() -> None:
     assert dict(netlink.attributes(peer, 16)) == {3: b"edge-eth1\0", 28: struct.pack("=I", 6)}
 
 
+def test_both_ends_of_a_pair_have_the_mac_addresses_that_they_are_given() -> None:
+    macs = bytes.fromhex("020000010002"), bytes.fromhex("020000020003")
+    _, values = body(netlink.veth("one", 2, 5, "two", 3, 6, macs), NEWLINK, REQUEST_ACK | CREATE_EXCL, 16)
+    peer = dict(netlink.attributes(dict(netlink.attributes(values[18]))[2]))[1]
+    assert (values[1], dict(netlink.attributes(peer, 16))[1]) == macs
+    _, values = body(netlink.bridge("lan", 20, macs[0]), NEWLINK, REQUEST_ACK | CREATE_EXCL, 16)
+    assert values[1] == macs[0]
+
+
+@pytest.mark.parametrize(("ip", "family"), [("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6)])
+def test_a_neighbour_is_permanent(ip: str, family: int) -> None:
+    mac = bytes.fromhex("020000010002")
+    head, values = body(netlink.neighbour(7, ip_address(ip), mac), 28, REQUEST_ACK | CREATE_REPLACE, 12)
+    assert struct.unpack("=BxxxiHBB", head) == (family, 7, 0x80, 0, 0)
+    assert values == {1: ip_address(ip).packed, 2: mac}
+
+
 def test_a_bridge_is_created_up() -> None:
     head, values = body(netlink.bridge("lan", 20), NEWLINK, REQUEST_ACK | CREATE_EXCL, 16)
     assert struct.unpack("=4xiII", head) == (20, UP, UP)

@@ -60,7 +60,11 @@ class Nursery:
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
-            self._zygote = self._accept(listener)
+            try:
+                self._zygote = self._accept(listener)
+            except BaseException:
+                self._kill()
+                raise
 
     def _accept(self, listener: socket.socket) -> socket.socket:
         listener.settimeout(0.2)
@@ -71,8 +75,12 @@ class Nursery:
                 if _user_at_the_other_end(connection) in (0, os.geteuid()):
                     return connection
                 connection.close()
-        self._process.kill()
-        raise LabError(f"the sandbox helper did not start (exit {self._process.wait()})")
+        raise LabError(f"the sandbox helper did not start (exit {self._process.poll()})")
+
+    def _kill(self) -> None:
+        with contextlib.suppress(PermissionError):  # under sudo it is root's; it ends when it finds nobody to talk to
+            self._process.kill()
+            self._process.wait()
 
     def open(self, keep: Sequence[Path] = (), imports: Sequence[str] = (), pcap: BinaryIO | None = None) -> Sandbox:
         """A new sandbox. ``keep``: folders below /tmp or /run that must stay visible in it.
@@ -87,7 +95,9 @@ class Nursery:
         }
         with theirs:
             try:
-                socket.send_fds(self._zygote, [json.dumps(request).encode()], [theirs.fileno(), *([pcap.fileno()] if pcap else [])])
+                socket.send_fds(
+                    self._zygote, [json.dumps(request).encode()], [theirs.fileno(), *([pcap.fileno()] if pcap else [])]
+                )
             except OSError as error:
                 ours.close()
                 raise LabError(f"the sandbox helper is gone: {error}") from error
@@ -104,8 +114,7 @@ class Nursery:
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
 
     def __enter__(self) -> Self:
         return self

@@ -31,7 +31,10 @@ def main() -> None:
     """Serve until the engine hangs up."""
     os.setsid()  # Ctrl-C in the terminal is for the engine, which then tells its labs
     engine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    engine.connect(f"\0{sys.argv[1]}")
+    try:
+        engine.connect(f"\0{sys.argv[1]}")
+    except ConnectionRefusedError:
+        return  # the engine has ended meanwhile
     prefer_own_distutils()
     from port25lab import inside
 

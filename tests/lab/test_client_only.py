@@ -1,0 +1,154 @@
+"""Every mechanism, over both IP versions, wherever it stands: what a client alone can say of it.
+
+It is right wherever a client can be: each answer is the truth alone, or a set with the truth in it of which
+``probe.indistinguishable`` says why no client can tell more. `-s` prints the confusion matrix.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from client_only import WITHOUT_PRIVILEGES, Asked, asked, look
+from ground_truth import OF_ENDS, Case, cases
+
+from port25lab.mechanism import Mechanism
+from port25lab.probe import Finding, classify
+from port25lab.probe.indistinguishable import explain
+from port25lab.report.confusion import confusion
+from port25lab.run import Engine, Quiet
+from port25lab.scenario import LabConfig
+
+AT_ONCE = 4
+
+HOPS = {"cpe": 1, "isp-edge": 2, "isp-cgn": 3, "isp-border": 4, "ix": 5, "hotel-gw": 1}
+"""How far each place is from its client."""
+
+Answers = list[tuple[Case, Finding]]
+
+
+def answers_of(chosen: Iterable[Case], *prefix: str) -> Answers:
+    """All cases, each lab once."""
+    by_lab: dict[tuple[LabConfig, str], list[Case]] = defaultdict(list)
+    for case in chosen:
+        by_lab[case.config, case.source].append(case)
+    with Engine(Quiet(), keep_labs=True) as engine:
+
+        def told(config: LabConfig, source: str, mine: list[Case]) -> Answers:
+            lab = engine.lab(config)
+            wanted: dict[int, Asked] = {id(case): asked(case, lab.plan) for case in mine}
+            views = look(lab, source, wanted.values(), *prefix)
+            return [(case, _found(views[wanted[id(case)]], case)) for case in mine]
+
+        engine.lab(next(iter(by_lab))[0])  # the engine makes its nursery once, and not in several threads
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            jobs = [pool.submit(told, config, source, mine) for (config, source), mine in by_lab.items()]
+            return [answer for job in jobs for answer in job.result()]
+
+
+def _found(view: object, case: Case) -> Finding:
+    finding = classify(view, case.question().path.port, case.version)
+    assert finding is not None
+    return finding
+
+
+def said(case: Case, finding: Finding) -> str:
+    """What stands in the matrix: the truth where it is among what is at work; a set where nobody can say more."""
+    truth = case.truth.mechanism
+    if truth in finding.also and finding.certain:
+        return truth.value
+    return " or ".join(sorted(finding.candidates)) if not finding.certain else finding.mechanism.value
+
+
+def right(case: Case, finding: Finding) -> bool:
+    truth = case.truth.mechanism
+    return truth in finding.also or truth is finding.mechanism or truth in finding.alternatives
+
+
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    return answers_of(cases())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _matrix(answers: Answers) -> None:
+    pairs = [(case.truth.mechanism.value, said(case, finding)) for case, finding in answers]
+    print(f"\nClient-only: what is true by row, what was said by column\n\n{confusion(pairs, Mechanism)}")
+    sets = sum(right(*answer) and not answer[1].certain for answer in answers)
+    alone = sum(right(*answer) and answer[1].certain for answer in answers)
+    print(
+        f"{alone} right alone, {sets} right in a set that no client can narrow, {len(answers) - alone - sets} wrong\n"
+    )
+    for mechanisms in sorted({finding.candidates for _, finding in answers if not finding.certain}, key=sorted):
+        row = explain(mechanisms)
+        print(f"{' or '.join(sorted(mechanisms))}: {row.reason if row else 'NO REASON IS KNOWN'}")
+
+
+@pytest.mark.parametrize("mechanism", sorted(set(Mechanism) - {Mechanism.UNKNOWN}))
+def test_the_truth_is_among_what_a_client_says(answers: Answers, mechanism: Mechanism) -> None:
+    mine = [(case, finding) for case, finding in answers if case.truth.mechanism is mechanism]
+    assert mine
+    wrong = [
+        f"{case.truth.to} of {case.topology}, at {case.node}, IPv{case.version}: {finding!r}"
+        for case, finding in mine
+        if not right(case, finding)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_doubts_are_those_that_are_explained(answers: Answers) -> None:
+    assert all(finding.certain or explain(finding.candidates) for _, finding in answers)
+
+
+NEVER_CERTAIN = (Mechanism.ANSWER_DROP, Mechanism.DNSBL_LISTING, Mechanism.NO_ROUTE)
+
+
+def test_doubt_is_where_a_client_cannot_know_and_nowhere_else(answers: Answers) -> None:
+    """Right before the destination, its own side may do everything; elsewhere the distance tells."""
+    doubtful = [(case, finding) for case, finding in answers if not finding.certain]
+    needless = [(c, f) for c, f in doubtful if c.node != "ix" and c.truth.mechanism not in NEVER_CERTAIN]
+    assert not needless, needless
+
+
+def test_a_hop_that_is_named_is_the_right_one(answers: Answers) -> None:
+    wrong = [
+        f"{case.truth.mechanism} to {case.truth.to} at {case.node}, IPv{case.version}: {finding!r}"
+        for case, finding in answers
+        if case.node and finding.hop is not None and finding.hop != HOPS[case.node]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+FOUND_BY_HOP = (
+    Mechanism.SYN_DROP,
+    Mechanism.REJECT_ICMP,
+    Mechanism.REJECT_RESET,
+    Mechanism.RATE_LIMIT,
+    Mechanism.INTERCEPTION,
+    Mechanism.REFUSING_GREETING,
+    Mechanism.ACCEPT_CLOSE,
+    Mechanism.TARPIT,
+    Mechanism.STARTTLS_STRIPPING,
+    Mechanism.BANNER_MASKING,
+    Mechanism.SNI_RESET,
+)
+
+
+def test_the_hop_is_named_wherever_a_client_can_tell(answers: Answers) -> None:
+    mine = [(c, f) for c, f in answers if c.node not in (None, "ix") and c.truth.mechanism in FOUND_BY_HOP]
+    assert all(finding.hop is not None for _, finding in mine), [f for _, f in mine if f.hop is None]
+
+
+def test_without_privileges_a_client_says_nothing_wrong() -> None:
+    chosen = [case for case in cases() if case.source == "pc" and case.node in (None, "isp-edge", "ix")]
+    chosen = [
+        case for case in chosen if case.truth in OF_ENDS or not set(case.config.policy_names) - {"isp-edge", "ix"}
+    ]
+    found = answers_of(chosen, *WITHOUT_PRIVILEGES)
+    assert not [(case, finding) for case, finding in found if not right(case, finding)]
+    assert all(finding.certain or explain(finding.candidates) for _, finding in found)
+    resets = {(case.node, case.version): finding for case, finding in found if case.truth.policy == "reject-reset"}
+    assert resets["isp-edge", 4].certain and resets["isp-edge", 6].certain
+    assert resets["ix", 4].candidates == {Mechanism.NO_LISTENER, Mechanism.REJECT_RESET}
