@@ -35,7 +35,7 @@ STAGE_SECONDS = 5.0
 WHOLE_SECONDS = 45.0
 """No attempt takes longer, whatever a server does."""
 
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 25.0
 """How long a message may be on its way between relays before it counts as deferred."""
 
 PROGRAMS_AT_ONCE = 8
@@ -122,8 +122,7 @@ class Attempts:
             answered_by=answered,
             dialled=dialled,
             delivered_to=journey.delivered_to,
-            hops=[_decided(hop, decisions) for hop in tries]
-            + [self._hop(record) for record in journey.hops],
+            hops=[_decided(hop, decisions) for hop in tries] + [self._hop(record) for record in journey.hops],
             packets=seen.packets,
             packets_lost=seen.lost,
             divergence=seen.divergence,

@@ -200,7 +200,7 @@ class _Attempts:
     def _port(self, packet: Packet) -> int | None:
         head = packet if packet.about is None else packet.about
         source_port, destination_port, sequence = head.source_port, head.destination_port, head.sequence
-        if source_port in SOURCE_PORTS:
+        if source_port is not None and source_port in SOURCE_PORTS:
             if packet.kind == "SYN" and sequence is not None:
                 self._ports.setdefault(sequence, source_port)
             return source_port

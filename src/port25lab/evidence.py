@@ -194,7 +194,7 @@ class Evidence(BaseModel):
     packets: list[PacketSeen] = []
     """Those that opened, refused or ended its connections, each where it was first seen in the lab and where last."""
     packets_lost: int = 0
-    """Packets that the capture has lost in this lab so far. Where there are any, one that is not seen proves nothing."""
+    """Packets that the capture lost in this lab so far: where there are any, one that is not seen proves nothing."""
     divergence: str | None = None
     """The first difference between the two sides of a node that passes sessions on, in words."""
     arrival: Arrival | None = None

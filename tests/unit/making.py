@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from port25lab.evidence import Blame, Decision, Effect, Evidence, Hop, Observation, Stage
+from port25lab.evidence import Blame, Decision, Effect, Evidence, Hop, Observation, PacketSeen, Stage
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.verdict import Report, Verdict
 
@@ -40,6 +41,25 @@ def rule(node: str = "isp-edge", number: int | None = 4, **more: Any) -> Blame:
 def decision(effect: Effect = Effect.DROP, blame: Blame | None = None) -> Decision:
     """The kernel's word on a SYN."""
     return Decision(blame=blame or rule(), effect=effect, packet=f"SYN 198.51.100.7:20000 > {MX}:25")
+
+
+def on_answer(effect: Effect = Effect.DROP) -> Decision:
+    """The kernel's word on what a server answered to a SYN."""
+    return decision(effect).model_copy(update={"packet": f"SYN-ACK {MX}:25 > 198.51.100.7:20000"})
+
+
+def in_session(effect: Effect = Effect.DROP, text: str = "-A FORWARD -p tcp -j DROP") -> Decision:
+    """The kernel's word on a packet of a session that was open already."""
+    return Decision(blame=rule(rule=text), effect=effect, packet="segment", in_session=True)
+
+
+def wire(*packets: str) -> list[PacketSeen]:
+    """Packets by their kind and the node that made them, after the client's SYN: ``wire("FIN isp-edge", "FIN pc")``."""
+    made = [packet.split() for packet in ("SYN pc", *packets)]
+    return [
+        PacketSeen(at=f"{node}/eth0", seconds=number / 10, leaving=True, kind=kind, source=MX, destination=MX, ttl=64)
+        for number, (kind, node) in enumerate(made)
+    ]
 
 
 def ended(stage: Stage, errno: str | None = None, **more: Any) -> Evidence:
@@ -88,6 +108,7 @@ def verdict(outcome: Outcome = Outcome.DELIVERED, **more: Any) -> Verdict:
         "client": "aiosmtplib",
         "policies": {"isp-edge": ["op25b"]},
         "outcome": outcome,
+        "mechanism": Mechanism.SYN_DROP if blocked else Mechanism.NONE,
         "expected": outcome,
         "ok": more.get("expected", outcome) in (outcome, None) and outcome is not Outcome.ERROR,
         "blame": rule(family="ip6" if version == 6 else "ip") if blocked else None,

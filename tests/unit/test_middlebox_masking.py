@@ -15,7 +15,7 @@ MASKED_EHLO = (
 )
 
 
-@pytest.fixture(params=sorted(ALTERATIONS))
+@pytest.fixture(params=["smtp-fixup", "smtp-fixup-inline"])
 def fixup(request: pytest.FixtureRequest) -> Alteration:
     return ALTERATIONS[request.param]()
 
@@ -118,3 +118,18 @@ def test_nothing_gets_longer_or_shorter_in_place(data: bytes) -> None:
         assert len(fixup.from_client(b"EHLO x\r\n")) == 8
         assert len(fixup.from_server(data)) == len(data)
         assert len(fixup.from_client(data)) == len(data)
+
+
+def test_a_mask_for_the_banner_alone_leaves_everything_else() -> None:
+    mask = ALTERATIONS["banner-mask"]()
+    assert mask.from_server(b"220 mx.example.net\r\n") == b"220 " + b"*" * 14 + b"\r\n"
+    assert mask.from_client(b"EHLO a\r\n") == b"EHLO a\r\n"
+    assert mask.from_server(EHLO) == EHLO
+    assert mask.from_client(b"STARTTLS\r\n") == b"STARTTLS\r\n"
+
+
+def test_a_mask_for_extensions_alone_leaves_the_banner() -> None:
+    mask = greeted(ALTERATIONS["extension-mask"]())
+    assert ALTERATIONS["extension-mask"]().from_server(b"220 mx\r\n") == b"220 mx\r\n"
+    mask.from_client(b"EHLO a\r\n")
+    assert mask.from_server(EHLO) == MASKED_EHLO

@@ -65,7 +65,7 @@ async def test_an_interceptor_relays_for_everybody() -> None:
     async with running(world({"kind": "interceptor", "port": 2500})) as lab:
         seen = await dial(lab, token="a1")
         assert seen.stage is Stage.DONE
-        await lab.arrival("mx")
+        await lab.services.mailboxes.follow("a1").settled(5)
         assert lab.services.mailboxes.follow("a1").delivered_to == "mx"
         assert [record.hop.node for record in lab.services.mailboxes.follow("a1").hops] == ["box"]
 
@@ -186,7 +186,7 @@ async def test_a_line_without_end_goes_in_pieces() -> None:
         ),
         ("{kind: smtp-fixup, queue: 1}", "2:31", "unknown parameter 'queue' of service 'smtp-fixup'; known: port"),
         ("{kind: tarpitt, port: 25}", "2:12", "unknown kind of service 'tarpitt'; did you mean 'tarpit'? known: "),
-        ("{port: 25}", "2:5", "service {'port': 25} has no kind; known: dns, "),
+        ("{port: 25}", "2:5", "service {'port': 25} has no kind; known: banner-mask, dns, "),
     ],
 )
 def test_a_middlebox_that_makes_no_sense_is_refused(tmp_path: Path, service: str, place: str, text: str) -> None:

@@ -12,6 +12,7 @@ from making import HOSTILE, MX, decision, hop, rule, seen, verdict
 from rich.console import Console
 
 from port25lab.evidence import Stage
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.report import console as page
 from port25lab.verdict import Control, Verdict
@@ -90,6 +91,8 @@ def test_an_unexpected_outcome_says_what_was_expected_in_its_line() -> None:
     assert lines(piped(LEAK), "FAIL  S2", "home-server ->", "delivered, expected dropped")
     wrong = verdict(Outcome.DROPPED, expected_by="hotel", ok=False)
     assert lines(piped(wrong), "FAIL", "home-server ->", "dropped, expected by hotel")
+    otherwise = verdict(Outcome.DROPPED, expected_how=Mechanism.ANSWER_DROP, ok=False)
+    assert lines(piped(otherwise), "FAIL", "home-server ->", "dropped, expected by answer-drop")
     unproven = verdict(Outcome.DROPPED, ok=False, disagreement="the client saw EACCES")
     assert lines(piped(unproven), "FAIL", "home-server ->", "dropped, expected with proof")
 

@@ -11,6 +11,7 @@ from making import HOSTILE, decision, hop, report, rule, seen, verdict
 
 from port25lab.errors import InputError
 from port25lab.evidence import IcmpError, Stage
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.report.jsonfile import read_json, write_json
 from port25lab.verdict import Control
@@ -18,6 +19,8 @@ from port25lab.verdict import Control
 FULL = verdict(
     Outcome.DROPPED,
     expected_by="isp-edge",
+    expected_how=Mechanism.SYN_DROP,
+    answered_by="mx",
     decisions=[decision()],
     icmp=[IcmpError(sender="198.51.100.1", ip_version=4, type=3, code=13)],
     hops=[hop(errno="ETIMEDOUT", decisions=[decision(blame=rule("isp-core"))])],
@@ -49,6 +52,7 @@ def test_the_fields_are_those_of_the_contract(file: Path) -> None:
     assert {"node", "family", "table", "chain", "rule_number", "rule"} <= set(found["blame"])
     assert {"stage", "errno", "smtp_code", "enhanced_code", "reply", "seconds"} <= set(found["observation"])
     assert (found["from"], found["outcome"], found["ok"]) == ("home-server", "dropped", True)
+    assert (found["mechanism"], found["expected_how"]) == ("syn-drop", "syn-drop")
 
 
 def test_a_hostile_reply_comes_back_byte_for_byte(file: Path) -> None:

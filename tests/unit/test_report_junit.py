@@ -61,7 +61,7 @@ def test_no_failure_has_an_empty_body() -> None:
 
 def test_a_blocked_path_names_its_rule() -> None:
     [out] = parsed(verdict(Outcome.DROPPED)).iter("system-out")
-    assert out.text == "dropped: isp-edge op25b op25b #4"
+    assert out.text == "dropped by syn-drop: isp-edge op25b op25b #4"
 
 
 def test_policies_stand_as_properties_one_for_each_variant() -> None:

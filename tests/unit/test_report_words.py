@@ -9,6 +9,7 @@ import pytest
 from making import HOSTILE, MX, decision, hop, rule, seen, verdict
 
 from port25lab.evidence import Effect, IcmpError, PacketSeen, Stage
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.report import words
 from port25lab.verdict import Control, Verdict
@@ -117,6 +118,10 @@ def test_the_command_repeats_the_path_from_any_shell() -> None:
         (verdict(Outcome.DROPPED, expected_by="hotel", ok=False), "dropped, expected at hotel"),
         (verdict(Outcome.DEFERRED, expected_by="hotel", blame=rule(), ok=False), "deferred, expected at hotel"),
         (
+            verdict(Outcome.DROPPED, expected_how=Mechanism.ANSWER_DROP, ok=False),
+            "dropped by syn-drop, expected by answer-drop",
+        ),
+        (
             verdict(Outcome.DROPPED, expected_by="isp-edge", ok=False, disagreement="the client saw …"),
             "dropped as expected, but not proven",
         ),
@@ -146,6 +151,7 @@ def test_a_failures_story_has_the_path_both_outcomes_the_clients_words_the_rule_
         "  policy    op25b on isp-edge",
         "  expected  delivered",
         "  found     dropped: a rule drops the SYN and says nothing",
+        "  how       syn-drop: a rule drops the client's SYN and says nothing",
         f"  client    connect to {MX}: ETIMEDOUT (Connection timed out) after 1.3 s",
         "  rule      -A op25b -m set --match-set dynamic-customers src -j DROP",
         "            isp-edge op25b op25b #4 (/catalogue/policies/op25b/rules.v4:12)",
@@ -296,3 +302,24 @@ def test_packets_are_told_one_a_line_with_where_and_when() -> None:
     assert "FIN" not in words.packets_words([syn, fin])
     assert "FIN" in words.packets_words([fin])
     assert words.packets_words([]) == ""
+
+
+# -- what is at work --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_at_work_is_said_with_the_node_that_answers() -> None:
+    taken = verdict(Outcome.INTERCEPTED, mechanism=Mechanism.TARPIT, answered_by="isp-edge")
+    assert words.mechanism_words(taken) == (
+        "tarpit: a middlebox takes the connection and keeps the client waiting (isp-edge answers)"
+    )
+
+
+def test_nothing_is_said_where_nothing_is_at_work_unless_something_should_be() -> None:
+    assert words.mechanism_words(verdict()) == ""
+    missed = verdict(expected_how=Mechanism.STARTTLS_STRIPPING, ok=False)
+    assert words.mechanism_words(missed).startswith("none: ")
+    assert ("expected", "delivered, how: starttls-stripping") in words.facts(missed)
+
+
+def test_an_error_has_no_mechanism() -> None:
+    assert words.mechanism_words(verdict(Outcome.ERROR, mechanism=Mechanism.UNKNOWN)) == ""

@@ -10,6 +10,7 @@ import pytest
 from port25lab import catalogue
 from port25lab.errors import InputError
 from port25lab.mailpath import Auth, MailPath, Security
+from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.policy import load_policy
 from port25lab.scenario import Question, lab_config, load_questions, question_about, schema
@@ -248,6 +249,7 @@ NODES = (
     "cgn-cpe, cgn-pc, company, cpe, cpe-2, dns, foreign-pc, home-server, infected-pc, isp-border, isp-cgn, isp-edge, "
     "isp-relay, isp-resolver, ix, mx, mx-com, mx-org, office, outside, pc, provider, relay-service, rental"
 )
+MECHANISMS = ", ".join(sorted(set(Mechanism) - {Mechanism.UNKNOWN}))
 OUTCOMES = (
     "auth-failed, auth-required, closed, deferred, delivered, dns-failure, dropped, intercepted, reached, rejected, "
     "rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, tls-required, "
@@ -304,8 +306,8 @@ KEYS = (
             ":7:28: ip is a list without entries; 4, 6, auto, or a list of them",
         ),
         (
-            "{from: pc, to: mx, client: [swaks, curl], expect: delivered}",
-            ":7:40: unknown client 'curl'; known: aiosmtplib, smtplib, swaks",
+            "{from: pc, to: mx, client: [swaks, mutt], expect: delivered}",
+            ":7:40: unknown client 'mutt'; known: aiosmtplib, curl, msmtp, postfix, smtplib, swaks",
         ),
         (
             "{from: pc, to: mx, client: [swaks, swaks], expect: delivered}",
@@ -352,10 +354,18 @@ KEYS = (
             "{from: pc, to: mx, expect: deliverd}",
             f":7:32: no outcome 'deliverd' can be expected; did you mean 'delivered'? known: {OUTCOMES}",
         ),
+        (
+            "{from: pc, to: mx, expect: {outcome: intercepted, how: tarpitt}}",
+            f":7:60: no mechanism 'tarpitt' can be expected; did you mean 'tarpit'? known: {MECHANISMS}",
+        ),
+        (
+            "{from: pc, to: mx, expect: {outcome: dropped, how: unknown}}",
+            f":7:56: no mechanism 'unknown' can be expected; did you mean 'none'? known: {MECHANISMS}",
+        ),
         ("{from: pc, to: mx, expect: error}", f":7:32: no outcome 'error' can be expected; known: {OUTCOMES}"),
         (
             "{from: pc, to: mx, expect: [dropped]}",
-            ":7:32: an expectation is a list; OUTCOME, or {outcome: …, by: NODE, from: ATTEMPT}",
+            ":7:32: an expectation is a list; OUTCOME, or {outcome: …, by: NODE, how: MECHANISM, from: ATTEMPT}",
         ),
         (
             "{from: pc, to: mx, expect: {op25b: dropped}}",
@@ -591,7 +601,7 @@ def test_mistakes_in_python_are_told_as_those_in_files(
         (MailPath(source="guest-9", to="mx"), None, "no node 'guest-9'; a node of hotel: did you mean 'guest-2'?"),
         (MailPath(source="guest-1", to="mxx"), None, "no node 'mxx'; a DNS name, an address, or did you mean 'mx'?"),
         (MailPath(source="guest-1", to="mx", auth=Auth(user="alice")), None, "no user 'alice' at mx; known: none"),
-        (MailPath(source="guest-1", to="mx", client="curl"), None, "unknown client 'curl'; known: aiosmtplib"),
+        (MailPath(source="guest-1", to="mx", client="mutt"), None, "unknown client 'mutt'; known: aiosmtplib"),
         (
             MailPath(source="guest-1", to="mx"),
             "isp-edg",
@@ -629,3 +639,11 @@ def test_the_schema_knows_every_key_and_offers_the_catalogue() -> None:
     assert path["additionalProperties"] is False
     assert sorted(made["$defs"]["ExpectedOutcome"]["anyOf"][0]["enum"]) == OUTCOMES.split(", ")
     assert all(reference.removeprefix("#/$defs/") in made["$defs"] for reference in _references(made))
+
+
+def test_the_mechanism_is_expected_from_the_attempt_on_at_which_it_turns() -> None:
+    throttled = [question for question in load_questions("limits-cloud") if question.expected_from is not None]
+    assert {(question.path.attempt >= 4, question.how) for question in throttled} == {
+        (True, Mechanism.RATE_LIMIT),
+        (False, None),
+    }

@@ -31,7 +31,7 @@ def test_all_kinds_with_all_their_parameters_are_accepted() -> None:
             {"kind": "submision", "users": USERS},
             "unknown kind of service 'submision'; did you mean 'submission'? known: ",
         ),
-        ({"domains": ["a.example"]}, "service {'domains': ['a.example']} has no kind; known: dns, endless-banner, "),
+        ({"domains": ["a.example"]}, "service {'domains': ['a.example']} has no kind; known: banner-mask, dns, "),
         (
             {"kind": "mx", "domains": ["a.example"], "user": USERS},
             "unknown parameter 'user' of service 'mx'; did you mean 'users'? known: dnsbl, domains, greylist, users",

@@ -37,8 +37,6 @@ def stand_in(views: Views) -> Mechanism:
 
 def altered(views: Views) -> Finding | None:
     """The client gave up for want of something that the server offers: it was taken out on the way."""
-    if views.done:
-        return None
     if _taken(views, "STARTTLS") or _starttls_refused(views):
         return Finding(Outcome.TAMPERED, Mechanism.STARTTLS_STRIPPING)
     return Finding(Outcome.TAMPERED, Mechanism.UNKNOWN) if _taken(views, "AUTH") else None
@@ -70,7 +68,7 @@ def cut_between(views: Views) -> Finding | None:
     ends = views.client, views.evidence.answered_by, views.evidence.dialled
     if not views.no_last_word or views.ended_by is None or views.ended_by in ends:
         return None
-    in_handshake = views.seen.stage is Stage.TLS and views.control is not None and views.control.observation.tls
+    in_handshake = views.seen.stage is Stage.TLS
     return Finding(Outcome.TAMPERED, Mechanism.SNI_RESET if in_handshake else Mechanism.SESSION_CUT)
 
 
@@ -85,8 +83,6 @@ def cut_off(views: Views) -> Finding | None:
 
 def _without_a_word(views: Views) -> Mechanism | None:
     """The other side let the client wait, or went away before it said anything."""
-    if not views.no_last_word:
-        return None
     if views.closed_on_client:
         spoke = views.seen.stage not in BEFORE_A_WORD
         return None if spoke else Mechanism.ACCEPT_CLOSE

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from port25lab.classifier import middle, rules, servers
 from port25lab.classifier.views import Finding, Views, failed_tries, of_hop, telling_try
 from port25lab.evidence import Evidence, Hop, Stage
-from port25lab.mechanism import Mechanism
+from port25lab.mechanism import MEANINGS, Mechanism
 from port25lab.outcome import Outcome
 
 Classifier = Callable[[Views], Finding | None]
@@ -41,13 +41,13 @@ def refused_by_nobody_between(views: Views) -> Finding | None:
 
 
 def arrived(views: Views) -> Finding | None:
-    """The token is in the mailbox. Something may be at work all the same."""
+    """The token is in the mailbox. Something may be at work all the same, or have been at a relay's earlier try."""
     if not views.evidence.delivered_to:
         return None
     found = middle.at_work(views)
-    met = [classify(of_hop(hop)).mechanism for hop in _failed(views)]
-    if found is Mechanism.NONE and Mechanism.GREYLISTING in met:
-        found = Mechanism.GREYLISTING
+    if found is Mechanism.NONE:
+        met = (classify(of_hop(hop)).mechanism for hop in _failed(views))
+        found = next((one for one in met if one is Mechanism.GREYLISTING or MEANINGS[one].middle), found)
     return Finding(Outcome.DELIVERED, found)
 
 
@@ -70,7 +70,7 @@ def tls_failed(views: Views) -> Finding | None:
 
 def replied(views: Views) -> Finding | None:
     """The server's last words, by the table of replies."""
-    return None if views.done else servers.of_reply(views.seen)
+    return servers.of_reply(views.seen)
 
 
 def bounced(views: Views) -> Finding | None:

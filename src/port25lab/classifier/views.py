@@ -109,13 +109,13 @@ def failed_tries(hops: Iterable[Hop]) -> list[Hop]:
 def telling_try(hops: Iterable[Hop]) -> Hop | None:
     """The failed try that tells why a message stays with a relay.
 
-    That is the last one; but where that found no connection, and no rule either, an earlier one that met a rule.
+    That is the last one; but where that found no connection, the last one that met a rule.
     """
     tries = failed_tries(hops)
     if not tries:
         return None
     last = tries[-1]
-    if last.observation.stage is not Stage.CONNECT or last.decisions:
+    if last.observation.stage is not Stage.CONNECT:
         return last
     return next((hop for hop in reversed(tries) if hop.decisions), last)
 

@@ -16,9 +16,8 @@ def confusion(pairs: Iterable[tuple[str, str]], order: Iterable[str] = ()) -> st
     by the number of the row that has the same name. Below the table each pair that was confused, in words.
     """
     counts = Counter(pairs)
-    known = dict.fromkeys(order)
-    names = [name for name in dict.fromkeys([*known, *sorted({name for pair in counts for name in pair})])]
-    names = [name for name in names if any(name in pair for pair in counts)]
+    seen = {name for pair in counts for name in pair}
+    names = [name for name in dict.fromkeys([*order, *sorted(seen)]) if name in seen]
     if not names:
         return "no case was classified\n"
     head = [f"{number}" for number in range(1, 1 + len(names))]
