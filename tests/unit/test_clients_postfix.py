@@ -33,7 +33,7 @@ def test_under_op25b_each_address_is_a_try_and_the_message_is_deferred() -> None
     assert hops[0].observation.stage is Stage.CONNECT
     assert hops[0].observation.reply == "connect to mx.example.net[192.0.2.25]:25: Connection timed out"
     end = status(log_of("dropped"))
-    assert end.enhanced_code == "4.4.1"
+    assert (end.queue_id, end.enhanced_code) == ("C2AD47B", "4.4.1")
     assert end.text == (
         "C2AD47B: to=<recipient@example.net>, relay=none, delay=4.1, delays=0.01/0/4.1/0, dsn=4.4.1, "
         "status=deferred (connect to mx.example.net[2001:db8:25::25]:25: Connection timed out)"

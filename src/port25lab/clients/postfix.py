@@ -12,6 +12,7 @@ import grp
 import os
 import pwd
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ MASTER = Path("/usr/lib/postfix/sbin/master")
 """The process that is Postfix, at Debian's place. postfix(1) starts it after seconds of checks by shell scripts."""
 
 PROGRAM_SECONDS = 10.0
+
+PUT_AWAY_SECONDS = 2.0
+"""How long the queue manager may take to move a message once the log has said what became of it: milliseconds."""
 
 SERVICES = """\
 postlog unix-dgram n - n - 1 postlogd
@@ -81,8 +85,9 @@ class Postfix:
                     f"sendmail on {host.name}: {done.stderr.decode(errors='replace').strip() or 'no answer'}"
                 )
             await _read(stdout, "status=", log)
+            end = postfix_log.status(log)
+            await _put_away(config.with_name("queue") / "active" / end.queue_id)
         tries = postfix_log.tries(log, host.name, target.host)
-        end = postfix_log.status(log)
         seen = Observation(
             stage=Stage.DONE,
             enhanced_code=end.enhanced_code,
@@ -148,6 +153,14 @@ def _make(folder: Path, mode: int, owner: int, group: int) -> None:
     folder.mkdir()
     folder.chmod(mode)
     os.chown(folder, owner, group)
+
+
+async def _put_away(active: Path) -> None:
+    """Wait until the message has left the active queue: it is gone, or deferred. qmgr(8) does not log the latter."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PUT_AWAY_SECONDS):
+            while active.exists():
+                await asyncio.sleep(0.005)
 
 
 async def _read(stdout: asyncio.StreamReader, wanted: str, log: list[LogLine]) -> None:

@@ -50,9 +50,10 @@ class LogLine(NamedTuple):
 
 
 class Status(NamedTuple):
-    """The last line on a message, without its head, and its status code of RFC 3463."""
+    """The last line on a message, without its head; the queue id at its start, and its status code of RFC 3463."""
 
     text: str
+    queue_id: str
     enhanced_code: str | None
 
 
@@ -81,9 +82,9 @@ def tries(log: Iterable[LogLine], node: str, to: str) -> list[Hop]:
 def status(log: Iterable[LogLine]) -> Status:
     """What the log says of the message at its end."""
     last = list(log)[-1].text
-    match = _LINE.search(last)
+    text = last.split("]: ", 1)[-1]
     code = _STATUS.search(last)
-    return Status(last[match.start() + 1 :].split(": ", 1)[1] if match else last, code["dsn"] if code else None)
+    return Status(text, text.split(":", 1)[0], code["dsn"] if code else None)
 
 
 def _observation(server: str, words: str, status: str) -> Observation:
