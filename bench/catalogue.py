@@ -34,9 +34,9 @@ from rich.table import Table
 
 from port25lab import catalogue
 from port25lab.lab import Lab
+from port25lab.nursery import Nursery
 from port25lab.outcome import MEANINGS, Outcome
 from port25lab.policy import load_policy
-from port25lab.sandbox.nursery import Nursery
 from port25lab.scenario import load_questions
 from port25lab.topology import load_topology
 

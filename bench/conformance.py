@@ -29,8 +29,8 @@ from port25lab.classifier import classify
 from port25lab.evidence import Evidence
 from port25lab.lab import Lab
 from port25lab.mailpath import MailPath
+from port25lab.nursery import Nursery
 from port25lab.policy import load_policy
-from port25lab.sandbox.nursery import Nursery
 from port25lab.scenario import Question
 from port25lab.topology import load_topology
 

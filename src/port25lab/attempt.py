@@ -27,7 +27,7 @@ from port25lab.topology import Plan
 from port25lab.trace import Tracer
 
 if TYPE_CHECKING:
-    from port25lab.probes import Prober
+    from port25lab.rawpackets import Prober
 
 STAGE_SECONDS = 5.0
 """How long a client waits for each answer of a server."""
@@ -66,7 +66,7 @@ class Attempts:
 
     @cached_property
     def _prober(self) -> Prober:
-        from port25lab.probes import Prober  # brings scapy
+        from port25lab.rawpackets import Prober  # brings scapy
 
         return Prober(self.plan, self.hosts, self.tracer, self.capture)
 

@@ -18,12 +18,12 @@ from typing import Any, BinaryIO, Self
 from port25lab.errors import InputError, LabError
 from port25lab.evidence import Evidence
 from port25lab.mailpath import MailPath
+from port25lab.nursery import Nursery, Sandbox
 from port25lab.policy import Policy, load_policy
-from port25lab.probes import KINDS
-from port25lab.sandbox.nursery import Nursery, Sandbox
+from port25lab.rawpackets import KINDS
 from port25lab.topology import Plan
 
-PROBES = "port25lab.probes.prober"
+PROBES = "port25lab.rawpackets.prober"
 """What probes need, imported once for all labs: scapy takes a quarter of a second."""
 
 END_SECONDS = 2.0

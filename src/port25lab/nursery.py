@@ -56,7 +56,7 @@ class Nursery:
             listener.bind(f"\0{name}")
             listener.listen(1)
             self._process = subprocess.Popen(
-                [*self.sudo, *_root_environment(self.sudo), sys.executable, "-m", "port25lab.sandbox.zygote", name],
+                [*self.sudo, *_root_environment(self.sudo), sys.executable, "-m", "port25lab.zygote", name],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
@@ -143,7 +143,7 @@ def _engine_folders() -> list[Path]:
     """Where the running Python finds its modules; visible in the sandbox even when somebody works below /tmp."""
     return [
         Path(entry).resolve()
-        for entry in (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), *sys.path)
+        for entry in (sys.prefix, sys.base_prefix, str(Path(__file__).parents[0]), *sys.path)
         if entry
     ]
 

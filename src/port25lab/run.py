@@ -28,11 +28,11 @@ from port25lab.errors import LabError
 from port25lab.evidence import Evidence, Observation, Stage
 from port25lab.lab import Lab
 from port25lab.mailpath import MailPath
+from port25lab.nursery import Nursery
 from port25lab.outcome import Outcome
 from port25lab.pcapfiles import CaptureFile, CaptureFolder, comment
 from port25lab.policy import load_policy
-from port25lab.probes import KINDS
-from port25lab.sandbox.nursery import Nursery
+from port25lab.rawpackets import KINDS
 from port25lab.scenario import LabConfig, Question
 from port25lab.services.kinds import KINDS as SERVICES
 from port25lab.topology import Plan, load_topology

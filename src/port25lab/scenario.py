@@ -26,7 +26,7 @@ from port25lab.mailpath import DEFAULT_RECIPIENT, LARGEST_MESSAGE, MX_PREFIX, Au
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import DECIDED_BY_RULES, Outcome, Should
 from port25lab.policy import Policy, load_policy
-from port25lab.probes import KINDS
+from port25lab.rawpackets import KINDS
 from port25lab.topology import NodePlan, Plan, load_topology
 
 IpVersion = Literal[4, 6] | None

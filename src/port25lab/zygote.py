@@ -1,7 +1,7 @@
 """The nursery of sandboxes: a process that has all of the engine imported, and forks a sandbox whenever it is asked.
 
 Importing costs half a second, a fork two milliseconds, and the memory is shared. Run as
-``python -m port25lab.sandbox.zygote NAME``; it connects to the engine's socket, which has this abstract name, and lives
+``python -m port25lab.zygote NAME``; it connects to the engine's socket, which has this abstract name, and lives
 exactly as long as that connection: when the engine ends, however it ends, this ends, and with it every sandbox.
 
 Each request is one JSON object with the control socket of the new sandbox attached (SCM_RIGHTS). The sandbox's first

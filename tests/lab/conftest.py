@@ -75,7 +75,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], N
 
     def plant(code: str) -> None:
         (tmp_path / "sitecustomize.py").write_text(
-            f"import sys\nif 'port25lab.sandbox.zygote' in sys.orig_argv:\n{_indented(code)}"
+            f"import sys\nif 'port25lab.zygote' in sys.orig_argv:\n{_indented(code)}"
         )
         monkeypatch.syspath_prepend(str(tmp_path))
 

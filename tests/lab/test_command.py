@@ -168,7 +168,7 @@ def test_exit_2_for_an_address_that_is_none(tmp_path: Path) -> None:
 
 def _is_refused(arguments: list[str], words: str, starts: str = "") -> None:
     """Exit 2, a message, and no helper process was ever started: it would be the first thing to be seen here."""
-    log = "import sys, os\nif 'port25lab.sandbox.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n"
+    log = "import sys, os\nif 'port25lab.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n"
     done = _with_sitecustomize(log, arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
@@ -188,7 +188,7 @@ def _with_sitecustomize(code: str, arguments: list[str]) -> subprocess.Completed
 
 def test_the_watch_for_helpers_sees_one() -> None:
     done = _with_sitecustomize(
-        "import sys, os\nif 'port25lab.sandbox.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n",
+        "import sys, os\nif 'port25lab.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n",
         ["run", "hosting", "-k", "vps-1 and open and ipv4"],
     )
     assert done.stderr.count("A HELPER WAS STARTED") == 1

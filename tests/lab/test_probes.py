@@ -9,8 +9,8 @@ import pytest
 
 from port25lab.mailpath import MailPath
 from port25lab.outcome import Outcome
-from port25lab.probes import KINDS
 from port25lab.pytest_plugin import LabFactory
+from port25lab.rawpackets import KINDS
 from port25lab.run import Engine, Quiet
 from port25lab.scenario import lab_config, question_about
 from port25lab.verdict import Verdict

@@ -13,9 +13,9 @@ import pytest
 from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, now, running
 
 from port25lab.lab import Lab
+from port25lab.nursery import Nursery
 from port25lab.pytest_plugin import LabFactory
 from port25lab.run import _plan
-from port25lab.sandbox.nursery import Nursery
 from port25lab.scenario import lab_config
 
 ROOT = os.geteuid() == 0

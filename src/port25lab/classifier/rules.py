@@ -8,7 +8,7 @@ from port25lab.classifier.views import Finding, Views
 from port25lab.evidence import Decision, Effect, Evidence, Stage
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
-from port25lab.probes import KINDS
+from port25lab.rawpackets import KINDS
 
 UNREACHABLE_ERRNOS = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT", "EPROTO", "EPERM"})
 

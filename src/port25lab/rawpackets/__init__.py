@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from port25lab.probes.kinds import KINDS, Kind, Leg
+from port25lab.rawpackets.kinds import KINDS, Kind, Leg
 
 if TYPE_CHECKING:
-    from port25lab.probes.prober import Prober
+    from port25lab.rawpackets.prober import Prober
 
 __all__ = ["KINDS", "Kind", "Leg", "Prober"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Prober":
-        from port25lab.probes.prober import Prober
+        from port25lab.rawpackets.prober import Prober
 
         return Prober
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

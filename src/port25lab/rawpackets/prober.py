@@ -25,10 +25,10 @@ from port25lab.evidence import Arrival, Evidence, Observation, Stage
 from port25lab.labhost import LabHost
 from port25lab.mailpath import MailPath
 from port25lab.network import SOURCE_PORTS
-from port25lab.probes import packets
-from port25lab.probes.kinds import KINDS, Kind, Leg
-from port25lab.probes.packets import Shot
-from port25lab.probes.watching import Sight, Watch, attach_filter
+from port25lab.rawpackets import packets
+from port25lab.rawpackets.kinds import KINDS, Kind, Leg
+from port25lab.rawpackets.packets import Shot
+from port25lab.rawpackets.watching import Sight, Watch, attach_filter
 from port25lab.topology import Plan
 from port25lab.trace import MARK, Tracer, Trail
 

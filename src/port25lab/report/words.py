@@ -20,7 +20,7 @@ from port25lab.mailpath import MX_PREFIX, Security
 from port25lab.mechanism import MEANINGS as MECHANISMS
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import DECIDED_BY_RULES, MEANINGS, Outcome
-from port25lab.probes import KINDS
+from port25lab.rawpackets import KINDS
 from port25lab.verdict import Control, Verdict
 
 IpVersion = Literal[4, 6] | None

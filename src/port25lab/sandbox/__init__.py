@@ -2,6 +2,6 @@
 
 namespaces   the system calls
 entering     the steps by which a forked process becomes a sandbox
-zygote       the process that forks them, with the whole engine imported
-nursery      the engine's side: ask for a sandbox, get its control socket
+
+``nursery`` asks for sandboxes, and ``zygote`` is the process that forks them.
 """
