@@ -12,9 +12,9 @@ from typing import Any, Literal
 import pytest
 
 from port25lab.errors import InputError
-from port25lab.probes import KINDS, packets
-from port25lab.probes.packets import BUILDERS, Shot
-from port25lab.probes.watching import Pieces, Sight, Watch, attach_filter
+from port25lab.rawpackets import KINDS, packets
+from port25lab.rawpackets.packets import BUILDERS, Shot
+from port25lab.rawpackets.watching import Pieces, Sight, Watch, attach_filter
 from port25lab.scenario import load_questions
 from port25lab.trace import MARK
 
