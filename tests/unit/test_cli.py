@@ -47,7 +47,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(run, "run", fake.run)
     monkeypatch.setattr(doctor, "require", lambda: None)
     monkeypatch.setattr(doctor, "require_program", lambda *_: None)
-    monkeypatch.delenv("COLUMNS", raising=False)
     return fake
 
 

@@ -23,11 +23,6 @@ V4, V6 = verdict(Outcome.DROPPED), verdict(Outcome.DROPPED, ip_version=6)
 LEAK = verdict(ref="S2", expected=Outcome.DROPPED, reason="expected dropped, found delivered", path="residential/S2")
 
 
-@pytest.fixture(autouse=True)
-def no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 class Utf8(io.StringIO):
     encoding = "utf-8"
 
