@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from port25lab.evidence import IcmpError, Stage
 from port25lab.mechanism import Mechanism
-from port25lab.probe.view import Answer, ClientView, IpVersion, Session, Trace, hops_of
+from port25lab.probe.view import Answer, ClientView, IpVersion, Session, Step, Trace, hops_of
 
 
 class Finding(BaseModel):
@@ -69,7 +69,7 @@ def classify(view: ClientView, port: int, ip_version: IpVersion) -> Finding | No
 
 def findings(view: ClientView) -> list[Finding]:
     """All of a view's, port by port."""
-    asked = dict.fromkeys((one.port, one.ip_version) for one in view.sessions)
+    asked = dict.fromkeys((one.port, one.ip_version) for one in (*view.sessions, *view.deliveries))
     found = (classify(view, port, version) for port, version in sorted(asked))
     return [finding for finding in found if finding is not None]
 
@@ -112,14 +112,20 @@ class Case:
 
     @cached_property
     def in_between(self) -> int | None:
-        """The hop of somebody who takes connections to this port in the destination's place; None: nobody is seen."""
-        heard, away = self.answers_from, self.distance
-        if heard is not None and away is not None and heard != away:
-            return heard
-        mine, theirs = self.session.ttl, self.ttl_of_destination
-        if heard is None and mine is not None and theirs is not None and hops_of(mine) != hops_of(theirs):
-            return hops_of(mine)
-        return None
+        """The hop of somebody who takes connections to this port in the destination's place; None: nobody is seen.
+
+        Only who is nearer than the destination's other ports counts: a server may well stand behind the address that
+        resets those (a forwarded port).
+        """
+        if self.trace is None or self.distance is None:
+            return None
+        hop = self.trace.diverted_at or self.trace.spoken_at
+        return hop if hop is not None and hop < self.distance else None
+
+    @cached_property
+    def at_the_door(self) -> bool:
+        """Whether that is right before the destination: its own load balancer or firewall may do the same."""
+        return self.in_between is not None and self.distance is not None and self.in_between >= self.distance - 1
 
     @cached_property
     def ttl_of_destination(self) -> int | None:
@@ -210,14 +216,17 @@ def refused_by_reset(case: Case) -> Finding | None:
     session, heard, away = case.session, case.answers_from, case.distance
     if session.connected or session.errno not in ("ECONNREFUSED", "ECONNRESET"):
         return None
+    mine, theirs = session.ttl, case.ttl_of_destination
+    nearer = hops_of(theirs) - hops_of(mine) if mine is not None and theirs is not None else None
     if heard is not None and away is not None and heard < away:
         reason = f"the reset comes from {_hops(heard)} away, and the destination is {_hops(away)} away"
-        return case.find(Mechanism.REJECT_RESET, reason, hop=heard - 1)
-    mine, theirs = session.ttl, case.ttl_of_destination
-    if mine is not None and theirs is not None:
-        if hops_of(mine) != hops_of(theirs):
-            reason = f"the reset has TTL {mine}, and what the destination itself says has {theirs}"
-            return case.find(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
+        # A router's rule lets a SYN come one hop further than the router itself is; a host that answers does not.
+        its_own = heard == away - 1 and nearer in (None, 1)
+        return case.find(Mechanism.REJECT_RESET, reason, *([Mechanism.NO_LISTENER] if its_own else []), hop=heard - 1)
+    if mine is not None and nearer:
+        reason = f"the reset has TTL {mine}, and what the destination itself says has {theirs}"
+        return case.find(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
+    if nearer == 0:
         return case.find(Mechanism.NO_LISTENER, "the reset comes from as far away as the destination's other answers")
     reason = "a reset, and nothing tells it from one of the destination itself"
     return case.find(Mechanism.NO_LISTENER, reason, Mechanism.REJECT_RESET)
@@ -233,7 +242,8 @@ def over_a_limit(case: Case) -> Finding | None:
     if session.port != 25 and not trace:
         return None
     steps = trace.steps if trace else ()
-    taken = session.connected or any(step.answer is Answer.ACCEPTED for step in steps)
+    first = case.view.session(session.port, session.ip_version) or session
+    taken = first.connected or session.connected or any(step.answer is Answer.ACCEPTED for step in steps)
     far_enough = trace.spoken_at if trace and trace.spoken_at is not None else away
     lost = [s for s in steps if far_enough is not None and s.ttl >= far_enough and s.answer is Answer.SILENT]
     later = case.view.dialled_again(session.ip_version) if session.port == 25 else []
@@ -259,7 +269,7 @@ def silence(case: Case) -> Finding | None:
     if not beyond or (away is not None and last >= away - 1):
         return _silent_at_the_door(case, last)
     until = min(beyond)
-    there = f"SYNs to port {session.port} come {_hops(last)} far"
+    there = f"SYNs come {_hops(last)} far"
     if until == last + 1:
         return case.find(Mechanism.SYN_DROP, f"{there}, those to other ports go on", hop=last, until=until)
     if away is not None and until >= away:
@@ -304,7 +314,7 @@ def refused_in_the_greeting(case: Case) -> Finding | None:
         return None
     reason = f"the greeting is {session.smtp_code} {_short(session.reply)}"
     if case.in_between is not None:
-        return _told(case, reason, Mechanism.REFUSING_GREETING)
+        return _told(case, reason, Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL)
     return case.find(Mechanism.SERVER_REFUSAL, reason, Mechanism.REFUSING_GREETING)
 
 
@@ -331,7 +341,7 @@ def tls_fails(case: Case) -> Finding | None:
         return None
     how = "the TLS handshake meets silence" if session.errno == "ETIMEDOUT" else "the TLS handshake is reset"
     if session.nameless_tls:
-        hop = _reset_hello(case)
+        hop = _cut_at(case)
         return case.find(Mechanism.SNI_RESET, f"{how}, unless it leaves the server's name (SNI) out", hop=hop)
     if session.errno == "ETIMEDOUT":
         return case.find(Mechanism.MTU_BLACK_HOLE, how, Mechanism.SESSION_CUT, Mechanism.SERVER_REFUSAL)
@@ -360,7 +370,8 @@ def refused_recipient(case: Case) -> Finding | None:
         return None
     words = f"{session.smtp_code} {_short(session.reply)}"
     if case.in_between is not None:
-        return _told(case, f"somebody else than the destination says {words}", Mechanism.INTERCEPTION)
+        reason = f"the answer is {words}"
+        return _told(case, reason, Mechanism.INTERCEPTION, Mechanism.SERVER_REFUSAL)
     if session.second_try == 250:
         return case.find(Mechanism.GREYLISTING, f"{words}, and the same a moment later was taken")
     if session.smtp_code in (450, 451) and re.search(
@@ -388,18 +399,27 @@ def cut_in_the_session(case: Case) -> Finding | None:
             )
         return case.find(Mechanism.TARPIT, reason, Mechanism.NONE)
     if not session.errno and session.reply != "the connection was closed":
-        return case.find(Mechanism.UNKNOWN, f"no mail server: {_short(session.reply)}", hop=case.in_between)
-    return case.find(
-        Mechanism.SESSION_CUT, f"the session is cut at {session.stage}", Mechanism.SERVER_REFUSAL, hop=case.in_between
-    )
+        reason = f"the session ends at {session.stage}: {_short(session.reply)}"
+        return case.find(Mechanism.UNKNOWN, reason, hop=case.in_between)
+    reason, hop, end = f"the session is cut at {session.stage}", _cut_at(case), case.answers_from
+    if hop is not None and end is not None and hop + 1 < end:
+        reason += f" by somebody {_hops(hop)} away, and the destination is {_hops(end)} away"
+        return case.find(Mechanism.SESSION_CUT, reason, hop=hop)
+    return case.find(Mechanism.SESSION_CUT, reason, Mechanism.SERVER_REFUSAL, hop=case.in_between)
 
 
 def another_server(case: Case) -> Finding | None:
     """A session that works, with somebody else than the one who was dialled."""
     session, hop, away = case.session, case.in_between, case.distance
+    if session.certificate is not None and session.certificate.problem is None:
+        return None
+    doubt = (Mechanism.NONE,) if case.at_the_door else ()
+    if hop is not None and case.trace is not None and case.trace.diverted_at == hop:
+        reason = f"from hop {hop} on, SYNs to port {session.port} go another way than the dialled one"
+        return case.find(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
     if hop is not None:
         reason = f"who answers is {_hops(hop)} away, and the destination {_hops(away or 0)}"
-        return case.find(Mechanism.INTERCEPTION, reason, hop=hop)
+        return case.find(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
     twin = case.view.control_session(session.ip_version)
     if session.port == 25 and twin is not None and twin.address != session.address and _same_server(session, twin):
         reason = f"{session.host} and {twin.host} greet alike and show the same certificate"
@@ -458,12 +478,12 @@ PIPELINE: tuple[Callable[[Case], Finding | None], ...] = (
 
 
 def _told(case: Case, reason: str, mechanism: Mechanism, *else_: Mechanism) -> Finding:
-    """Done by somebody in between, where that is seen; if not, the server itself may do the same."""
+    """Done by somebody in between, where that is seen; if not, or at its door, the server's side may do the same."""
     hop = case.in_between
     if hop is None:
         return case.find(mechanism, reason, *else_)
     where = f"{_hops(hop)} away, and the destination is {_hops(case.distance or 0)} away"
-    return case.find(mechanism, f"{reason}, by somebody {where}", hop=hop)
+    return case.find(mechanism, f"{reason}, by somebody {where}", *(else_ if case.at_the_door else ()), hop=hop)
 
 
 def _same_elsewhere(case: Case) -> bool:
@@ -474,12 +494,21 @@ def _same_elsewhere(case: Case) -> bool:
 
 
 def _hop_of(case: Case, icmp: IcmpError) -> int | None:
-    """How far away the sender of an ICMP error is: as a router it has its place; if not, one before the least TTL."""
+    """How far away the sender of an ICMP error is.
+
+    A router that refuses in its rules let SYNs run out one hop before, under the same address; one that knows no way
+    says so at once, and so does the destination itself.
+    """
     known = next((hop for hop, router in sorted(case.routers.items()) if router == icmp.sender), None)
-    heard = case.answers_from
+    heard = min((step.ttl for step in _refusals(case) if step.sender == icmp.sender), default=None)
     if known is not None or heard is None:
         return known
-    return heard if icmp.sender == case.session.address else heard - 1
+    return heard if icmp.sender == case.session.address or heard - 1 in case.routers else heard - 1
+
+
+def _refusals(case: Case) -> Iterator[Step]:
+    for trace in (*case.others, *([case.trace] if case.trace else [])):
+        yield from (step for step in trace.steps if step.answer is Answer.REFUSED)
 
 
 def _beyond(case: Case) -> Iterator[int]:
@@ -523,10 +552,10 @@ def _last_hop_of_silence(case: Case) -> int | None:
     return min(lost) - 1 if lost else None
 
 
-def _reset_hello(case: Case) -> int | None:
-    """The router that resets ClientHellos: one before the least TTL that meets a reset."""
-    trace = case.view.hello_trace(case.session.address, case.session.port)
-    return trace.answered_at - 1 if trace and trace.answered_at else None
+def _cut_at(case: Case) -> int | None:
+    """The router that cuts a session: one before the least TTL with which the client's words are answered by a cut."""
+    cut = case.view.cut_trace(case.session.address, case.session.port)
+    return cut.answered_at - 1 if cut and cut.answered_at else None
 
 
 def _endless(session: Session) -> bool:

@@ -20,7 +20,8 @@ from port25lab.report import files
 
 SCHEMA_VERSION = 1
 LEAST_SECONDS, MOST_SECONDS = 2.0, 120.0
-MESSAGE_SIZE = 20_000
+MESSAGE_SIZE = 8_000
+"""Some packets full."""
 
 EPILOG = "\n\n".join(
     [

@@ -7,7 +7,6 @@ and what is no proof of anything; the ways out come last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 
 from port25lab.evidence import Stage
 from port25lab.mechanism import MEANINGS, Mechanism
@@ -17,10 +16,9 @@ from port25lab.probe.view import ClientView
 
 SILENT = (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP)
 WORKING = (Mechanism.NONE,)
-SERVERS_OWN = (Mechanism.NO_LISTENER, Mechanism.SERVER_REFUSAL, Mechanism.GREYLISTING, Mechanism.DNSBL_LISTING)
 
 Group = Sequence[Finding]
-"""Findings that differ in the IP version alone."""
+"""Findings that differ in the port and the IP version alone."""
 
 
 def blocked(finding: Finding) -> bool:
@@ -41,39 +39,67 @@ def counted(view: ClientView, findings: Sequence[Finding]) -> list[Finding]:
 
 def story(view: ClientView, findings: Sequence[Finding]) -> list[str]:
     """Paragraphs: port 25 first, then the other ports that somebody blocks, then the ways out."""
-    groups = _groups(findings)
-    paragraphs = [_paragraph(view, group) for group in groups if group[0].port == 25]
-    paragraphs += [
-        _paragraph(view, group)
-        for group in groups
-        if group[0].port != 25 and (MEANINGS[group[0].mechanism].middle or group[0].port in _delivered(view))
-    ]
+    groups = _groups([finding for finding in findings if _worth_telling(view, finding)])
+    paragraphs = [_paragraph(view, group) for group in groups]
     if any(blocked(finding) for finding in counted(view, findings)):
         paragraphs.append(ways_out(view, findings))
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def ways_out(view: ClientView, findings: Sequence[Finding]) -> str:
-    """What to do instead, by what was seen to work."""
-    if all(f.mechanism in (*SERVERS_OWN, Mechanism.NO_NAME, Mechanism.NO_ROUTE) for f in findings if f.port == 25):
+    """What to do instead, by what was seen to work; nothing where another port is no help."""
+    stopped = {f.mechanism for f in counted(view, findings) if blocked(f)}
+    if not stopped & HELPED_BY_ANOTHER_PORT:
         return ""
     open_ports = {
         one.port for one in view.sessions if one.port != 25 and one.stage is Stage.DONE and "AUTH" in one.keywords_tls
     }
-    stopped = {f.port for f in findings if f.port != 25 and MEANINGS[f.mechanism].middle}
+    shut = {f.port for f in findings if f.port != 25 and MEANINGS[f.mechanism].middle} - open_ports
+    seen = [name for port, name in WAYS.items() if port in open_ports]
+    others = [name for port, name in WAYS.items() if port not in shut | open_ports]
+    if not shut & {465, 587} and 2525 not in open_ports:
+        others = [name for name in others if name != WAYS[2525]]
     ways = []
-    if 587 in open_ports:
-        ways.append(f"port 587 of {view.target} with AUTH is open from here")
-    elif 587 not in stopped:
-        ways.append("port 587 with AUTH of a mail provider or a relay service (an MX listens on 25 alone)")
-    if 465 in open_ports:
-        ways.append(f"port 465 of {view.target} (TLS from the first byte, RFC 8314) as well")
-    elif 465 not in stopped:
-        ways.append("port 465 (RFC 8314)")
-    if 2525 in open_ports or (stopped & {465, 587} and 2525 not in stopped):
-        ways.append("port 2525, which many relay services offer")
+    if seen:
+        ways.append(f"{_all(seen)}: open from here at {view.target}")
+    if others and not seen:
+        ways.append(f"{_all(others)}, at a mail provider or a relay service (an MX listens on 25 alone)")
     ways.append("the provider's own relay as a smarthost")
     return f"Ways out: {'; '.join(ways)}; or ask the provider to lift the block."
+
+
+WAYS = {
+    587: "port 587 with AUTH",
+    465: "port 465 (TLS from the first byte, RFC 8314)",
+    2525: "port 2525 with AUTH (relay services have it)",
+}
+
+HELPED_BY_ANOTHER_PORT = {
+    Mechanism.SYN_DROP,
+    Mechanism.ANSWER_DROP,
+    Mechanism.REJECT_ICMP,
+    Mechanism.REJECT_RESET,
+    Mechanism.RATE_LIMIT,
+    Mechanism.INTERCEPTION,
+    Mechanism.REFUSING_GREETING,
+    Mechanism.ACCEPT_CLOSE,
+    Mechanism.TARPIT,
+    Mechanism.STARTTLS_STRIPPING,
+    Mechanism.BANNER_MASKING,
+    Mechanism.SNI_RESET,
+    Mechanism.DNSBL_LISTING,
+}
+
+
+def _worth_telling(view: ClientView, finding: Finding) -> bool:
+    """Port 25, what is in the way of other ports, and every port where nothing else was asked about.
+
+    Silence at the door of a server that answers on 25 is its own firewall's affair.
+    """
+    if finding.port == 25 or finding.port in _delivered(view) or not view.session(25, finding.ip_version):
+        return True
+    at_the_door = finding.mechanism in SILENT and finding.hop is None
+    return MEANINGS[finding.mechanism].middle and not at_the_door
 
 
 def _delivered(view: ClientView) -> set[int]:
@@ -85,21 +111,26 @@ def _lacking(view: ClientView, finding: Finding) -> bool:
 
 
 def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """The same finding over both IP versions is told once."""
-
-    def key(finding: Finding) -> tuple[object, ...]:
-        return finding.port, finding.mechanism, finding.alternatives, finding.also, finding.hop, finding.until
-
-    ordered = sorted(findings, key=lambda finding: (finding.port, str(key(finding)), finding.ip_version))
-    return [list(group) for _, group in groupby(ordered, key)]
+    """The same finding over both IP versions and on several ports is told once, port 25 first."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda finding: (finding.port, finding.ip_version)):
+        key = (finding.mechanism, finding.alternatives, finding.also, finding.hop, finding.until)
+        groups.setdefault(key, []).append(finding)
+    return list(groups.values())
 
 
 def _paragraph(view: ClientView, group: Group) -> str:
     first = group[0]
-    versions = " and ".join(f"IPv{finding.ip_version}" for finding in group)
+    ports = [str(port) for port in dict.fromkeys(finding.port for finding in group)]
+    versions = [f"IPv{version}" for version in sorted({finding.ip_version for finding in group})]
     tell = _STORIES.get(first.mechanism, _plainly)
-    sentences = [f"Port {first.port} over {versions}: {first.reason}.", *tell(view, group), *_doubts(first)]
+    what = f"{'Port' if len(ports) == 1 else 'Ports'} {_all(ports)} over {_all(versions)}"
+    sentences = [f"{what}: {first.reason}.", *tell(view, group), *_doubts(first)]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _all(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def _doubts(finding: Finding) -> Iterator[str]:
@@ -127,19 +158,34 @@ def _silent(view: ClientView, group: Group) -> Iterator[str]:
         clean = "Your host firewall is clean: the block is " if first.hop > 0 else "The block is "
         yield f"{clean}{_place(first)}."
     if first.port == 25:
-        yield from _outbound(view)
+        yield from _whose(view, first)
+        yield "Receiving may work all the same: inbound open says nothing about outbound."
+        yield from _log(view)
+    yield "If it worked a while ago, it may be a limit on connections that is used up: that looks the same."
 
 
-def _outbound(view: ClientView) -> Iterator[str]:
-    yield (
-        "It is this network's way out that is blocked, and not the server: hence mail that works from the office, "
-        "not from home."
-    )
-    yield "Receiving may work all the same: inbound open says nothing about outbound."
-    name, address = next(((s.host, s.address) for s in view.sessions if s.port == 25 and not s.connected), ("", ""))
-    if name:
+def _whose(view: ClientView, finding: Finding) -> Iterator[str]:
+    """Whose block it is, as far as one can say."""
+    control = view.control_session(finding.ip_version)
+    if control is not None and control.connected:
         yield (
-            f"Postfix would log `connect to {name}[{address}]:25: Connection timed out` with dsn=4.4.1, "
+            f"Port 25 of {control.host} answers, so this network's way out is open: it is {view.target} or its network "
+            "that wants nothing from here, as receiving providers do with dynamic addresses."
+        )
+    elif finding.hop is not None and finding.distance is not None and 2 * finding.hop > finding.distance:
+        yield f"That is hop {finding.hop} of {finding.distance}: `whois {finding.router}` says whose network it is."
+    elif finding.hop is not None or control is not None:
+        yield (
+            "It is this network's way out that is blocked, and not the server: hence mail that works from the office, "
+            "not from home."
+        )
+
+
+def _log(view: ClientView) -> Iterator[str]:
+    failed = [one for one in view.sessions if one.port == 25 and one.errno == "ETIMEDOUT" and not one.connected]
+    for one in sorted(failed, key=lambda session: session.ip_version)[:1]:
+        yield (
+            f"Postfix would log `connect to {one.host}[{one.address}]:25: Connection timed out` with dsn=4.4.1, "
             "status=deferred: mail waits in the queue for days before it bounces."
         )
 

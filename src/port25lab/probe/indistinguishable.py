@@ -41,16 +41,16 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT),
-        "no connection comes about any more, or no traceroute is made",
+        "the limit was used up before the probe, or no traceroute is made",
         "a limit that is used up drops SYNs as any other rule does",
         "wait as long as the limit lasts, and probe again",
     ),
     _row(
         (Mechanism.NO_LISTENER, Mechanism.REJECT_RESET),
-        "the reset comes from as far away as the destination, and its TTL cannot be read (no CAP_NET_RAW), or no "
-        "other port of the destination answers to compare with",
-        "a firewall writes the destination's address into its reset; the last router's counts one hop less, which "
-        "only the TTL shows",
+        "the reset comes from as far away as the destination or one hop before it, and its TTL cannot be read (no "
+        "CAP_NET_RAW), or no other port of the destination answers to compare with",
+        "a firewall writes the destination's address into its reset, and so does the owner of that address in front "
+        "of a forwarded port; how many hops a reset has come, only its TTL shows",
         "run as root: the TTL tells them apart, unless the firewall copies that as well",
     ),
     _row(
@@ -61,9 +61,15 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL),
-        "who greets is as far away as the destination, or no other port tells how far that is",
+        "who greets is as far away as the destination or one hop before it, or no other port tells how far that is",
         "a refusal is the same words, whoever says them; only the distance gives a stranger away",
         "probe a port that the server closes or serves itself (--ports), so that its distance is known",
+    ),
+    _row(
+        (Mechanism.INTERCEPTION, Mechanism.SERVER_REFUSAL),
+        "who refuses is one hop before the destination",
+        "a server's own load balancer or firewall answers for it as well",
+        "compare with what the server says from another network",
     ),
     _row(
         (Mechanism.ACCEPT_CLOSE, Mechanism.SERVER_REFUSAL),
@@ -79,8 +85,8 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.INTERCEPTION, Mechanism.NONE),
-        "two hosts greet alike from where they should be",
-        "they may be one provider's machines behind one name",
+        "who answers is one hop before the destination, or two hosts greet alike from where they should be",
+        "a server's own load balancer answers for it as well, and one provider's machines may have one name",
         "compare with what the server says of itself from another network",
     ),
     _row(

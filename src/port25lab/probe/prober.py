@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from port25lab.evidence import Stage
 from port25lab.probe import names
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
-from port25lab.probe.traceroute import trace, trace_hello
+from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut
 from port25lab.probe.view import Certificate, ClientView, IpVersion, Session, Trace
 from port25lab.probe.wire import Wire
 
@@ -34,7 +34,11 @@ FAREWELL_SECONDS = 0.6
 """Kept back for goodbyes at the end."""
 
 AGAIN = 2
+AGAIN_SECONDS = 1.3
+"""How often port 25 is dialled once more, and how long an answer is waited for."""
+
 SECOND_TRY_SECONDS = 0.5
+CUT_SECONDS = 1.5
 LARGE = 1400
 """A message of more bytes fills packets."""
 
@@ -91,17 +95,16 @@ class _Prober:
         request = self._request
         raw = self._wire.open
         places = [(address, port) for address in addresses.values() for port in request.ports]
-        sessions = asyncio.gather(*(self._session(target, address, port) for address, port in places))
-        controls = asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values()))
-        tracing = asyncio.gather(*self._traces(target, places, control))
-        seen, others, traces = await asyncio.gather(sessions, controls, tracing)
-        again, hellos, delivered = await asyncio.gather(
-            asyncio.gather(
-                *(self._again(one) for one in seen if one.port == 25 and one.connected for _ in range(AGAIN))
-            ),
-            asyncio.gather(*(self._hello_trace(one, traces) for one in seen if one.nameless_tls)),
-            asyncio.gather(*self._deliveries(target, addresses)),
+        sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
+        seen, others, traces, delivered, again = await asyncio.gather(
+            asyncio.gather(*sessions.values()),
+            asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values())),
+            asyncio.gather(*self._traces(target, places, control)),
+            asyncio.gather(*self._deliveries(target, addresses, sessions)),
+            asyncio.gather(*(self._again(one) for (_, port), one in sessions.items() if port == 25)),
         )
+        known = {(one.address, one.port): one for one in traces}
+        cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in seen if _is_cut(one)))
         return ClientView(
             host=request.host,
             target=target,
@@ -109,10 +112,10 @@ class _Prober:
             raw=raw,
             sessions=tuple(seen),
             controls=tuple(others),
-            deliveries=tuple(delivered),
+            deliveries=tuple(one for one in delivered if one is not None),
             traces=tuple(traces),
-            hello_traces=tuple(hellos),
-            again=tuple(again),
+            cut_traces=tuple(one for one in cuts if one is not None),
+            again=tuple(one for some in again for one in some),
         )
 
     # -- sessions ----------------------------------------------------------------------------------------------------
@@ -130,11 +133,14 @@ class _Prober:
         try:
             return await self._once(host, address, port, manner, mss)
         except UnverifiedError as problem:
-            if manner.message is not None and manner.message.user is not None:
-                manner = replace(manner, message=None)  # a password goes to nobody but its server
-            again = await self._once(host, address, port, replace(manner, tls=self._trusting), mss)
-            unproven = _with_problem(again.certificate, str(problem))
-            return again.model_copy(update={"certificate": unproven})
+            # A password goes to nobody but its server.
+            secret = manner.message is not None and manner.message.user is not None
+            manner = replace(manner, tls=self._trusting, message=None if secret else manner.message)
+            again = await self._once(host, address, port, manner, mss)
+            more: dict[str, object] = {"certificate": _with_problem(again.certificate, str(problem))}
+            if secret and again.stage is Stage.DONE:
+                more |= {"stage": Stage.AUTH, "reply": f"not logged in: the certificate is no proof ({problem})"}
+            return again.model_copy(update=more)
 
     async def _once(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
         dialled = await self._dial(address, port, mss)
@@ -145,8 +151,16 @@ class _Prober:
         dialled.ttl = dialled.ttl or self._wire.ttl(dialled.source_port)
         return dialled
 
-    async def _again(self, before: Session) -> Session:
-        dialled = await dial(before.address, before.port, max(0.1, min(1.3, self._left())))
+    async def _again(self, session: Awaitable[Session]) -> list[Session]:
+        """Dial a few times more where it was taken once, for there are limits on how often."""
+        before = await session
+        if not before.connected or self._left() < AGAIN_SECONDS + FAREWELL_SECONDS:
+            return []
+        await asyncio.sleep(HEAD_START)
+        return list(await asyncio.gather(*(self._once_more(before) for _ in range(AGAIN))))
+
+    async def _once_more(self, before: Session) -> Session:
+        dialled = await dial(before.address, before.port, AGAIN_SECONDS)
         if dialled.sock is not None:
             drop(dialled.sock)
         return Session(
@@ -171,13 +185,24 @@ class _Prober:
 
     # -- a message, where the user asked for one ----------------------------------------------------------------------
 
-    def _deliveries(self, target: str, addresses: dict[IpVersion, str]) -> Iterable[Awaitable[Session]]:
+    def _deliveries(
+        self,
+        target: str,
+        addresses: dict[IpVersion, str],
+        sessions: Mapping[tuple[str, int], Awaitable[Session]],
+    ) -> Iterable[Awaitable[Session | None]]:
         message = self._request.message
         if message is None:
             return []
-        return [self._delivery(target, address, message) for address in addresses.values()]
+        before = {address: sessions.get((address, self._request.message_port)) for address in addresses.values()}
+        return [self._delivery(target, address, message, session) for address, session in before.items()]
 
-    async def _delivery(self, host: str, address: str, message: Message) -> Session:
+    async def _delivery(
+        self, host: str, address: str, message: Message, before: Awaitable[Session] | None
+    ) -> Session | None:
+        """Send it, where a session without a message has come to its end."""
+        if before is not None and (await before).stage is not Stage.DONE:
+            return None
         port = self._request.message_port
         manner = self._manner(host, port, message)
         # Half of the time that is left: the other half is for the same once more.
@@ -213,13 +238,25 @@ class _Prober:
             self._distances[address] = max(found.spoken_at, self._distances.get(address, 0))
         return found
 
-    async def _hello_trace(self, session: Session, traces: Iterable[Trace]) -> Trace:
-        reached = [one.answered_at for one in traces if (one.address, one.port) == (session.address, session.port)]
-        hops = next((hop for hop in reached if hop), 8)
-        return await trace_hello(session.host, session.address, session.port, hops, max(0.1, min(1.5, self._left())))
+    async def _trace_cut(self, session: Session, traces: Mapping[tuple[str, int], Trace]) -> Trace | None:
+        """How far away the one is that cuts a session at its first words."""
+        trace = traces.get((session.address, session.port))
+        hops = trace.answered_at if trace else None
+        seconds = min(CUT_SECONDS, self._left() - FAREWELL_SECONDS)
+        if hops is None or seconds < LEAST_SECONDS:
+            return None
+        words = None if session.port == SUBMISSIONS else b"EHLO [127.0.0.1]\r\n"
+        return await trace_cut(session.host, session.address, session.port, hops, seconds, words)
 
     def _left(self) -> float:
         return self._end - asyncio.get_running_loop().time()
+
+
+def _is_cut(session: Session) -> bool:
+    """Reset or closed at the first words that the client says: ClientHello or EHLO."""
+    at_hello = session.stage is Stage.TLS and session.port == SUBMISSIONS and session.tls is None
+    at_ehlo = session.stage is Stage.EHLO and session.port != SUBMISSIONS and session.tls is None
+    return (at_hello or at_ehlo) and session.smtp_code is None and session.errno != "ETIMEDOUT"
 
 
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -115,6 +115,8 @@ def _greeting(session: Session) -> str:
 def _end(session: Session) -> str:
     if session.smtp_code:
         return f"{session.smtp_code} {' '.join((session.reply or '').split())[:60]}"
+    if session.errno == "ETIMEDOUT" and session.stage is Stage.BANNER and session.heard:
+        return f"{session.heard} bytes in {session.seconds:.1f} s, and no end"
     if session.errno == "ETIMEDOUT":
         return f"silence for the rest of {session.seconds:.1f} s"
     return session.errno or (session.reply or "")[:60]

@@ -102,6 +102,8 @@ class _Conversation:
         self._writer: asyncio.StreamWriter | None = None
         self._buffer = bytearray()
         self._heard = 0
+        self._lines: list[str] = []
+        """Of the reply that is being read."""
 
     async def hold(self) -> Session:
         try:
@@ -130,8 +132,8 @@ class _Conversation:
         except (asyncio.IncompleteReadError, OSError) as error:
             self._broke(error)
         self._seen["heard"] = self._heard
-        if self._seen["stage"] is Stage.BANNER and self._buffer and "banner" not in self._seen:
-            self._seen["banner"] = _text(bytes(self._buffer[:LONGEST_REPLY]))
+        if self._seen["stage"] is Stage.BANNER and self._heard and "banner" not in self._seen:
+            self._seen["banner"] = "\n".join([*self._lines, _text(bytes(self._buffer))])[:LONGEST_REPLY].strip()
         self._seen["seconds"] = round(time.monotonic() - self._started, 6)
 
     async def _session(self) -> None:
@@ -218,7 +220,7 @@ class _Conversation:
 
     async def _reply(self) -> _Reply:
         """One reply (RFC 5321 section 4.2), of bounded length."""
-        lines: list[str] = []
+        lines = self._lines = []
         size = 0
         while True:
             line = await self._line()

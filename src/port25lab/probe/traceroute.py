@@ -28,8 +28,6 @@ STEP_SECONDS = 1.25
 LEAST_SECONDS = 0.5
 """Less than that proves no silence."""
 
-HELLO_SECONDS = 0.6
-
 _TIME_EXCEEDED = {4: 11, 6: 3}
 
 
@@ -57,10 +55,15 @@ async def trace(
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
 
 
-async def trace_hello(host: str, address: str, port: int, hops: int, seconds: float) -> Trace:
-    """The same inside of open connections: TLS ClientHellos with the server's name, which somebody resets."""
-    hello = client_hello(host)
-    steps = await asyncio.gather(*(_hello_step(address, port, ttl, hello, seconds) for ttl in range(1, hops + 1)))
+async def trace_cut(host: str, address: str, port: int, hops: int, seconds: float, words: bytes | None = None) -> Trace:
+    """The same inside of open connections, for one that is reset at the client's first words.
+
+    ``words`` are said after the greeting; without any, a TLS ClientHello with the server's name is sent at once.
+    """
+    said = words or client_hello(host)
+    steps = await asyncio.gather(
+        *(_cut_step(address, port, ttl, said, words is not None, seconds) for ttl in range(1, hops + 1))
+    )
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
 
 
@@ -93,16 +96,19 @@ def _icmp_step(ttl: int, icmp: IcmpError) -> Step:
     return Step(ttl=ttl, answer=answer, sender=icmp.sender)
 
 
-async def _hello_step(address: str, port: int, ttl: int, hello: bytes, seconds: float) -> Step:
+async def _cut_step(address: str, port: int, ttl: int, words: bytes, greeted: bool, seconds: float) -> Step:
     loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
     dialled = await dial(address, port, seconds)
     if dialled.sock is None:
         return Step(ttl=ttl, answer=Answer.SILENT)
     sock, version = dialled.sock, dialled.ip_version
     try:
-        set_ttl(sock, version, ttl)
-        async with asyncio.timeout(min(seconds, HELLO_SECONDS)):
-            await loop.sock_sendall(sock, hello)
+        async with asyncio.timeout_at(end):
+            if greeted:
+                await loop.sock_recv(sock, 4096)
+            set_ttl(sock, version, ttl)
+            await loop.sock_sendall(sock, words)
             said = await loop.sock_recv(sock, 1)
         return Step(ttl=ttl, answer=Answer.ACCEPTED if said else Answer.RESET)
     except ConnectionError:

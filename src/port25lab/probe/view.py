@@ -131,7 +131,17 @@ class Trace(_Model):
     @property
     def routers(self) -> dict[int, str]:
         """Hop → the router's address."""
-        return {step.ttl: step.sender for step in self.steps if step.answer is Answer.EXPIRED and step.sender}
+        passed = (step for step in self.steps if step.answer is Answer.EXPIRED)
+        return {step.ttl: step.sender for step in passed if step.sender and step.sender != self.address}
+
+    @property
+    def diverted_at(self) -> int | None:
+        """The first router that speaks with the dialled address: from there on, the SYN is for somebody else (DNAT).
+
+        NAT puts the dialled address in place of another one in whatever comes back, ICMP errors included.
+        """
+        passed = (step for step in self.steps if step.answer is Answer.EXPIRED)
+        return min((step.ttl for step in passed if step.sender == self.address), default=None)
 
     @property
     def furthest(self) -> int:
@@ -163,10 +173,10 @@ class ClientView(_Model):
     deliveries: tuple[Session, ...] = ()
     """Sessions in which a message was to be sent, because the user asked for it."""
     traces: tuple[Trace, ...] = ()
-    hello_traces: tuple[Trace, ...] = ()
-    """Of TLS ClientHellos that were reset: the same inside of open connections."""
+    cut_traces: tuple[Trace, ...] = ()
+    """The same inside of open connections, of sessions that were cut at the client's first words."""
     again: tuple[Session, ...] = ()
-    """Port 25 dialled once more when all else was over."""
+    """Port 25 dialled once more after a session on it."""
     seconds: float = 0.0
 
     def session(self, port: int, ip_version: IpVersion) -> Session | None:
@@ -189,9 +199,9 @@ class ClientView(_Model):
         """The traceroute to a port."""
         return next((trace for trace in self.traces if (trace.address, trace.port) == (address, port)), None)
 
-    def hello_trace(self, address: str, port: int) -> Trace | None:
-        """The traceroute of ClientHellos."""
-        return next((trace for trace in self.hello_traces if (trace.address, trace.port) == (address, port)), None)
+    def cut_trace(self, address: str, port: int) -> Trace | None:
+        """The traceroute of the words at which a session was cut."""
+        return next((trace for trace in self.cut_traces if (trace.address, trace.port) == (address, port)), None)
 
     def other_traces(self, address: str, port: int) -> list[Trace]:
         """Traceroutes to the same address on other ports."""
