@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import BinaryIO
 
-from port25lab import netlink, pcapng
+from port25lab import pcapng
 from port25lab.divergence import divergence
 from port25lab.evidence import IcmpError, PacketSeen
 from port25lab.network import LOOPBACK_INDEX, SOURCE_PORTS, LabNode
@@ -78,8 +78,6 @@ class Capture:
             self._recording.nodes = hosts | self._compared | set(ruled)
         for node in self._nodes:
             self._name_interfaces(node)
-            if self._compared or self._recording:
-                _send_as_the_wire_has_it(node)
             self._rings[node.name] = Ring(node, self._depth(node.name))
         pool = ThreadPoolExecutor(max(1, len(self._rings)), thread_name_prefix="ring")
         self._opening = [pool.submit(ring.start) for ring in self._rings.values()]
@@ -287,10 +285,3 @@ class Recording:
                 self._file.write(block)
             except OSError as error:  # the disk is full: the attempts go on
                 self._failed = error
-
-
-def _send_as_the_wire_has_it(node: LabNode) -> None:
-    """One segment at a time: virtual links would pass on packets of 64 KiB, which no wire ever carries."""
-    ports = [(f"{node.name}/{port.name}", netlink.one_segment(node.index(port.name))) for port in node.plan.interfaces]
-    with node.run_inside(netlink.Rtnetlink) as kernel:
-        kernel.send(ports)

@@ -76,7 +76,7 @@ def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path
     for place in places if name_or_path else []:
         if room.is_one(place):
             return place
-    known = _all_names(kind)
+    known = all_names(kind)
     if name_or_path in known:
         return root() / kind / f"{name_or_path}{''.join(room.suffixes[:1])}"
     if looks_like_path and any(place.exists() for place in places):
@@ -86,7 +86,7 @@ def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path
     )
 
 
-def _all_names(kind: Kind) -> list[str]:
+def all_names(kind: Kind) -> list[str]:
     """``names``, and the scenarios in subfolders, which run only when they are named: ``conformance/op25b``."""
     if kind != "scenarios":
         return names(kind)

@@ -38,7 +38,7 @@ app = typer.Typer(
 
 
 def _complete_scenarios(incomplete: str) -> list[str]:
-    return [name for name in catalogue.names("scenarios") if name.startswith(incomplete)]
+    return [name for name in catalogue.all_names("scenarios") if name.startswith(incomplete)]
 
 
 def _examples(*examples: tuple[str, str]) -> str:
@@ -77,7 +77,8 @@ def run_command(
     ] = None,
     jobs: Annotated[int, typer.Option("-j", min=1, metavar="N", help="Labs side by side.")] = run.JOBS,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON; -: to stdout, the tables to stderr."),
     ] = None,
     junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI.")] = None,
     pcap_folder: Annotated[
@@ -95,6 +96,8 @@ def run_command(
     ] = False,
 ) -> None:
     """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""
+    json_on_stdout = json_file == Path("-")
+    json_file = Path("/dev/stdout") if json_on_stdout else json_file
     for file in (json_file, junit_file):
         if file:
             require_writable(file)
@@ -107,7 +110,8 @@ def run_command(
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
         hold = _alone_on_the_terminal(hold, progress)
         report = run.run(questions, progress=progress, jobs=jobs, hold=hold, pcap=pcap)
-    _render(report, json_file, junit_file, pcap, seed_table=not (scenarios or expression or refs))
+    console = terminal.open_console(stderr=json_on_stdout)
+    _render(console, report, json_file, junit_file, pcap, seed_table=not (scenarios or expression or refs))
     raise typer.Exit(0 if all(verdict.ok for verdict in report.verdicts) else 1)
 
 
@@ -160,9 +164,14 @@ def _require_programs(questions: Sequence[scenario.Question]) -> None:
 
 
 def _render(
-    report: Report, json_file: Path | None, junit_file: Path | None, pcap: CaptureFolder | None, *, seed_table: bool
+    console: Console,
+    report: Report,
+    json_file: Path | None,
+    junit_file: Path | None,
+    pcap: CaptureFolder | None,
+    *,
+    seed_table: bool,
 ) -> None:
-    console = terminal.open_console()
     environment = report.environment
     terminal.print_report(console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table)
     for file in pcap.files if pcap else ():

@@ -20,7 +20,7 @@ _LINES: dict[Kind, Callable[[str], str]] = {
 
 def describe_all() -> dict[Kind, list[tuple[str, str]]]:
     """Name and line, by kind, in the catalogue's order. What cannot be read has its error for a line."""
-    return {kind: [(name, _line(kind, name)) for name in catalogue.names(kind)] for kind in catalogue.KINDS}
+    return {kind: [(name, _line(kind, name)) for name in catalogue.all_names(kind)] for kind in catalogue.KINDS}
 
 
 def _line(kind: Kind, name: str) -> str:

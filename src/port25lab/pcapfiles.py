@@ -56,7 +56,9 @@ class CaptureFolder:
                 pass
         except OSError as error:
             raise InputError(
-                f"cannot be written: {error.strerror or error}", allowed="a folder for capture files", file=folder
+                f"cannot be written: {error.strerror or error}",
+                allowed="a folder in which files can be written",
+                file=folder,
             ) from error
         self.files: list[CaptureFile] = []
         self._lock = threading.Lock()

@@ -691,7 +691,7 @@ def _check_probe(plan: Plan, packet: str | None, spoof: str | None, complain: _C
         raise complain(f"no node {spoof!r}", f"a node of {plan.name}: {nearest(spoof, plan.nodes)}", "spoof")
 
 
-NOT_OF_PROBES = ("security", "auth", "client", "repeat", "hold", "recipient", "sender")
+NOT_OF_PROBES = ("security", "auth", "client", "repeat", "hold", "recipient", "sender", "size")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class Verdict(BaseModel):
     security: str
     auth: str | None
     client: str
+    recipient: str | None = None
+    sender: str | None = None
+    """Envelope sender; None: the node's own."""
+    size: int = 0
+    """Bytes to which the message was padded."""
     packet: str | None = None
     """The kind of a raw-packet probe, which has no client."""
     spoof: str | None = None

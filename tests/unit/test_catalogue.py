@@ -46,7 +46,7 @@ def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "policies/good/rules.v4").write_text("*filter\nCOMMIT\n")
     (tmp_path / "policies/broken/policy.yaml").write_text("titel: Broken\n")
     (tmp_path / "scenarios/plain.yaml").write_text("title: Plain\n")
-    (tmp_path / "scenarios/conformance/good.yaml").write_text("")
+    (tmp_path / "scenarios/conformance/good.yaml").write_text("title: Deeper\n")
     monkeypatch.setattr(catalogue, "root", lambda: tmp_path)
     return tmp_path
 
@@ -72,7 +72,11 @@ def test_the_list_shows_the_error_of_what_is_broken(content: Path) -> None:
             ("good", "Good"),
         ],
         "scenarios": [
-            ("plain", f"{content}/scenarios/plain.yaml:1:1: the key 'topology' is missing; it cannot be left out")
+            (
+                "conformance/good",
+                f"{content}/scenarios/conformance/good.yaml:1:1: the key 'topology' is missing; it cannot be left out",
+            ),
+            ("plain", f"{content}/scenarios/plain.yaml:1:1: the key 'topology' is missing; it cannot be left out"),
         ],
     }
 

@@ -99,8 +99,6 @@ SCRIPTS: dict[str, tuple[Script, dict[str, Any], tuple[Any, ...]]] = {
 }
 
 PECULIAR: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("swaks", "no greeting"): ("banner", None, None, "Timeout (1 secs) waiting for server response"),
-    ("swaks", "silence after the message"): ("data", None, None, "Timeout (1 secs) waiting for server response"),
     # It verifies who signed a certificate, and not for whom.
     ("swaks", "the certificate is for another name"): ("done", 250, "2.0.0", "2.0.0 taken"),
 }

@@ -77,7 +77,7 @@ def test_the_rules_for_both_ip_versions_say_the_same(name: str) -> None:
 def test_every_policy_is_shown_by_a_scenario() -> None:
     shown = {
         name
-        for scenario in catalogue._all_names("scenarios")
+        for scenario in catalogue.all_names("scenarios")
         for question in load_questions(scenario)
         for names in question.config.policy_names.values()
         for name in names

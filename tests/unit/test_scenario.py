@@ -39,7 +39,7 @@ def ids(found: list[Question]) -> list[str]:
     return [question.id.removeprefix(f"{question.scenario}/") for question in found]
 
 
-@pytest.mark.parametrize("name", catalogue._all_names("scenarios"))
+@pytest.mark.parametrize("name", catalogue.all_names("scenarios"))
 def test_every_scenario_of_the_catalogue_is_sound(name: str) -> None:
     found = load_questions(name)
     assert len({question.id for question in found}) == len(found) > 0

@@ -24,7 +24,11 @@ SAYS_BANNER = re.compile(r'server side: "220[ -]')
 
 def other_server(views: Views) -> Finding | None:
     """Another server than the one dialled took the connection: what it is, its manner tells."""
-    return Finding(Outcome.INTERCEPTED, stand_in(views)) if views.other_answered else None
+    if not views.other_answered:
+        return None
+    # Where an MTA of the client's own host has taken the message, its log tells how the other side behaved.
+    tries = (hop for hop in relayed(views) if hop.seen.stage in BEFORE_A_WORD and hop.evidence.answered_by is None)
+    return Finding(Outcome.INTERCEPTED, stand_in(next(tries, views)))
 
 
 def stand_in(views: Views) -> Mechanism:

@@ -11,8 +11,8 @@ from port25lab.evidence import Decision, Evidence, Hop, Observation, PacketSeen,
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 
-SILENCE = re.compile(r"no reply within ")
-"""As every client of this project says that it waited in vain."""
+SILENCE = re.compile(r"no reply within |.* timed out while ")
+"""As every client of this project says that it waited in vain, and Postfix in its log."""
 
 
 @dataclass(frozen=True)

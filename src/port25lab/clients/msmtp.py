@@ -54,6 +54,9 @@ class Msmtp:
         said, complained = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
         if done.returncode in NOT_TRIED:
             raise LabError(f"msmtp on {host.name}: {' '.join(complained) or 'no word'}")
+        if done.timed_out:
+            # Its own timer is for connecting; killed while it waits for a reply, it has said nothing at all.
+            complained.append(f"msmtp: network read error: {_TIMED_OUT}")
         first = Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER
         seen = read_transcript(said, complained, submission.timeout, first)
         return Observation(**seen, seconds=done.seconds)

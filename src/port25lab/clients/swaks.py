@@ -84,6 +84,8 @@ def _take(told: Transcript, who: str, text: str) -> None:
         _information(told, text)
     elif who.endswith(">"):
         told.command(text)
+    elif found := re.match(r"Timeout \((\d+) secs\) waiting for server response", text):
+        told.failed(f"no reply within {found[1]} s")
     else:
         told.answer(text)
 

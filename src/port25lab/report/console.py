@@ -328,15 +328,20 @@ def _failure(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
             (f"{words.lab_name(first)}: error on {_count(len(verdicts), 'path')}", "bold"),
         )
     grid = _grid(Column(style="dim", no_wrap=True, min_width=8), Column(overflow="fold"))
+    command = Text(no_wrap=True, overflow="ignore")
     for key, text in words.facts(first, glyphs):
+        if key == "repeat":
+            # Left to the terminal to fold: a line end of ours would be pasted with the command.
+            command.append(f"  {key:<8}  ", "dim").append(text, "bold")
+            continue
         grid.add_row(key, Text(text, _FACT_STYLES.get(key, "")))
         if key == "path":
             for other in verdicts[1:]:
                 grid.add_row("", words.path_words(other, glyphs))
-    return Group(heading, _indented(grid), Text())
+    return Group(heading, _indented(grid), command, Text())
 
 
-_FACT_STYLES = {"expected": "green", "found": "red", "repeat": "bold", "differ": "yellow"}
+_FACT_STYLES = {"expected": "green", "found": "red", "differ": "yellow"}
 
 
 def _by_failure(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
@@ -376,6 +381,8 @@ def _turns(verdicts: Sequence[Verdict], glyphs: words.Glyphs) -> list[str]:
     found: dict[tuple[str, str, str], list[Verdict]] = {}
     for group in _by_lab(verdicts):
         for series in _series(group):
+            if len(series) < series[0].repeat:
+                continue  # of a few attempts that were picked out, nobody can say which was the first
             path = ", ".join(filter(None, (words.ends_words(series[0], glyphs), words.manner_words(series[0]))))
             found.setdefault((words.lab_name(series[0]), path, words.turn_words(series)), []).append(series[0])
     return [
@@ -571,7 +578,7 @@ def _by_lab(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
 def emit(console: Console, renderable: RenderableType) -> None:
     """Print; without trailing blanks into a pipe, and never failing on a character that the encoding lacks."""
     with console.capture() as capture:
-        console.print(renderable)
+        console.print(renderable, crop=False)
     text = capture.get()
     if not console.is_terminal:
         text = re.sub(r" +$", "", text, flags=re.MULTILINE)
