@@ -18,6 +18,11 @@ from port25lab.run import Engine, Quiet
 
 STREET = Path(__file__).with_name("street.py")
 
+# What is run here talks to terminals and pipes of the tests' own: pytest-xdist hands its width to its workers, and a CI
+# server says that it is one.
+for name in ("COLUMNS", "CI", "NO_COLOR"):
+    os.environ.pop(name, None)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _machine() -> None:
