@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 import socket
 import ssl
@@ -90,9 +91,7 @@ async def dial_and_converse(
         try:
             sock = await host.connect(address, port, source_port)
         except OSError as error:
-            seen = Observation(
-                stage=Stage.CONNECT, errno=symbol(error), reply=error.strerror or str(error), address=address
-            )
+            seen = Observation(stage=Stage.CONNECT, errno=symbol(error), reply=_kernels_words(error), address=address)
         else:
             seen = await converse(sock, submission, address, started)
             break
@@ -116,6 +115,11 @@ async def converse(
     seen = session.seen.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
     await session.leave()
     return seen
+
+
+def _kernels_words(error: OSError) -> str:
+    """``Connection timed out``; asyncio has words of its own, which say the address again."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def symbol(error: BaseException) -> str | None:

@@ -10,6 +10,8 @@ scenario together, so that each lab starts once.
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -53,7 +55,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Scenario files are test files."""
-    if file_path.suffix == ".yaml" and "scenarios" in {folder.name for folder in file_path.parents}:
+    in_scenarios = "scenarios" in {folder.name for folder in file_path.parents}
+    if file_path.suffix == ".yaml" and in_scenarios and file_path.name != "policy.yaml":
         file: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
         return file
     return None
@@ -124,8 +127,8 @@ def _problem(client: str) -> str | None:
 class UnmetError(AssertionError):
     """An expectation was not met. Its text is all that is known of the verdict."""
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(explain(verdict))
+    def __init__(self, verdict: Verdict, repeat: str | None = None) -> None:
+        super().__init__(explain(verdict, repeat))
         self.verdict = verdict
 
 
@@ -150,7 +153,8 @@ class LabUnderTest:
         __tracebackhide__ = True
         verdict = self._judge(Outcome(outcome), by, Mechanism(how) if how else None, path)
         if not verdict.ok:
-            raise UnmetError(verdict)
+            test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+            raise UnmetError(verdict, f"python -m pytest {shlex.quote(test)}")
         return verdict
 
     def run(self, node: str, *argv: str, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:

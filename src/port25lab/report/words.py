@@ -56,9 +56,13 @@ PRETTY = Glyphs(good="✓", bad="✗", neutral="·", arrow="→", between="·", 
 """For terminals that speak UTF-8."""
 
 
-def explain(verdict: Verdict) -> str:
-    """All that is known of one verdict, as indented plain text: for a failing test, a JUnit failure, a log."""
-    rows = [(key, line) for key, text in facts(verdict) for key, line in _hanging(key, text)]
+def explain(verdict: Verdict, repeat: str | None = None) -> str:
+    """All that is known of one verdict, as indented plain text: for a failing test, a JUnit failure, a log.
+
+    ``repeat``: the command that repeats it, where that is not ``port25lab run``.
+    """
+    known = dict(facts(verdict)) | ({"repeat": visible(repeat)} if repeat else {})
+    rows = [(key, line) for key, text in known.items() for key, line in _hanging(key, text)]
     return "\n".join([title(verdict), *(f"  {key:<9} {line}" for key, line in rows)])
 
 
