@@ -3,7 +3,8 @@
 The rooms, in the order in which data flows; a module imports only what stands before it, but for a table of names:
 
     errors, outcome, mechanism, evidence, mailpath  the words
-    catalogue, topology, policy, scenario           what the user writes, read and checked
+    catalogue, topology, policy                     what the user writes, read and checked
+    scenariofile, scenario                          and what the user asks, turned into questions
     selection, listing                              which paths of it to run, and what there is
     host, dialogue, services                        who talks to whom, and what is on offer
     sandbox, doctor                                 namespaces of its own for each lab, and whether they can be had

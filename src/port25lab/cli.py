@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from port25lab import catalogue, doctor, listing, run, scenario, selection, shell
+from port25lab import catalogue, doctor, listing, run, scenario, scenariofile, selection, shell
 from port25lab.clients import CLIENTS
 from port25lab.errors import Port25labError
 from port25lab.lab import Lab
@@ -134,7 +134,7 @@ def doctor_command() -> None:
 )
 def schema_command() -> None:
     """JSON Schema of scenario files, for editors and validators."""
-    typer.echo(json.dumps(scenario.schema(), indent=2))
+    typer.echo(json.dumps(scenariofile.schema(), indent=2))
 
 
 app.command("probe", epilog=probe.EPILOG)(probe.probe_command)

@@ -8,7 +8,7 @@ from port25lab import catalogue
 from port25lab.catalogue import Kind
 from port25lab.errors import InputError
 from port25lab.policy import load_policy
-from port25lab.scenario import title_of
+from port25lab.scenariofile import title_of
 from port25lab.topology import describe
 
 _LINES: dict[Kind, Callable[[str], str]] = {

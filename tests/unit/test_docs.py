@@ -14,7 +14,7 @@ from port25lab.evidence import Arrival, Observation
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.policy import PolicyFile
-from port25lab.scenario import Expectation, PathEntry, ScenarioFile
+from port25lab.scenariofile import Expectation, PathEntry, ScenarioFile
 from port25lab.services.kinds import KINDS, MIDDLEBOXES
 from port25lab.verdict import Verdict
 

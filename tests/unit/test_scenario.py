@@ -13,7 +13,8 @@ from port25lab.mailpath import Auth, MailPath, Security
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.policy import load_policy
-from port25lab.scenario import Question, lab_config, load_questions, question_about, schema
+from port25lab.scenario import Question, lab_config, load_questions, question_about
+from port25lab.scenariofile import schema
 
 HEAD = """\
 title: T
