@@ -118,6 +118,7 @@ class Attempts:
         return Evidence(
             observation=observation,
             decisions=[] if tries else decisions,
+            diverted=[decision for port in ports for decision in self.tracer.diversions(port)],
             icmp=seen.icmp,
             answered_by=answered,
             dialled=dialled,

@@ -91,6 +91,8 @@ class Effect(StrEnum):
     REJECT_RESET = "reject-reset"
     THROTTLE = "throttle"
     """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
+    DIVERT = "divert"
+    """Sent to another address, or handed to a program of the node."""
 
 
 class Decision(BaseModel):
@@ -183,6 +185,8 @@ class Evidence(BaseModel):
 
     observation: Observation
     decisions: list[Decision] = []
+    diverted: list[Decision] = []
+    """Rules of a policy that sent the attempt elsewhere: to another server, or through a program."""
     icmp: list[IcmpError] = []
     answered_by: str | None = None
     """The node whose service took the connection, as that service itself recorded it."""

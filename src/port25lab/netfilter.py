@@ -13,6 +13,7 @@ import struct
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from port25lab.errors import InputError, LabError
@@ -50,6 +51,8 @@ class LoadedRules:
     def __init__(self, node: str) -> None:
         self.node = node
         self._blame: dict[Place, tuple[Blame, Effect]] = {}
+        self.diversions: dict[Place, Blame] = {}
+        """Rules of a policy that send packets elsewhere. The network's own, such as a forwarded port, are none."""
 
     def __bool__(self) -> bool:
         return bool(self._blame)
@@ -57,6 +60,11 @@ class LoadedRules:
     def learn(self, place: Place, blame: Blame, effect: Effect) -> None:
         """Remember one rule."""
         self._blame[place] = (blame, effect)
+
+    @property
+    def limits(self) -> bool:
+        """Whether a rule drops what exceeds a limit: such a rule may meet a session at any time."""
+        return any(effect is Effect.THROTTLE for _, effect in self._blame.values())
 
     def decided(self, place: Place) -> tuple[Blame, Effect]:
         """The rule at a place. One that no policy of ours brought is named by its handle."""
@@ -142,6 +150,7 @@ def _join(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
                 loaded.learn(place, _blame(node, ruleset.family, policy, chain_policy, None), Effect.DROP)
     if not written:
         return loaded
+    own = {Path(name).name for name in node.plan.policies}
     handles = node.run_inside(_handles)
     for (family, table, chain), rules in written.items():
         kernel = handles.get((family, table, chain), [])
@@ -151,11 +160,10 @@ def _join(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
             )
         for number, (handle, (policy, rule)) in enumerate(zip(kernel, rules, strict=True), 1):
             before = rules[number - 2][1].text if number > 1 else ""
-            loaded.learn(
-                Place(family, table, chain, handle),
-                _blame(node, family, policy, rule, number),
-                _effect(rule.text, before),
-            )
+            place, blame = Place(family, table, chain, handle), _blame(node, family, policy, rule, number)
+            loaded.learn(place, blame, _effect(rule.text, before))
+            if policy.name not in own and re.search(_DIVERSION, rule.text):
+                loaded.diversions[place] = blame
     return loaded
 
 
@@ -173,6 +181,7 @@ def _blame(node: LabNode, family: Literal["ip", "ip6"], policy: Policy, rule: Ru
     )
 
 
+_DIVERSION = r"(?:-j|--jump)\s+(?:DNAT|REDIRECT|TPROXY|NFQUEUE)\b"
 _LIMIT = r"(?:-m|--match)\s+(?:hashlimit|limit|connlimit|recent)\b"
 _LIMIT_WORDS = rf"(?:!\s+)?(?:{_LIMIT}|--(?:hashlimit|limit|connlimit)\S*(?:\s+[^\s-]\S*)?)"
 

@@ -82,6 +82,6 @@ MEANINGS: dict[Outcome, Meaning] = {
 DECIDED_BY_RULES = tuple(
     outcome
     for outcome, meaning in MEANINGS.items()
-    if meaning.blocked or outcome in (Outcome.DEFERRED, Outcome.TAMPERED)
+    if meaning.blocked or outcome in (Outcome.DEFERRED, Outcome.INTERCEPTED, Outcome.TAMPERED)
 )
 """Outcomes for which a rule can be to blame: on the client's own way, or for a deferred message on the relay's."""

@@ -388,6 +388,7 @@ def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
         blame=found.blame,
         observation=evidence.observation,
         decisions=evidence.decisions,
+        diverted=evidence.diverted,
         icmp=evidence.icmp,
         answered_by=evidence.answered_by,
         hops=evidence.hops,

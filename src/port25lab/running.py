@@ -61,9 +61,10 @@ class RunningLab:
         self._capture.open(net.hosts, passing_on=self._passing_on, ruled=self._policies)
         clock.phase("network")
         for name, stack in self._policies.items():
-            sessions = any(policy.watch == "session" for policy in stack)
             at_once = stack[: len(self._plan.nodes[name].policies)] if self._early else stack
-            self._tracer.watch(net[name], netfilter.load(net[name], at_once, self._plan.sets), sessions=sessions)
+            rules = netfilter.load(net[name], at_once, self._plan.sets)
+            sessions = rules.limits or any(policy.watch == "session" for policy in stack)
+            self._tracer.watch(net[name], rules, sessions=sessions)
         for node, sock in self._tracer.sockets().items():
             asyncio.get_running_loop().add_reader(sock, self._tracer.read, node, sock)
         clock.phase("policies")

@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 from port25lab.errors import LabError
-from port25lab.evidence import Decision
+from port25lab.evidence import Blame, Decision, Effect
 from port25lab.netfilter import FAMILY_NUMBER, LoadedRules, Place
 from port25lab.netlink import attributes
 from port25lab.network import SOURCE_PORTS, LabNode
@@ -122,6 +122,8 @@ class Tracer:
         """By initial sequence number."""
         self._session_drops: dict[int, list[tuple[str, Place, Packet]]] = defaultdict(list)
         """By source port of the attempt."""
+        self._diverted: dict[int, dict[Blame, Decision]] = defaultdict(dict)
+        """By initial sequence number."""
         self.lost: str | None = None
         """Why the trace is incomplete, if it is: then no verdict can rest on it."""
 
@@ -197,6 +199,10 @@ class Tracer:
             found.setdefault((node, place, in_session), decision)
         return list(found.values())
 
+    def diversions(self, source_port: int) -> list[Decision]:
+        """Every rule that sent this attempt elsewhere, in order of time, each named once."""
+        return [found for number in self._sequences[source_port] for found in self._diverted[number].values()]
+
     def dialled(self, source_ports: range) -> str | None:
         """The address that was dialled last from one of these ports, where a node that is watched saw its SYN."""
         return next((self._dialled[port] for port in reversed(self._dialled) if port in source_ports), None)
@@ -213,13 +219,18 @@ class Tracer:
             if isinstance(packet, Packet) and packet.kind == "SYN":
                 self._sequences[packet.source_port][packet.initial_sequence] = None
                 self._dialled.setdefault(packet.source_port, packet.destination)
-        seen = self._packets.get((node, trace_id))
-        if seen is None or not _is_drop(event):
+        seen, diversions = self._packets.get((node, trace_id)), self._rules[node].diversions
+        dropped = _is_drop(event)
+        if seen is None or not (dropped or diversions):
             return
         handle = struct.unpack(">Q", event[_HANDLE])[0] if _HANDLE in event else None
         table, chain = (event[key].rstrip(b"\0").decode() for key in (_TABLE, _CHAIN))
         place = Place(FAMILY_NUMBER[family], table, chain, handle)
-        if isinstance(seen, _Probed):
+        if not dropped:
+            if isinstance(seen, Packet) and seen.kind == "SYN" and (blame := diversions.get(place)):
+                diverted = Decision(blame=blame, effect=Effect.DIVERT, packet=str(seen))
+                self._diverted[seen.initial_sequence].setdefault(blame, diverted)
+        elif isinstance(seen, _Probed):
             seen.trail.drops.append((node, place, seen.words))
             seen.trail.dropped.set()
         elif seen.kind == "segment":

@@ -74,6 +74,7 @@ class Verdict(BaseModel):
     blame: Blame | None
     observation: Observation
     decisions: list[Decision] = []
+    diverted: list[Decision] = []
     icmp: list[IcmpError] = []
     answered_by: str | None = None
     """The node whose service took the connection."""
@@ -118,8 +119,10 @@ def blamed(evidence: Evidence, outcome: Outcome) -> Blame | None:
     decision = deciding(evidence)
     if MEANINGS[outcome].blocked:
         return decision.blame if decision else None
-    if outcome is Outcome.TAMPERED:
-        return decision.blame if decision and decision.in_session else None
+    if outcome is Outcome.TAMPERED and decision and decision.in_session:
+        return decision.blame
+    if outcome in (Outcome.INTERCEPTED, Outcome.TAMPERED):
+        return evidence.diverted[-1].blame if evidence.diverted else None
     told = telling_try(evidence.hops)
     if outcome is Outcome.DEFERRED and told and told.observation.stage is Stage.CONNECT:
         return told.decisions[-1].blame if told.decisions else None

@@ -302,3 +302,46 @@ def test_a_rule_that_iptables_refuses_is_named_by_file_and_line_in_its_own_words
         lab.up.attempt(MailPath(**MX))
     assert str(refused.value).startswith(f"{policy}/{file}:5: {program} on edge says: ")
     assert re.search(words, refused.value.what)
+
+
+# -- who took the connection, and who led it there ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("policy", "security", "outcome", "place"),
+    [
+        ("redirect", "none", "intercepted", ("redirect", 2)),
+        ("tarpit", "none", "intercepted", ("PREROUTING", 1)),
+        ("asa-fixup", "starttls", "tampered", ("PREROUTING", 1)),
+        ("asa-fixup-inline", "starttls", "tampered", ("FORWARD", 1)),
+    ],
+)
+def test_the_rule_that_leads_a_session_elsewhere_is_blamed(
+    lab: LabFactory, policy: str, security: str, outcome: str, place: tuple[str, int], version: int
+) -> None:
+    isp = lab("residential_isp", policies={"isp-edge": policy})
+    path = {"source": "home-server", "to": "mx:example.net", "security": security, "ip_version": version}
+    blame = isp.expect(outcome, by="isp-edge", **path).blame
+    assert blame is not None
+    assert (blame.policy, (blame.chain, blame.rule_number)) == (policy, place)
+    assert blame.file is not None and blame.file.endswith(f"/{policy}/rules.v{version}")
+    line = Path(blame.file).read_text().splitlines()[(blame.line or 0) - 1]
+    assert line == blame.rule
+
+
+def test_a_forwarded_port_of_the_network_itself_is_nobodys_interception(lab: LabFactory) -> None:
+    isp = lab("residential_isp")
+    inbound = isp.expect("delivered", source="outside", to="mx:home.example", recipient="o@home.example", ip_version=4)
+    assert inbound.blame is None
+    assert not inbound.diverted
+
+
+def test_a_limit_that_counts_all_packets_is_blamed_where_it_cuts_a_session(
+    lab: LabFactory, make_policy: Callable[..., str]
+) -> None:
+    limit = "-m hashlimit --hashlimit-name l --hashlimit-mode srcip --hashlimit-above 1/hour --hashlimit-burst 1"
+    rules = f"*filter\n-A FORWARD -p tcp -m tcp --dport 25 {limit} -j DROP\nCOMMIT\n"
+    cut = lab("residential_isp", policies={"isp-edge": make_policy("every-packet", v4=rules)})
+    found = cut.expect("throttled", by="isp-edge", source="home-server", to="mx:example.net", ip_version=4)
+    assert found.decisions[-1].in_session

@@ -395,7 +395,7 @@ KEYS = (
         (
             "{from: pc, to: mx, expect: {outcome: delivered, by: isp-edge}}",
             ":7:57: `by` with delivered, which no rule decides; "
-            "`by` with deferred, dropped, rejected-icmp, rejected-reset, tampered, throttled",
+            "`by` with deferred, dropped, rejected-icmp, rejected-reset, intercepted, tampered, throttled",
         ),
         ("{ref: S 3, from: pc, to: mx, expect: delivered}", ":7:11: 'S 3' is no ref; letters, digits and _ . -"),
     ],

@@ -104,6 +104,7 @@ class Lab:
             rules.learn(Place("ip", "filter", "op25b", 8), rule(name, 5), Effect.REJECT_RESET)
             rules.learn(Place("ip", "filter", "FORWARD", None), rule(name, None, chain="FORWARD"), Effect.DROP)
             rules.learn(Place("ip6", "filter", "op25b", 7), rule(name, 3, family="ip6"), Effect.DROP)
+            rules.diversions[Place("ip", "filter", "redirect", 9)] = rule(name, 1, chain="redirect")
             self.tracer.watch(Node(name, theirs), rules)  # type: ignore[arg-type]
 
     def says(self, *events: bytes, node: str = "isp-edge") -> None:
@@ -140,6 +141,20 @@ def test_a_rule_that_rejects_traces_as_a_drop_and_keeps_its_effect(lab: Lab) -> 
     lab.says(event(1, headers(), handle=8, verdict=DROP))
     lab.tracer.drain()
     assert [found.effect for found in lab.tracer.decisions(PORT)] == [Effect.REJECT_RESET]
+
+
+def test_a_rule_that_sends_a_syn_elsewhere_is_told_apart_from_one_that_drops_it(lab: Lab) -> None:
+    lab.says(
+        event(1, headers(), chain="redirect", handle=9, verdict=ACCEPT),
+        event(1, headers(destination=NATTED), chain="redirect", handle=9, verdict=ACCEPT),
+        event(2, headers(ports=(PORT + 1, 25), sequence=5), chain="redirect", handle=10, verdict=ACCEPT),
+    )
+    lab.tracer.drain()
+    [found] = lab.tracer.diversions(PORT)
+    assert (found.blame.chain, found.blame.rule_number, found.effect) == ("redirect", 1, Effect.DIVERT)
+    assert found.packet == f"SYN {CUSTOMER}:20000 > {MX}:25"
+    assert not lab.tracer.decisions(PORT)
+    assert not lab.tracer.diversions(PORT + 1)
 
 
 def test_a_packet_that_every_rule_lets_pass_blames_none(lab: Lab) -> None:

@@ -413,15 +413,17 @@ _EFFECTS = {
     Effect.REJECT_ICMP: "rejected with an ICMP error",
     Effect.REJECT_RESET: "rejected with RST",
     Effect.THROTTLE: "over the limit",
+    Effect.DIVERT: "diverted",
 }
 
 
 def _rules(verdict: Verdict) -> str:
-    if verdict.blame is None and not verdict.decisions:
+    met = [*verdict.diverted, *verdict.decisions]
+    if verdict.blame is None and not met:
         return "no rule dropped it"
     lines = [] if verdict.blame is None else _rule_lines(verdict.blame)
     told = {verdict.blame} if verdict.blame else set()
-    for decision in verdict.decisions:
+    for decision in met:
         if decision.blame not in told:
             told.add(decision.blame)
             lines += _rule_lines(decision.blame)
