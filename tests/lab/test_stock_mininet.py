@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from port25lab import catalogue
+from port25lab import catalogue, doctor
 
 pytestmark = pytest.mark.skipif(not shutil.which("mn"), reason="no mn on this machine")
 
@@ -23,6 +23,9 @@ SANDBOX = (
     "--kill-child",
     "--mount-proc",
 )
+
+ENVIRONMENT = os.environ | {"PATH": doctor.search_path()}
+"""Debian leaves the folders of system programs, such as ifconfig, out of an ordinary user's PATH."""
 
 QUESTIONS = {
     "internet": [("company", "192.0.2.25"), ("company", "2001:db8:25::25"), ("dns", "192.0.2.89")],
@@ -58,6 +61,7 @@ def test_stock_mn_loads_a_topology_and_packets_find_their_way(topology: str) -> 
         timeout=90,
         check=False,
         cwd=Path("/"),
+        env=ENVIRONMENT,
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
@@ -72,6 +76,7 @@ def test_stock_mn_runs_a_topology_and_ends_as_its_users_know_it() -> None:
         text=True,
         timeout=90,
         check=False,
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "guest-1" in done.stderr + done.stdout
