@@ -229,13 +229,19 @@ def test_bad_usage_says_what_is_allowed(call: Callable[[], object], text: str) -
 
 def test_ctrl_c_ends_it_cleanly() -> None:
     async def interrupted() -> tuple[int, bytes, float]:
-        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        in_the_middle = asyncio.Event()
+
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            in_the_middle.set()
+            await drip(reader, writer)
+
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         command = (sys.executable, "-m", "port25lab", "probe", "127.0.0.1", "--ports", str(port), "--timeout", "60")
         process = await asyncio.create_subprocess_exec(
             *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
         )
-        await asyncio.sleep(2)
+        await in_the_middle.wait()
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = await process.communicate()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,8 @@ SCHEMA_VERSION = 1
 LEAST_SECONDS, MOST_SECONDS = 2.0, 120.0
 MESSAGE_SIZE = 8_000
 """Some packets full."""
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 EPILOG = "\n\n".join(
     [
@@ -80,7 +84,7 @@ def probe_command(
     if json_file and str(json_file) != "-":
         files.require_writable(json_file)
     try:
-        view = asyncio.run(prober.probe(request))
+        view = _to_its_end(prober.probe(request))
     except UnresolvedError as error:
         _write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), [])
         raise
@@ -91,6 +95,41 @@ def probe_command(
         print_probe(terminal.open_console(), view, found)
     _write(json_file, view, found)
     raise typer.Exit(1 if any(map(blocked, counted(view, found))) else 0)
+
+
+def _to_its_end(work: Coroutine[Any, Any, ClientView]) -> ClientView:
+    """Run this in an event loop. A signal to end is handed on when the loop has ended.
+
+    What a signal handler raises in the middle of a loop's step, asyncio takes for a failure of that step.
+    """
+    told: list[int] = []
+
+    async def until_told() -> ClientView:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            told.append(number)
+            task.cancel()
+
+        for number in ENDING:
+            loop.add_signal_handler(number, end, number)
+        return await work
+
+    known = {number: signal.getsignal(number) for number in ENDING}
+    view = None
+    try:
+        view = asyncio.run(until_told())
+    except asyncio.CancelledError:
+        if not told:
+            raise
+    finally:
+        for number, handler in known.items():
+            signal.signal(number, handler)
+    if told:
+        signal.raise_signal(told[0])
+    assert view is not None, "a signal to end was ignored"
+    return view
 
 
 def _write(file: Path | None, view: ClientView, found: list[Finding]) -> None:
