@@ -17,7 +17,7 @@ from port25lab.capture import Capture
 from port25lab.clients import CLIENTS, Client, Mta, Ports, Target
 from port25lab.dialogue import Submission, build_message
 from port25lab.errors import LabError
-from port25lab.evidence import Decision, Evidence, Hop, Observation, Stage
+from port25lab.evidence import Decision, Evidence, Hop, Observation, Stage, on_the_way_to
 from port25lab.labhost import LabHost
 from port25lab.mailpath import MX_PREFIX, MailPath
 from port25lab.services import Services
@@ -209,7 +209,4 @@ class Attempts:
 def _decided(hop: Hop, decisions: Iterable[Decision]) -> Hop:
     """A try of the sender's own server, with the decisions on it: its log does not tell its source ports."""
     address = hop.observation.address
-    family = None if address is None else "ip6" if ":" in address else "ip"
-    return hop.model_copy(
-        update={"decisions": [found for found in decisions if address and found.blame.family in (family, "inet")]}
-    )
+    return hop.model_copy(update={"decisions": on_the_way_to(address, decisions) if address else []})

@@ -28,7 +28,7 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from port25lab.evidence import LONGEST_REPLY, Observation, Stage, enhanced_code
+from port25lab.evidence import LONGEST_REPLY, Observation, Stage, enhanced_code, silence
 from port25lab.host import Host
 from port25lab.mailpath import Security
 
@@ -240,7 +240,7 @@ class _Session:
 
     def _words(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
-            return f"no reply within {self._submission.timeout:g} s"
+            return silence(self._submission.timeout)
         if symbol(error) is None and isinstance(error, SMTPServerDisconnected | SMTPConnectError):
             return CLOSED
         return getattr(_root(error), "strerror", None) or str(error)

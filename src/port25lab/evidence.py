@@ -6,6 +6,7 @@ Plain data that crosses from the lab's process to the engine as JSON; nothing he
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -60,6 +61,15 @@ class Observation(BaseModel):
     """Seconds from the first SYN to each stage that was reached, as far as the client tells."""
 
 
+SILENCE = re.compile(r"no reply within |.* timed out while ")
+"""As every client says that it waited in vain (``silence``), and Postfix in its log."""
+
+
+def silence(seconds: float) -> str:
+    """Stands for a reply where a client has waited in vain. smtplib_script.py, which runs alone, says it itself."""
+    return f"no reply within {seconds:g} s"
+
+
 def enhanced_code(reply: str) -> str | None:
     """The RFC 3463 status at the beginning of a reply's text (RFC 2034)."""
     found = re.match(r"([245]\.\d{1,3}\.\d{1,3})(?!\S)", reply)
@@ -106,6 +116,12 @@ class Decision(BaseModel):
     """Which packet: ``SYN``, ``SYN-ACK`` or another, with addresses and ports where the rule saw it."""
     in_session: bool = False
     """The packet belongs to a session that was open already; such are traced where a policy says ``watch: session``."""
+
+
+def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
+    """Those that an attempt met when it dialled this address: of its family, or in a table of both."""
+    family = "ip6" if ":" in address else "ip"
+    return [found for found in decisions if found.blame.family in (family, "inet")]
 
 
 class IcmpError(BaseModel):

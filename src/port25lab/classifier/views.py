@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from port25lab.evidence import Decision, Evidence, Hop, Observation, PacketSeen, Stage
+from port25lab.evidence import SILENCE, Decision, Evidence, Hop, Observation, PacketSeen, Stage, on_the_way_to
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
-
-SILENCE = re.compile(r"no reply within |.* timed out while ")
-"""As every client of this project says that it waited in vain, and Postfix in its log."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +79,7 @@ class Views:
 def deciding(evidence: Evidence) -> Decision | None:
     """The decision on the address that was dialled last; an earlier address has decisions of its own."""
     address = evidence.observation.address
-    family = None if address is None else "ip6" if ":" in address else "ip"
-    fitting = [found for found in evidence.decisions if family is None or found.blame.family in (family, "inet")]
+    fitting = evidence.decisions if address is None else on_the_way_to(address, evidence.decisions)
     return fitting[-1] if fitting else None
 
 

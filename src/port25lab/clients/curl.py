@@ -16,7 +16,7 @@ from port25lab.clients.client import Ports, Target
 from port25lab.clients.transcript import Transcript
 from port25lab.dialogue import CLOSED, Submission
 from port25lab.errors import LabError
-from port25lab.evidence import Observation, Stage
+from port25lab.evidence import Observation, Stage, silence
 from port25lab.mailpath import Security
 
 if TYPE_CHECKING:  # it brings Mininet along, which a look at the command line does not need
@@ -117,7 +117,7 @@ def _broken(told: Transcript, text: str) -> None:
     elif text.startswith("response reading failed"):
         told.failed(CLOSED)
     elif found := re.match(r"Operation timed out after (\d+) milliseconds", text):
-        told.failed(f"no reply within {int(found[1]) / 1000:.0f} s")
+        told.failed(silence(round(int(found[1]) / 1000)))
 
 
 def _bracketed(addresses: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from port25lab.clients.client import Ports, Target
 from port25lab.clients.transcript import Transcript
 from port25lab.dialogue import CLOSED, Submission
 from port25lab.errors import LabError
-from port25lab.evidence import Observation, Stage
+from port25lab.evidence import Observation, Stage, silence
 from port25lab.mailpath import Security
 
 if TYPE_CHECKING:  # it brings Mininet along, which a look at the command line does not need
@@ -127,9 +127,7 @@ def _complaint(told: Transcript, text: str, timeout: float, after_connecting: St
         told.lacks("AUTH")
     elif found := re.match(r"(?:network|TLS) (?:read|write) error: (.+)|cannot (?:read|write) .+TLS.*?: (.+)", text):
         words = found[1] or found[2]
-        told.failed(
-            f"no reply within {timeout:g} s" if words == _TIMED_OUT else words, _at_least(told, after_connecting)
-        )
+        told.failed(silence(timeout) if words == _TIMED_OUT else words, _at_least(told, after_connecting))
     elif text == "the server sent an empty reply":
         told.failed(CLOSED, _at_least(told, after_connecting))
     elif told.seen["reply"] is None and not text.startswith("could not send mail"):

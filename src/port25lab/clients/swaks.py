@@ -16,7 +16,7 @@ from port25lab.clients.client import Ports, Target
 from port25lab.clients.transcript import Transcript
 from port25lab.dialogue import CLOSED, Submission
 from port25lab.errors import LabError
-from port25lab.evidence import Observation, Stage
+from port25lab.evidence import Observation, Stage, silence
 from port25lab.mailpath import Security
 
 if TYPE_CHECKING:  # it brings Mininet along, which a look at the command line does not need
@@ -61,7 +61,7 @@ class Swaks:
         first = Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER
         seen = read_transcript([*said, *complained], after_connecting=first)
         if done.timed_out and seen["reply"] is None:
-            seen["reply"] = f"no reply within {submission.timeout:g} s"
+            seen["reply"] = silence(submission.timeout)
         return Observation(**seen, seconds=done.seconds)
 
 
@@ -85,7 +85,7 @@ def _take(told: Transcript, who: str, text: str) -> None:
     elif who.endswith(">"):
         told.command(text)
     elif found := re.match(r"Timeout \((\d+) secs\) waiting for server response", text):
-        told.failed(f"no reply within {found[1]} s")
+        told.failed(silence(int(found[1])))
     else:
         told.answer(text)
 
