@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from port25lab.mailpath import MailPath
 from port25lab.nursery import Nursery, Sandbox
 from port25lab.policy import Policy, load_policy
 from port25lab.rawpackets import KINDS
+from port25lab.sandbox import limits
 from port25lab.topology import Plan
 
 PROBES = "port25lab.rawpackets.prober"
@@ -32,10 +34,14 @@ END_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Entrance:
-    """The way into a node from outside: a command to put before one's own, and where the node's /etc files lie."""
+    """The way into a node from outside, with root's capabilities until ``confine``."""
 
     command: tuple[str, ...]
+    """To put before a command of one's own."""
     etc: str
+    """Where the node's /etc files lie."""
+    confine: tuple[str, ...] = (sys.executable, "-I", "-S", limits.__file__)
+    """To put before a program of the user's: it gets the limits of all programs in nodes."""
 
 
 class Lab:

@@ -20,6 +20,7 @@ from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.network import EVERY_NODE, LabNode
+from port25lab.sandbox import entering, limits
 from port25lab.sandbox import namespaces as ns
 from port25lab.topology import IPInterface
 
@@ -216,7 +217,8 @@ class LabHost:
         ns.unshare(ns.NEWNS)
         for file in (FILES / self.name).iterdir():
             ns.mount(str(file), f"/etc/{file.name}", None, ns.MS_BIND)
-        ns.mount("sysfs", "/sys", "sysfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)  # shows this node's interfaces
+        entering.mount_sysfs()
+        limits.drop_capabilities(limits.PROGRAM)
 
 
 async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:

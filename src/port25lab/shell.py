@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -71,7 +72,8 @@ def open_shell(lab: Lab, node: str) -> int:
     """Run the user's shell in a node, on the user's terminal. Returns its exit code."""
     place = lab.enter(node)
     etc = " && ".join(f"mount --bind {place.etc}/{name} /etc/{name}" for name in ("resolv.conf", "hosts"))
-    start = f'{etc} && mount -t sysfs sysfs /sys && hostname {node} && exec "${{SHELL:-/bin/sh}}"'
+    sysfs = "mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys"
+    start = f'{etc} && {sysfs} && hostname {node} && exec {shlex.join(place.confine)} "${{SHELL:-/bin/sh}}"'
     argv = [*place.command, "unshare", "--mount", "--uts", "sh", "-c", start]
     process = subprocess.Popen(argv)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell

@@ -10,13 +10,37 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from port25lab.sandbox import limits
 from port25lab.sandbox import namespaces as ns
 
-PRIVATE = ("/run", "/tmp")  # noqa: S108
+PRIVATE = ("/run", "/tmp", "/var/tmp")  # noqa: S108
 """Folders that each sandbox has for itself: ``xtables.lock`` lives in /run, certificates in /tmp."""
+
+_MODES = {"/run": "0755"}
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LINKS = {
+    "ptmx": "pts/ptmx",
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+"""All that a sandbox's /dev has, beside /dev/pts and /dev/shm."""
+
+_INERT = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
+
+NETWORK_SETTINGS = "/proc/sys/net"
+
+SECRETS = ("kcore", "kmsg", "keys", "key-users", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "vmcore")
+"""Files of /proc that tell root about the whole machine: its memory, its log, the keys of its users."""
+
+TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+"""Variables that name folders which are read-only or invisible in a sandbox."""
 
 OWN = ns.NEWNS | ns.NEWUTS | ns.NEWIPC | ns.NEWPID | ns.NEWNET
 
@@ -73,18 +97,92 @@ def _all_of(kind: str) -> str:
 
 
 def furnish(keep: Iterable[Path]) -> None:
-    """Give PID 1 its own /proc, /sys, /run and /tmp. ``keep``: what must stay visible though it lies in one."""
+    """Give PID 1 a file system of its own to look at, and limit what it and all that it starts can do (``limits``).
+
+    Everything of the host is read-only and without devices. Writable are PRIVATE, /dev/shm and /dev/pts, which are the
+    sandbox's own, and the settings of its networks in /proc/sys/net.
+
+    ``keep``: what must stay visible though it lies in a private folder.
+    """
     ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
+    here = _working_folder()
     kept = _outermost(path for path in keep if any(_within(path, private) for private in PRIVATE) and path.exists())
-    handles = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in kept}
-    ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
-    ns.mount("sysfs", "/sys", "sysfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+    handles = {path: _handle(path) for path in kept}
+    devices = {place: _handle(place) for name in DEVICES if (place := Path("/dev", name)).exists()}
+    ns.restrict_all_mounts()
+    ns.mount("proc", "/proc", "proc", _INERT)
+    mount_sysfs()
+    _make_devices(devices)
+    _restrict_proc()
     for folder in PRIVATE:
-        ns.mount("tmpfs", folder, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=0755")
+        if Path(folder).is_dir() and not Path(folder).is_symlink():
+            ns.mount("tmpfs", folder, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, f"mode={_MODES.get(folder, '1777')}")
     for path, handle in handles.items():
         path.mkdir(parents=True, exist_ok=True) if _is_folder(handle) else _touch(path)
         ns.mount(f"/proc/self/fd/{handle}", str(path), None, ns.MS_BIND | ns.MS_REC)
         os.close(handle)
+    _go_to(here)
+    for name in TEMPORARY:
+        os.environ.pop(name, None)
+    limits.confine(limits.LAB)
+
+
+def mount_sysfs() -> None:
+    """Show the interfaces of the network namespace in which this process is, in /sys."""
+    ns.mount("sysfs", "/sys", "sysfs", ns.MS_RDONLY | _INERT)
+
+
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return None
+
+
+def _go_to(folder: str | None) -> None:
+    """Enter a folder by its path. The old way in leads past what is mounted over the path, and up from there.
+
+    Where the folder is not to be seen in here, enter the root folder.
+    """
+    try:
+        os.chdir(folder or "/")
+    except OSError:
+        os.chdir("/")
+
+
+def _make_devices(devices: Mapping[Path, int]) -> None:
+    """A /dev with harmless devices and terminals of its own. A bind mount keeps modes and owners from being changed."""
+    ns.mount("tmpfs", "/dev", "tmpfs", ns.MS_NOSUID | ns.MS_NOEXEC, "mode=0755,size=64k")
+    for place, handle in devices.items():
+        place.touch()
+        ns.mount(f"/proc/self/fd/{handle}", str(place), None, ns.MS_BIND)
+        # Taken from a mount that has just lost its devices: this one gets its device back.
+        ns.mount("none", str(place), None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NOEXEC)
+        os.close(handle)
+    for name, target in LINKS.items():
+        Path("/dev", name).symlink_to(target)
+    for folder, kind, options in (("pts", "devpts", "newinstance,mode=0620,ptmxmode=0666"), ("shm", "tmpfs", "")):
+        Path("/dev", folder).mkdir()
+        ns.mount(kind, f"/dev/{folder}", kind, ns.MS_NOSUID | ns.MS_NOEXEC, options or "mode=1777")
+    ns.mount("none", "/dev", None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NOEXEC)
+
+
+def _restrict_proc() -> None:
+    """Make /proc read-only but for the settings of networks, which each network namespace has for itself.
+
+    Root in a user namespace owns the other settings as well: they are files of root's.
+    """
+    ns.mount(NETWORK_SETTINGS, NETWORK_SETTINGS, None, ns.MS_BIND)
+    ns.mount(
+        "none", "/proc", None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
+    )
+    for name in SECRETS:
+        with suppress(FileNotFoundError):
+            ns.mount("/dev/null", f"/proc/{name}", None, ns.MS_BIND)
+
+
+def _handle(path: Path) -> int:
+    return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 
 def _within(path: Path, folder: str) -> bool:
