@@ -29,4 +29,5 @@ def enter() -> None:
     if inner:
         _, status = os.waitpid(inner, 0)
         os._exit(abs(os.waitstatus_to_exitcode(status)))
-    entering.furnish(Path(entry).resolve() for entry in (*sys.path, sys.prefix, REPOSITORY) if entry)
+    keep = [Path(entry).resolve() for entry in (*sys.path, sys.prefix, REPOSITORY) if entry]
+    entering.furnish(keep, confined=False)

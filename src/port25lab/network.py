@@ -15,6 +15,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mininet.topo import Topo
 
 from port25lab import netlink
 from port25lab.errors import LabError
+from port25lab.sandbox import limits
 from port25lab.sandbox import namespaces as ns
 from port25lab.topology import InterfacePlan, IPInterface, NodePlan, Plan
 
@@ -125,6 +127,10 @@ class LabNode(Node):  # type: ignore[misc]
         """A process in the node, as ``subprocess.Popen``: without `mnexec`, it inherits the namespace."""
         argv = [str(word) for word in (args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args)]
         return self.run_inside(lambda: self._popen(argv, **kwargs))
+
+    def _popen(self, cmd: Any, **params: Any) -> Any:
+        """Mininet starts everything by this, its shell too. Whatever it is gets the limits of programs in nodes."""
+        return super()._popen(cmd, preexec_fn=partial(limits.drop_capabilities, limits.PROGRAM), **params)
 
     def terminate(self) -> None:
         if self.shell:

@@ -96,24 +96,28 @@ def _all_of(kind: str) -> str:
     return "\n".join(f"{inner} {inner} {count}" for inner, _, count in (line.split() for line in lines))
 
 
-def furnish(keep: Iterable[Path]) -> None:
+def furnish(keep: Iterable[Path], *, confined: bool = True) -> None:
     """Give PID 1 a file system of its own to look at, and limit what it and all that it starts can do (``limits``).
 
     Everything of the host is read-only and without devices. Writable are PRIVATE, /dev/shm and /dev/pts, which are the
     sandbox's own, and the settings of its networks in /proc/sys/net.
 
-    ``keep``: what must stay visible though it lies in a private folder.
+    ``keep``: what must stay visible though it lies in a private folder. ``confined``: False gives the private folders
+    alone, and all the rights there are. It is for benchmarks, which make sandboxes in sandboxes.
     """
     ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
     here = _working_folder()
     kept = _outermost(path for path in keep if any(_within(path, private) for private in PRIVATE) and path.exists())
     handles = {path: _handle(path) for path in kept}
-    devices = {place: _handle(place) for name in DEVICES if (place := Path("/dev", name)).exists()}
-    ns.restrict_all_mounts()
+    places = [Path("/dev", name) for name in DEVICES] if confined else []
+    devices = {place: _handle(place) for place in places if place.exists()}
+    if confined:
+        ns.restrict_all_mounts()
     ns.mount("proc", "/proc", "proc", _INERT)
-    mount_sysfs()
-    _make_devices(devices)
-    _restrict_proc()
+    mount_sysfs(read_only=confined)
+    if confined:
+        _make_devices(devices)
+        _restrict_proc()
     for folder in PRIVATE:
         if Path(folder).is_dir() and not Path(folder).is_symlink():
             ns.mount("tmpfs", folder, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, f"mode={_MODES.get(folder, '1777')}")
@@ -124,12 +128,13 @@ def furnish(keep: Iterable[Path]) -> None:
     _go_to(here)
     for name in TEMPORARY:
         os.environ.pop(name, None)
-    limits.confine(limits.LAB)
+    if confined:
+        limits.confine(limits.LAB)
 
 
-def mount_sysfs() -> None:
+def mount_sysfs(*, read_only: bool = True) -> None:
     """Show the interfaces of the network namespace in which this process is, in /sys."""
-    ns.mount("sysfs", "/sys", "sysfs", ns.MS_RDONLY | _INERT)
+    ns.mount("sysfs", "/sys", "sysfs", _INERT | (ns.MS_RDONLY if read_only else 0))
 
 
 def _working_folder() -> str | None:
