@@ -33,6 +33,7 @@ from port25lab.outcome import Outcome
 from port25lab.pcapfiles import CaptureFile, CaptureFolder, comment
 from port25lab.policy import load_policy
 from port25lab.rawpackets import KINDS
+from port25lab.sandbox.ownpython import search_path
 from port25lab.scenario import LabConfig, Question
 from port25lab.services.kinds import KINDS as SERVICES
 from port25lab.topology import Plan, load_topology
@@ -456,7 +457,7 @@ def _mininet() -> str:
 
 
 def _says(name: str, *arguments: str) -> str:
-    program = shutil.which(name, path=doctor.search_path())
+    program = shutil.which(name, path=search_path())
     if program is None:
         return "not found"
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=5, check=False)

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -168,8 +169,7 @@ def test_exit_2_for_an_address_that_is_none(tmp_path: Path) -> None:
 
 def _is_refused(arguments: list[str], words: str, starts: str = "") -> None:
     """Exit 2, a message, and no helper process was ever started: it would be the first thing to be seen here."""
-    log = "import sys, os\nif 'port25lab.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n"
-    done = _with_sitecustomize(log, arguments)
+    done = _watching_helpers(arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
     assert done.stderr.startswith(starts)
@@ -178,19 +178,21 @@ def _is_refused(arguments: list[str], words: str, starts: str = "") -> None:
     assert done.stdout == ""
 
 
-def _with_sitecustomize(code: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "sitecustomize.py").write_text(code)
-        return port25lab(*arguments, env={"PYTHONPATH": folder})
+def _watching_helpers(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The command, with a word on standard error at each start of the helper process."""
+    code = (
+        "import sys\n"
+        "from port25lab import cli, nursery\n"
+        "nursery.PROGRAM = f'os.write(2, b\"A HELPER WAS STARTED\")\\n{nursery.PROGRAM}'\n"
+        "cli.main()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_watch_for_helpers_sees_one() -> None:
-    done = _with_sitecustomize(
-        "import sys, os\nif 'port25lab.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n",
-        ["run", "hosting", "-k", "vps-1 and open and ipv4"],
-    )
+    done = _watching_helpers(["run", "hosting", "-k", "vps-1 and open and ipv4"])
     assert done.stderr.count("A HELPER WAS STARTED") == 1
 
 
