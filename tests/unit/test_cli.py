@@ -220,7 +220,7 @@ def test_an_output_onto_a_file_that_the_run_reads_is_refused(
         (("--json", "-", "--junit", "-"), "-: two outputs to standard output"),
         (("--json", "x", "--pcap", "x"), "x: --pcap and --json are the same file"),
         (("--pcap", "-"), "-: captures are files, and standard output is none"),
-        (("--json", "x", "--pcap", "new", "--ref", "S99"), "no path has the ref 'S99'"),
+        (("--json", "x", "--pcap", "new/deep", "--ref", "S99"), "no path has the ref 'S99'"),
     ],
 )
 def test_bad_outputs_are_refused_and_nothing_is_made(

@@ -187,6 +187,8 @@ SAME = [
     ("hard", "soft"),
     ("folder/new", "elsewhere/new"),
     ("fifo", "./fifo"),
+    ("not/yet", "folder/../not/yet"),
+    ("folder/not/yet", "elsewhere/not/yet"),
 ]
 
 

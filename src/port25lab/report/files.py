@@ -23,7 +23,7 @@ STDOUT = Path("-")
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 Identity = tuple[int, int, str]
-"""Device and inode of a file, or those of its folder and its name, where the file does not exist yet."""
+"""Device and inode; of a file that does not exist yet, those of the nearest folder, and the way from there."""
 
 
 def is_stdout(path: Path) -> bool:
@@ -169,13 +169,16 @@ def _is_open(descriptor: int) -> bool:
 def _identity(path: Path) -> Identity | None:
     """What a file has in common with itself under another name. None for devices: many may write to one."""
     target = _target(path)
-    try:
-        return _number(target.stat())
-    except FileNotFoundError:
-        folder = target.parent.stat()
-        return folder.st_dev, folder.st_ino, target.name
-    except OSError:
-        return None
+    for place in (target, *target.parents):
+        try:
+            status = place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        missing = str(target.relative_to(place)) if place != target else ""
+        return (status.st_dev, status.st_ino, missing) if missing else _number(status)
+    return None
 
 
 def _redirected() -> dict[str, Identity]:
