@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,9 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Protocol, Self
 
-from port25lab import doctor
+from port25lab import catalogue, doctor
 from port25lab.clients import CLIENTS
 from port25lab.errors import LabError
 from port25lab.evidence import Evidence, Observation, Stage
@@ -415,6 +417,22 @@ def _plan(config: LabConfig) -> Plan:
         if key not in _plans:
             _plans[key] = load_topology(str(config.topology), dict(config.parameters))
         return _plans[key]
+
+
+def input_files(questions: Iterable[Question]) -> Iterator[Path]:
+    """Every file that a run of these questions reads: scenarios, topologies, what those import, and policies."""
+    for name in dict.fromkeys(question.scenario for question in questions):
+        yield catalogue.find("scenarios", name)
+    for config in dict.fromkeys(question.config for question in questions):
+        yield config.topology
+        plan = _plan(config)
+        own = (load_policy(name, plan.file).folder for node in plan.nodes.values() for name in node.policies)
+        folders = {*own, *(folder for _, stack in config.policies for folder in stack)}
+        yield from (file for folder in folders for file in folder.iterdir())
+    # A module that a topology imports from beside it. More than those would do no harm.
+    folders = {question.config.topology.parent.resolve() for question in questions}
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    yield from (Path(file) for file in files if file and Path(file).parent.resolve() in folders)
 
 
 def _require(config: LabConfig) -> None:
