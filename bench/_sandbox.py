@@ -10,15 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from port25lab import doctor
 from port25lab.sandbox import entering
+from port25lab.sandbox.ownpython import search_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def start(script: str, *arguments: str, **options: int) -> subprocess.Popen[str]:
     """A script of this folder as a new process. Its first act is to call ``enter``."""
-    environment = os.environ | {"PATH": doctor.search_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PATH": search_path(), "PYTHONDONTWRITEBYTECODE": "1"}
     argv = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
     return subprocess.Popen(argv, text=True, env=environment, **options)
 

@@ -1,5 +1,12 @@
 """``python -m port25lab``."""
 
+import sys
+from pathlib import Path
+
+# Python puts the working directory first; another user may have put modules there.
+if not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parents[1]):
+    del sys.path[0]
+
 from port25lab.cli import main
 
 main()

@@ -1,29 +1,33 @@
-"""The command line: arguments in, a run, renderings out. Exit codes: 0 as expected, 1 not, 2 bad input, 3 machine."""
+"""The command line: arguments in, a run, renderings out. Exit codes: see ``errors``; 1 where some are not met."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from port25lab import catalogue, doctor, listing, run, scenario, scenariofile, selection, shell
 from port25lab.clients import CLIENTS
-from port25lab.errors import Port25labError
+from port25lab.errors import Interrupted, OutputError, Port25labError
 from port25lab.lab import Lab
 from port25lab.pcapfiles import CaptureFolder
 from port25lab.probe import command as probe
 from port25lab.report import console as terminal
-from port25lab.report.files import require_writable
+from port25lab.report import streams
+from port25lab.report.files import is_replaced, is_stdout, require_separate, require_writable
 from port25lab.report.jsonfile import write_json
 from port25lab.report.junit import write_junit
 from port25lab.report.progress import Progress
+from port25lab.report.streams import told
 from port25lab.verdict import Report, Verdict
 
 app = typer.Typer(
@@ -33,7 +37,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An ISP in a box: which mail-submission paths a port-25 policy lets through, and which rule decided.",
     epilog="[bold]port25lab run[/bold] runs the whole catalogue; [bold]port25lab run -h[/bold] shows more ways."
-    "\n\nExit codes: 0 every expectation met; 1 some not; 2 bad usage or input; 3 this machine lacks something.",
+    "\n\nExit codes: 0 every expectation met; 1 some not; 2 bad usage or input; 3 this machine lacks something; "
+    "4 results could not be written.",
 )
 
 
@@ -80,7 +85,9 @@ def run_command(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON; -: to stdout, the tables to stderr."),
     ] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI.")] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI; -: to stdout, likewise.")
+    ] = None,
     pcap_folder: Annotated[
         Path | None, typer.Option("--pcap", metavar="DIR", help="Write all packets, one pcapng file for each lab.")
     ] = None,
@@ -96,23 +103,29 @@ def run_command(
     ] = False,
 ) -> None:
     """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""
-    json_on_stdout = json_file == Path("-")
-    json_file = Path("/dev/stdout") if json_on_stdout else json_file
-    for file in (json_file, junit_file):
-        if file:
-            require_writable(file)
-    pcap = CaptureFolder(pcap_folder) if pcap_folder else None
+    results = {option: file for option, file in (("--json", json_file), ("--junit", junit_file)) if file}
+    outputs = results | ({"--pcap": pcap_folder} if pcap_folder else {})
+    for file in results.values():
+        require_writable(file)
+    require_separate(outputs)
     doctor.require()
     questions = _questions(scenarios or catalogue.names("scenarios"), expression, refs or [])
     _require_programs(questions)
+    if outputs:
+        require_separate(outputs, run.input_files(questions))
+    pcap = CaptureFolder(pcap_folder) if pcap_folder else None
     hold = shell.holder(only_failed=not pause) if pause or shell_on_failure else None
     planned = run.plan_jobs(questions)
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
         hold = _alone_on_the_terminal(hold, progress)
         report = run.run(questions, progress=progress, jobs=jobs, hold=hold, pcap=pcap)
-    console = terminal.open_console(stderr=json_on_stdout)
-    _render(console, report, json_file, junit_file, pcap, seed_table=not (scenarios or expression or refs))
-    raise typer.Exit(0 if all(verdict.ok for verdict in report.verdicts) else 1)
+    problems = _write_results(report, json_file, junit_file)
+    try:
+        console = terminal.open_console(stderr=any(map(is_stdout, results.values())))
+        _print(console, report, pcap, seed_table=not (scenarios or expression or refs))
+    except OutputError as error:
+        problems.append(error)
+    raise typer.Exit(told(problems, 0 if all(verdict.ok for verdict in report.verdicts) else 1))
 
 
 @app.command("list", epilog=_examples(("port25lab list | grep op25b", "policies and scenarios about OP25B")))
@@ -163,51 +176,59 @@ def _require_programs(questions: Sequence[scenario.Question]) -> None:
         doctor.require_program(CLIENTS[client].program, f"client {client}")
 
 
-def _render(
-    console: Console,
-    report: Report,
-    json_file: Path | None,
-    junit_file: Path | None,
-    pcap: CaptureFolder | None,
-    *,
-    seed_table: bool,
-) -> None:
+def _write_results(report: Report, json_file: Path | None, junit_file: Path | None) -> list[OutputError]:
+    """Write each file for itself, those first that no reader can hold up; what could not be written."""
+    writers: dict[Path, Callable[[Path], None]] = {}
+    if json_file:
+        writers[json_file] = partial(write_json, report)
+    if junit_file:
+        writers[junit_file] = partial(write_junit, report.verdicts)
+    problems = []
+    for file in sorted(writers, key=is_replaced, reverse=True):
+        try:
+            writers[file](file)
+        except OutputError as error:
+            problems.append(error)
+    return problems
+
+
+def _print(console: Console, report: Report, pcap: CaptureFolder | None, *, seed_table: bool) -> None:
     environment = report.environment
     terminal.print_report(console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table)
     for file in pcap.files if pcap else ():
         if file.problem:
-            console.print(f"{file.path}: {file.problem}", markup=False, highlight=False, soft_wrap=True)
-    if json_file:
-        write_json(report, json_file)
-    if junit_file:
-        write_junit(report.verdicts, junit_file)
+            terminal.emit(console, Text(f"{file.path}: {file.problem}"))
 
 
 def main() -> NoReturn:
     """Entry point of the ``port25lab`` command."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
+    streams.guard()
+    sys.exit(_ended())
+
+
+def _ended() -> int:
+    """Run the command; its exit code."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        except SystemExit as ended:
+            # What is still in the buffer may fail as well; at the end of the process it would be too late to say so.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Port25labError as error:
         errors.print(f"port25lab: {error}", markup=False)
-        sys.exit(error.exit_code)
-    except _Interrupt as interrupt:
+        return error.exit_code
+    except Interrupted as interrupt:
         errors.print("port25lab: interrupted; nothing is left behind")
-        sys.exit(128 + interrupt.number)
-    sys.exit(0)
-
-
-class _Interrupt(BaseException):
-    """A signal to end. Not a KeyboardInterrupt: typer would take that, and say something of its own."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+        return 128 + interrupt.number
+    return 0
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)  # once is enough: the way out is not to be cut short
-    raise _Interrupt(number)
+    raise Interrupted(number)

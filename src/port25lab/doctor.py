@@ -25,13 +25,12 @@ from typing import NoReturn
 
 from port25lab import netlink
 from port25lab.errors import MachineError
-from port25lab.sandbox import entering
+from port25lab.sandbox import entering, ownpython
 from port25lab.sandbox import namespaces as ns
+from port25lab.sandbox.ownpython import search_path
 
 PYTHON = (3, 11)
 DEBIANS_PYTHON = Path("/usr/lib/python3/dist-packages")
-SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
-"""Where iptables, nft and ipset live; Debian leaves them out of an ordinary user's PATH."""
 
 PROGRAM_SECONDS = 10.0
 TRACE_SECONDS = 1.0
@@ -125,11 +124,6 @@ def examine() -> list[Finding]:
     return [*(feature.examine() for feature in MACHINE), sandbox, *kernel, *(feature.examine() for feature in EXTRAS)]
 
 
-def search_path() -> str:
-    """PATH, and after it the folders of system programs."""
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
-
-
 # -- sandboxes -------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +171,10 @@ def sudo_works() -> bool:
     """Whether this user is root for the asking, without a password."""
     try:
         done = subprocess.run(
-            ["sudo", "--non-interactive", "true"], capture_output=True, timeout=PROGRAM_SECONDS, check=False
+            [ownpython.program("sudo"), "--non-interactive", "true"],
+            capture_output=True,
+            timeout=PROGRAM_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -482,7 +479,7 @@ def _examine_kernel(*names: str) -> list[Finding]:
         except OSError:
             continue
         return [Finding(**fields) for fields in json.loads(findings)]
-    problem, remedy = "not tried: that takes root here", f"sudo {sys.executable} -m port25lab doctor"
+    problem, remedy = "not tried: that takes root here", f"sudo {sys.executable} -P -m port25lab doctor"
     return [Finding(NOT_TRIED, False, "links and rules", problem, problem, remedy)]
 
 

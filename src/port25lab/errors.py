@@ -3,7 +3,10 @@
 Port25labError
 ├── InputError      2   the user's files or arguments are wrong: where, what, and what is allowed
 ├── MachineError    3   this machine lacks a program, a kernel feature or a permission: what, and its remedy
+├── OutputError     4   results that could not be written: where to, and why
 └── LabError        -   a lab failed while running; its paths become `error` verdicts, others go on
+
+Interrupted             a signal ended the command: no error, and nothing that an `except Exception` should catch
 """
 
 from __future__ import annotations
@@ -52,8 +55,26 @@ class MachineError(Port25labError):
         super().__init__(f"{what}; {remedy}")
 
 
+class OutputError(Port25labError):
+    """A result or a report could not be written. The run itself is done, and the other results are written."""
+
+    exit_code = 4
+
+    def __init__(self, place: Path | str, error: OSError) -> None:
+        self.place = place
+        super().__init__(f"{place}: cannot be written: {error.strerror or error}")
+
+
 class LabError(Port25labError):
     """A lab could not be built, or broke while it ran."""
+
+
+class Interrupted(BaseException):
+    """A signal to end. Not a KeyboardInterrupt: typer would take that, and say something of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from port25lab.nursery import Nursery, Sandbox
 from port25lab.policy import Policy, load_policy
 from port25lab.rawpackets import KINDS
 from port25lab.sandbox import limits
+from port25lab.sandbox.ownpython import program
 from port25lab.topology import Plan
 
 PROBES = "port25lab.rawpackets.prober"
@@ -115,10 +116,11 @@ class Lab:
     def enter(self, node: str) -> Entrance:
         """Give a node's namespace a name inside the lab, and tell how a program of the user's gets there."""
         answer = self._call({"call": "enter", "node": node})
-        into = ["nsenter", f"--target={self._sandbox.pid}", "--mount", "--pid", "--ipc", "--uts"]
+        nsenter = program("nsenter")
+        into = [nsenter, f"--target={self._sandbox.pid}", "--mount", "--pid", "--ipc", "--uts"]
         if self._nursery.user_namespace:
             into += ["--user", "--preserve-credentials"]
-        command = (*self._nursery.sudo, *into, "nsenter", f"--net={answer['network']}")
+        command = (*self._nursery.sudo, *into, nsenter, f"--net={answer['network']}")
         return Entrance(command, answer["etc"])
 
     def close(self) -> None:

@@ -10,19 +10,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
+import pwd
 import socket
-import struct
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from port25lab import doctor
+from port25lab import doctor, zygote
 from port25lab.errors import LabError, MachineError
+from port25lab.sandbox import ownpython
+
+PROGRAM = 'from port25lab import zygote\nzygote.main(user_namespace=start["user_namespace"])\n'
+"""What the helper process runs."""
 
 START_SECONDS = 60.0
 """How long the helper process may take to import the engine, or a person to type sudo's password."""
@@ -50,35 +52,39 @@ class Nursery:
         if problem:
             self.user_namespace = False
             self.sudo = _sudo(problem)
-        # An abstract name (unix(7)): no file is left behind, however this process ends.
-        name = f"port25lab-{secrets.token_hex(16)}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(f"\0{name}")
-            listener.listen(1)
+        # The helper inherits its end. A socket with a name could be bound, or reached, by another user.
+        self._zygote, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
             self._process = subprocess.Popen(
-                [*self.sudo, *_root_environment(self.sudo), sys.executable, "-m", "port25lab.zygote", name],
-                stdin=subprocess.DEVNULL,
-                env=_environment(),
+                [*self.sudo, *ownpython.command(PROGRAM, user_namespace=self.user_namespace)], stdin=theirs.fileno()
             )
-            try:
-                self._zygote = self._accept(listener)
-            except BaseException:
-                self._kill()
-                raise
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._zygote.close()
+            self._kill()
+            raise
 
-    def _accept(self, listener: socket.socket) -> socket.socket:
-        listener.settimeout(0.2)
-        end = time.monotonic() + START_SECONDS
-        while self._process.poll() is None and time.monotonic() < end:
-            with contextlib.suppress(TimeoutError):
-                connection = listener.accept()[0]
-                if _user_at_the_other_end(connection) in (0, os.geteuid()):
-                    return connection
-                connection.close()
-        raise LabError(f"the sandbox helper did not start (exit {self._process.poll()})")
+    def _wait_until_ready(self) -> None:
+        """Return when the helper says that it is ready. Raises LabError, and MachineError for what sudo did to it."""
+        self._zygote.settimeout(START_SECONDS)
+        try:
+            ready = self._zygote.recv(1 << 10)
+        except TimeoutError:
+            raise LabError(f"the sandbox helper did not start within {START_SECONDS:.0f} s") from None
+        self._zygote.settimeout(None)
+        if ready:
+            return
+        code = self._process.wait(START_SECONDS)
+        if code == zygote.NO_SOCKET:
+            raise MachineError(
+                "sudo puts a pipe of its own in place of the helper's standard input, to log what is read from it",
+                f"add a line to /etc/sudoers with visudo: Defaults:{_user_name()} !log_input",
+            )
+        raise LabError(f"the sandbox helper did not start (exit {code})")
 
     def _kill(self) -> None:
-        with contextlib.suppress(PermissionError):  # under sudo it is root's; it ends when it finds nobody to talk to
+        with contextlib.suppress(PermissionError):  # under sudo it is root's; it ends when the engine's socket closes
             self._process.kill()
             self._process.wait()
 
@@ -89,7 +95,6 @@ class Nursery:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         request = {
-            "user_namespace": self.user_namespace,
             "keep": [str(path) for path in (*keep, *_engine_folders())],
             "imports": list(imports),
         }
@@ -123,9 +128,11 @@ class Nursery:
         self.close()
 
 
-def _user_at_the_other_end(connection: socket.socket) -> int:
-    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(user)
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"#{os.geteuid()}"
 
 
 def _first_line(control: socket.socket) -> bytes:
@@ -148,26 +155,10 @@ def _engine_folders() -> list[Path]:
     ]
 
 
-def _environment() -> dict[str, str]:
-    """The helper must find the same modules as this process, and print nothing into the report."""
-    modules = os.pathsep.join(entry for entry in sys.path if entry)
-    return os.environ | {
-        "PATH": doctor.search_path(),
-        "PYTHONPATH": modules,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
 def _sudo(problem: str) -> tuple[str, ...]:
     """How to become root where user namespaces are forbidden; empty for root itself."""
     if os.geteuid() == 0:
         return ()
     if not doctor.sudo_works():
         raise MachineError(f"no sandbox without root: {problem}", "or give this user sudo without a password")
-    return ("sudo", "--non-interactive")
-
-
-def _root_environment(sudo: tuple[str, ...]) -> list[str]:
-    """sudo clears the environment; what the helper needs of it goes as arguments."""
-    kept = ("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    return [f"{name}={value}" for name, value in _environment().items() if name in kept] if sudo else []
+    return (ownpython.program("sudo"), "--non-interactive")

@@ -50,6 +50,10 @@ class CaptureFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if str(folder) == "-":
+            raise InputError("captures are files, and standard output is none", allowed="a folder", file=folder)
+        self._made = [place for place in (folder, *folder.parents) if not place.exists()]
+        """Folders that were not there before, the innermost first."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -72,11 +76,14 @@ class CaptureFolder:
         return file, opened
 
     def close(self) -> None:
-        """Remove files to which nothing was ever written: their labs did not start."""
+        """Remove files to which nothing was ever written, since their labs did not start, and folders left empty."""
         for file in self.files:
             with contextlib.suppress(OSError):
                 if file.path.stat().st_size == 0:
                     file.path.unlink()
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def as_data(self) -> dict[str, Any]:
         """For the report's environment."""

@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,9 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Protocol, Self
 
-from port25lab import doctor
+from port25lab import catalogue, doctor
 from port25lab.clients import CLIENTS
 from port25lab.errors import LabError
 from port25lab.evidence import Evidence, Observation, Stage
@@ -33,6 +35,7 @@ from port25lab.outcome import Outcome
 from port25lab.pcapfiles import CaptureFile, CaptureFolder, comment
 from port25lab.policy import load_policy
 from port25lab.rawpackets import KINDS
+from port25lab.sandbox.ownpython import search_path
 from port25lab.scenario import LabConfig, Question
 from port25lab.services.kinds import KINDS as SERVICES
 from port25lab.topology import Plan, load_topology
@@ -416,6 +419,22 @@ def _plan(config: LabConfig) -> Plan:
         return _plans[key]
 
 
+def input_files(questions: Iterable[Question]) -> Iterator[Path]:
+    """Every file that a run of these questions reads: scenarios, topologies, what those import, and policies."""
+    for name in dict.fromkeys(question.scenario for question in questions):
+        yield catalogue.find("scenarios", name)
+    for config in dict.fromkeys(question.config for question in questions):
+        yield config.topology
+        plan = _plan(config)
+        own = (load_policy(name, plan.file).folder for node in plan.nodes.values() for name in node.policies)
+        folders = {*own, *(folder for _, stack in config.policies for folder in stack)}
+        yield from (file for folder in folders for file in folder.iterdir())
+    # A module that a topology imports from beside it. More than those would do no harm.
+    folders = {question.config.topology.parent.resolve() for question in questions}
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    yield from (Path(file) for file in files if file and Path(file).parent.resolve() in folders)
+
+
 def _require(config: LabConfig) -> None:
     """Raise MachineError where a policy brings a middlebox for which this machine lacks something."""
     for stack in _policies(config).values():
@@ -456,7 +475,7 @@ def _mininet() -> str:
 
 
 def _says(name: str, *arguments: str) -> str:
-    program = shutil.which(name, path=doctor.search_path())
+    program = shutil.which(name, path=search_path())
     if program is None:
         return "not found"
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=5, check=False)

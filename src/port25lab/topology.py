@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
+import signal
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -24,12 +28,12 @@ from ipaddress import (
 )
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from port25lab import catalogue
-from port25lab.errors import InputError, nearest
+from port25lab.errors import InputError, Interrupted, Port25labError, nearest
 from port25lab.mailpath import MX_PREFIX
 
 IPAddress = IPv4Address | IPv6Address
@@ -177,9 +181,9 @@ def load_topology(
 
     Raises InputError where the file, its parameters or its addresses are wrong.
     """
-    file = catalogue.find("topologies", name_or_path, relative_to)
-    topo_class = _topo_class(file, _module(file))
-    return plan_of(_construct(topo_class, file, dict(parameters or {})), file, dict(parameters or {}))
+    file, given = catalogue.find("topologies", name_or_path, relative_to), dict(parameters or {})
+    with _foreign_code(file):
+        return plan_of(_construct(_topo_class(file, _module(file)), file, given), file, given)
 
 
 def prefer_own_distutils() -> None:
@@ -195,7 +199,8 @@ def prefer_own_distutils() -> None:
 def describe(name: str) -> str:
     """The first line of what a topology says of itself."""
     file = catalogue.find("topologies", name, None)
-    return (inspect.getdoc(_topo_class(file, _module(file))) or "").split("\n", 1)[0]
+    with _foreign_code(file):
+        return (inspect.getdoc(_topo_class(file, _module(file))) or "").split("\n", 1)[0]
 
 
 def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
@@ -254,6 +259,62 @@ def _route(file: Path, node: str, to: str, via: str) -> dict[str, Any]:
         raise InputError(f"node {node!r}, route {to!r} via {via!r}: {error}", file=file) from None
 
 
+@contextmanager
+def _foreign_code(file: Path) -> Iterator[None]:
+    """Run code of a topology file: whatever it raises becomes an InputError with the line of the file.
+
+    What it prints goes to standard error, for standard output is for results.
+    """
+    code = str(file.absolute())  # as the import system names it, and before the file can change the folder
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (Port25labError, Interrupted):
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and _may_be_ctrl_c():
+            raise
+        raise _complaint(file, code, error) from error
+
+
+def _may_be_ctrl_c() -> bool:
+    """Whether a KeyboardInterrupt may come from the keyboard, as in pytest: then it ends everything.
+
+    In the command it does not come from there, since signals raise Interrupted; nor in any thread but the main one.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _complaint(file: Path, code: str, error: BaseException) -> InputError:
+    """``FILE:LINE: KIND: text``, with the innermost line of the file that led to the error.
+
+    ``code``: the file's name in tracebacks.
+    """
+    if isinstance(error, SyntaxError) and error.filename == code:
+        return InputError(str(error.msg), file=file, line=error.lineno or None, column=error.offset or None)
+    what, allowed = type(error).__name__, ""
+    if isinstance(error, SyntaxError):
+        what = f"{what}: {error.msg} ({error.filename}:{error.lineno})"
+    elif text := _text(error):
+        what = f"{what}: {text}"
+    if isinstance(error, SystemExit):
+        allowed = "a topology file may not end the program"
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [line for at, line in frames if at == code]
+    if frames and frames[-1][0] != code and Path(frames[-1][0]).parent == Path(code).parent:
+        what += f" ({frames[-1][0]}:{frames[-1][1]})"  # raised in a module beside the file
+    return InputError(what, allowed=allowed, file=file, line=own[-1] if own else None)
+
+
+def _text(error: BaseException) -> str:
+    """The error's own text, on one line."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return ""  # its __str__ is the file's code as well
+
+
 def _module(file: Path) -> ModuleType:
     """Run a topology file, with its siblings importable, as `mn --custom` does."""
     name = f"port25lab_topology_{file.stem}"
@@ -261,25 +322,27 @@ def _module(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise InputError("not a Python file", allowed="a file NAME.py with a Mininet Topo", file=file)
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent))
+    folder = str(file.absolute().parent)  # Python remembers what was in ".", although the current folder may change
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise InputError(str(error.msg), file=file, line=error.lineno, column=error.offset) from None
-    except Exception as error:
-        raise InputError(f"cannot be loaded: {type(error).__name__}: {error}", file=file) from error
     finally:
-        sys.path.remove(str(file.parent))
+        with suppress(ValueError):  # the file took it away itself
+            sys.path.remove(folder)
     return module
 
 
 def _topo_class(file: Path, module: ModuleType) -> type:
-    topos = getattr(module, "topos", {})
-    if not topos:
+    topos = getattr(module, "topos", None)
+    if not topos or not isinstance(topos, Mapping):
         raise InputError(
             "no `topos` in the file", allowed="topos = {'NAME': TopoSubclass}, as `mn --custom` wants", file=file
         )
-    return cast(type, topos.get(file.stem) or next(iter(topos.values())))
+    name = file.stem if topos.get(file.stem) else next(iter(topos))
+    found = topos[name]
+    if not isinstance(found, type) or "mininet.topo" not in {cls.__module__ for cls in found.__mro__}:
+        raise InputError(f"topos[{name!r}] is {found!r}", allowed="a subclass of mininet.topo.Topo", file=file)
+    return found
 
 
 def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
@@ -292,7 +355,11 @@ def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
     try:
         return topo_class(**parameters)
     except (ValueError, TypeError) as error:
-        raise InputError(f"topology {file.stem}: {error}", file=file) from error
+        text = _text(error)
+        if not any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for name in parameters):
+            raise
+        # About what was given, not about the file: no line of the file, and a scenario puts its own place to it.
+        raise InputError(f"topology {file.stem}: {text}", file=file) from error
 
 
 def _parameters(topo_class: type) -> set[str]:

@@ -1,11 +1,11 @@
-"""The nursery of sandboxes: a process that has all of the engine imported, and forks a sandbox whenever it is asked.
+"""The fork server: a process that has all of the engine imported, and forks a sandbox for each request.
 
-Importing costs half a second, a fork two milliseconds, and the memory is shared. Run as
-``python -m port25lab.zygote NAME``; it connects to the engine's socket, which has this abstract name, and lives
-exactly as long as that connection: when the engine ends, however it ends, this ends, and with it every sandbox.
+Importing costs half a second, a fork two milliseconds, and the memory is shared. Its standard input is the engine's
+socket, handed down when it was started, so that no other process can command it. It lives exactly as long as that
+connection: when the engine ends, however it ends, the fork server ends, and with it every sandbox.
 
-Each request is one JSON object with the control socket of the new sandbox attached (SCM_RIGHTS). The sandbox's first
-line on its control socket says ``{"entered": PID}`` or ``{"failed": "…"}``.
+Its first message is ``{"ready": true}``. Each request is one JSON object with the control socket of the new sandbox
+attached (SCM_RIGHTS). The sandbox's first line on its control socket says ``{"entered": PID}`` or ``{"failed": "…"}``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
 import traceback
 from functools import partial
@@ -24,25 +25,30 @@ from pathlib import Path
 
 from port25lab.errors import LabError
 from port25lab.sandbox import entering
+from port25lab.sandbox import namespaces as ns
 from port25lab.topology import prefer_own_distutils
 
+NO_SOCKET = 77
+"""Exit code where standard input is not the engine's socket: sudo puts a pipe there to log what it reads."""
 
-def main() -> None:
-    """Serve until the engine hangs up."""
-    os.setsid()  # Ctrl-C in the terminal is for the engine, which then tells its labs
-    engine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        engine.connect(f"\0{sys.argv[1]}")
-    except ConnectionRefusedError:
-        return  # the engine has ended meanwhile
+
+def main(*, user_namespace: bool) -> None:
+    """Serve until the engine hangs up. ``user_namespace``: whether sandboxes get one; root can do without."""
+    engine = _engine()
+    _leave_the_terminal(engine)
     prefer_own_distutils()
-    from port25lab import inside
+    from port25lab import inside  # after the line above: this imports Mininet
 
     inside.rehearse()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with contextlib.suppress(BrokenPipeError):
+        engine.send(json.dumps({"ready": True}).encode())
     while True:
-        request, descriptors, _, _ = socket.recv_fds(engine, 1 << 16, 2)
+        try:
+            request, descriptors, _, _ = socket.recv_fds(engine, 1 << 16, 2)
+        except ConnectionResetError:
+            return
         if not request:
             return
         control, wanted = socket.socket(fileno=descriptors[0]), json.loads(request)
@@ -52,24 +58,54 @@ def main() -> None:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             engine.close()
-            _become_sandbox(control, wanted, partial(inside.main, pcap=descriptors[1] if descriptors[1:] else None))
+            pcap = descriptors[1] if descriptors[1:] else None
+            _become_sandbox(control, user_namespace, wanted["keep"], partial(inside.main, pcap=pcap))
         control.close()
         for descriptor in descriptors[1:]:
             os.close(descriptor)
 
 
-def _become_sandbox(control: socket.socket, request: dict[str, object], run: object) -> None:
+def _engine() -> socket.socket:
+    """The engine's socket, moved away from standard input to where no program inherits it."""
+    if not stat.S_ISSOCK(os.fstat(0).st_mode):
+        sys.exit(NO_SOCKET)
+    engine = socket.socket(fileno=os.dup(0))  # os.dup sets close-on-exec
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    if (engine.family, engine.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        sys.exit(NO_SOCKET)
+    return engine
+
+
+def _leave_the_terminal(engine: socket.socket) -> None:
+    """Begin a session of its own: Ctrl-C in the terminal is for the engine, which then ends its labs.
+
+    A process that leads a group already cannot (setsid(2)); sudo with ``use_pty`` makes one of it. Then a child goes
+    on, and its parent waits for it, since sudo waits for the parent.
+    """
+    if os.getpgid(0) == os.getpid():
+        child = os.fork()
+        if child:
+            engine.close()
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # the child ends when the engine does
+            _, status = os.waitpid(child, 0)
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+        ns.die_with_parent(signal.SIGKILL)
+    os.setsid()
+
+
+def _become_sandbox(control: socket.socket, user_namespace: bool, keep: list[str], run: object) -> None:
     """Never returns. Whatever goes wrong is said on the control socket."""
     code = 1
     try:
-        inner = entering.enter(bool(request["user_namespace"]))
+        inner = entering.enter(user_namespace)
         if inner:
             control.sendall(json.dumps({"entered": inner}).encode() + b"\n")
             control.close()
             _, status = os.waitpid(inner, 0)
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-        keep = request["keep"]
-        assert isinstance(keep, list)
         assert callable(run)
         entering.furnish(Path(path) for path in keep)
         run(control)
@@ -83,9 +119,5 @@ def _become_sandbox(control: socket.socket, request: dict[str, object], run: obj
 
 
 def _say(control: socket.socket, failure: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens any more
+    with contextlib.suppress(OSError):  # the engine has ended
         control.sendall(json.dumps({"failed": failure}).encode() + b"\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from port25lab import doctor
+from port25lab import doctor, nursery
 from port25lab.errors import MachineError
 from port25lab.pytest_plugin import LabFactory
 from port25lab.run import Engine, Quiet
@@ -75,20 +75,13 @@ def own_lab(engine: Engine) -> LabFactory:
 
 
 @pytest.fixture
-def faulty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Python code that each lab's process runs at its start: for faults that no input can bring about."""
 
     def plant(code: str) -> None:
-        (tmp_path / "sitecustomize.py").write_text(
-            f"import sys\nif 'port25lab.zygote' in sys.orig_argv:\n{_indented(code)}"
-        )
-        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setattr(nursery, "PROGRAM", f"{code}\n{nursery.PROGRAM}")
 
     return plant
-
-
-def _indented(code: str) -> str:
-    return "".join(f"    {line}\n" for line in code.strip().splitlines())
 
 
 def port25lab(*arguments: str, seconds: float = 60, **more: Any) -> subprocess.CompletedProcess[str]:

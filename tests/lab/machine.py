@@ -126,7 +126,7 @@ class Run:
         """A process of the run: the ``command``, its ``zygote``, a lab's ``outer`` process or its ``inner`` one."""
         if what == "command":
             return self.process.pid
-        zygotes = [pid for pid in descendants(self.process.pid) if "port25lab.zygote" in command_line(pid)]
+        zygotes = [pid for pid in descendants(self.process.pid) if "zygote.main" in command_line(pid)]
         depth = {"zygote": 0, "outer": 1, "inner": 2}[what]
         at_depth = [pid for pid in zygotes if sum(parent in zygotes for parent in ancestors(pid)) == depth]
         return at_depth[0]

@@ -10,13 +10,17 @@ import json
 import sys
 from pathlib import Path
 
+from port25lab import doctor
 from port25lab.lab import Lab
 from port25lab.nursery import Nursery
 from port25lab.run import _plan
 from port25lab.scenario import lab_config
 
+if sys.argv[1] == "no-user-namespace":
+    doctor.user_namespaces_problem = lambda: "forbidden for a test"
+
 with Nursery() as nursery:
-    nursery.user_namespace = sys.argv[1] == "user-namespace"
+    assert nursery.user_namespace == (sys.argv[1] == "user-namespace")
     with Lab(nursery, _plan(lab_config(str(Path(__file__).with_name("street.py")), {}, {})), {}) as lab:
         print("up", flush=True)
         for line in sys.stdin:

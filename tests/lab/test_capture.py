@@ -242,4 +242,4 @@ def test_a_rule_that_iptables_refuses_leaves_no_empty_file(tmp_path: Path, make_
     )
     done = port25lab("run", str(file), "--pcap", str(tmp_path / "pcap"))
     assert done.returncode == 2, done.stderr
-    assert all(path.stat().st_size for path in (tmp_path / "pcap").iterdir())
+    assert all(path.stat().st_size for path in (tmp_path / "pcap").glob("*"))

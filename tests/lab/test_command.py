@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -87,6 +88,77 @@ def test_a_reference_selects_paths(scenario: Callable[..., str]) -> None:
     assert "T1" not in done.stdout
 
 
+# -- results in spite of pipes and disks -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def piped(scenario: Callable[..., str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A line of bash in an empty folder: ``port25lab`` runs one path, whose expectation is met or not."""
+
+    def run(line: str, expected: str = "delivered") -> subprocess.CompletedProcess[str]:
+        (tmp_path / "work").mkdir(exist_ok=True)
+        file = scenario(expected="dropped" if expected == "delivered" else "delivered")
+        one = f"{'open' if expected == 'delivered' else 'deny'}/T1-sender-to-mx:example.net-25/ipv4"
+        script = (
+            f'port25lab() {{ {shlex.join(COMMAND)} run {shlex.quote(file)} -k "{one}" "$@"; }}\n'
+            f'{line}\necho "exit ${{PIPESTATUS[*]}}" >&2\n'
+        )
+        return subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def whole(file: Path) -> bool:
+    """A result file with everything in it, and nothing else in its folder."""
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    return len(json.loads(file.read_text())["verdicts"]) == 1
+
+
+@pytest.mark.parametrize(("expected", "code"), [("delivered", 0), ("not met", 1)])
+def test_a_reader_that_leaves_early_changes_neither_the_file_nor_the_exit_code(
+    piped: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, expected: str, code: int
+) -> None:
+    done = piped("port25lab --json r.json | true", expected)
+    assert done.stderr == f"exit {code} 0\n"
+    assert whole(tmp_path / "work" / "r.json")
+
+
+@pytest.mark.parametrize(("expected", "code"), [("delivered", 4), ("not met", 1)])
+def test_a_full_disk_behind_the_tables_leaves_the_file_whole(
+    piped: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, expected: str, code: int
+) -> None:
+    done = piped("port25lab --json r.json > /dev/full", expected)
+    assert done.stderr == f"port25lab: standard output: cannot be written: No space left on device\nexit {code}\n"
+    assert whole(tmp_path / "work" / "r.json")
+
+
+def test_results_go_through_pipes(piped: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    count = f"""{shlex.quote(COMMAND[0])} -c 'import json, sys; print(len(json.load(sys.stdin)["verdicts"]))'"""
+    for option in ("--json -", "--json /dev/stdout"):
+        done = piped(f"port25lab {option} | {count}")
+        assert done.stdout == "1\n"
+        assert "1 path in 1 lab" in done.stderr
+        assert done.stderr.endswith("exit 0 0\n")
+    done = piped(f"port25lab --junit r.xml --json >({count} > counted) > tables; while [ ! -s counted ]; do :; done")
+    assert (tmp_path / "work" / "counted").read_text() == "1\n"
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["counted", "r.xml", "tables"]
+    done = piped("port25lab --junit - | head -c 5")
+    assert done.stdout == "<?xml"
+    assert done.stderr.endswith("exit 0 0\n")
+
+
+def test_a_file_of_the_user_keeps_its_link_and_its_mode(
+    piped: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = piped("echo old > target; chmod 604 target; ln -s target r.json; port25lab --json r.json > /dev/null")
+    assert done.stderr == "exit 0\n"
+    assert (tmp_path / "work" / "r.json").is_symlink()
+    assert oct((tmp_path / "work" / "target").stat().st_mode)[-3:] == "604"
+    assert json.loads((tmp_path / "work" / "target").read_text())["schema_version"] == 1
+
+
 BAD = {
     "no such scenario": (["run", "residental"], "no scenario 'residental'; did you mean 'residential'? known: "),
     "no such option value": (["run", "hotel", "-j", "0"], "-j"),
@@ -95,6 +167,8 @@ BAD = {
     "nothing left": (["run", "hotel", "-k", "no-such-word"], "no path matches -k 'no-such-word'"),
     "unwritable json": (["run", "hotel", "--json", "/no/such/folder/x.json"], "/no/such/folder"),
     "unwritable junit": (["run", "hotel", "--junit", "/proc"], "/proc: is a folder"),
+    "one file for two": (["run", "hotel", "--json", "/tmp/x", "--junit", "/tmp/../tmp/x"], "are the same file"),
+    "one stream for two": (["run", "hotel", "--json", "-", "--junit", "-"], "two outputs to standard output"),
     "no command": (["rnu"], "rnu"),
 }
 
@@ -166,10 +240,19 @@ def test_exit_2_for_an_address_that_is_none(tmp_path: Path) -> None:
     _is_refused(["run", str(scenario)], "192.0.2.1/33", starts=f"port25lab: {file}")
 
 
+@pytest.mark.parametrize("statement", ["import sys; sys.exit()", "raise KeyboardInterrupt", "1 / 0"])
+def test_exit_2_for_whatever_a_topology_file_raises(tmp_path: Path, statement: str) -> None:
+    (tmp_path / "my_topology.py").write_text(f"x = 1\n{statement}\n")
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(
+        "title: T\ntopology: my_topology.py\nvariants: {x: {}}\npaths: [{from: a, to: b, expect: closed}]\n"
+    )
+    _is_refused(["run", str(scenario)], "", starts=f"port25lab: {tmp_path}/my_topology.py:2: ")
+
+
 def _is_refused(arguments: list[str], words: str, starts: str = "") -> None:
     """Exit 2, a message, and no helper process was ever started: it would be the first thing to be seen here."""
-    log = "import sys, os\nif 'port25lab.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n"
-    done = _with_sitecustomize(log, arguments)
+    done = _watching_helpers(arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
     assert done.stderr.startswith(starts)
@@ -178,19 +261,21 @@ def _is_refused(arguments: list[str], words: str, starts: str = "") -> None:
     assert done.stdout == ""
 
 
-def _with_sitecustomize(code: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "sitecustomize.py").write_text(code)
-        return port25lab(*arguments, env={"PYTHONPATH": folder})
+def _watching_helpers(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The command, with a word on standard error at each start of the helper process."""
+    code = (
+        "import sys\n"
+        "from port25lab import cli, nursery\n"
+        "nursery.PROGRAM = f'os.write(2, b\"A HELPER WAS STARTED\")\\n{nursery.PROGRAM}'\n"
+        "cli.main()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_watch_for_helpers_sees_one() -> None:
-    done = _with_sitecustomize(
-        "import sys, os\nif 'port25lab.zygote' in sys.orig_argv: os.write(2, b'A HELPER WAS STARTED')\n",
-        ["run", "hosting", "-k", "vps-1 and open and ipv4"],
-    )
+    done = _watching_helpers(["run", "hosting", "-k", "vps-1 and open and ipv4"])
     assert done.stderr.count("A HELPER WAS STARTED") == 1
 
 

@@ -178,3 +178,20 @@ def test_the_fixture_starts_labs_for_tests_in_python(
     assert "expected a rule on far to decide, found edge" in done.stdout
     assert "no policy 'op25'; did you mean 'op25b'?" in done.stdout
     assert "port25lab/run.py" not in done.stdout
+
+
+@pytest.mark.parametrize("statement", ["sys.exit()", "raise SystemExit(3)", "raise GeneratorExit", "1 / 0"])
+def test_a_topology_that_ends_the_program_is_an_error_of_its_own_file_alone(
+    suite: Callable[..., Path], statement: str
+) -> None:
+    folder = suite()
+    (folder / "scenarios" / "bad.yaml").write_text(
+        "title: T\ntopology: ./bad.py\nvariants: {x: {}}\npaths: [{from: a, to: b, expect: closed}]\n"
+    )
+    (folder / "scenarios" / "bad.py").write_text(f"import sys\n{statement}\n")
+    done = run_pytest(folder, "--collect-only", "-q", "--continue-on-collection-errors")
+    assert done.returncode in (1, 2), done.stdout
+    assert "ERROR scenarios/bad.yaml" in done.stdout
+    assert re.search(r"^(E +)?\S*scenarios/bad\.py:2: \w+", done.stdout, re.MULTILINE), done.stdout
+    assert "6 tests collected, 1 error" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from port25lab import catalogue, doctor
+from port25lab import catalogue
+from port25lab.sandbox.ownpython import search_path
 
 pytestmark = pytest.mark.skipif(not shutil.which("mn"), reason="no mn on this machine")
 
@@ -24,7 +25,7 @@ SANDBOX = (
     "--mount-proc",
 )
 
-ENVIRONMENT = os.environ | {"PATH": doctor.search_path()}
+ENVIRONMENT = os.environ | {"PATH": search_path()}
 """Debian leaves the folders of system programs, such as ifconfig, out of an ordinary user's PATH."""
 
 QUESTIONS = {

@@ -144,6 +144,157 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_run(
     assert engine.asked == []
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_results_on_standard_output_stand_there_alone(
+    port25lab: Command, engine: Engine, name: str, capsys: Any
+) -> None:
+    assert port25lab("run", "hotel", "--json", name) == 0
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)["verdicts"]) == 2
+    assert "2 paths in 2 labs" in said.err
+    assert port25lab("run", "hotel", "--junit", name) == 0
+    said = capsys.readouterr()
+    assert ElementTree.fromstring(said.out).tag == "testsuites"
+    assert "2 paths in 2 labs" in said.err
+
+
+def test_a_result_that_cannot_be_written_keeps_none_of_the_others(
+    port25lab: Command, engine: Engine, tmp_path: Path, capsys: Any
+) -> None:
+    assert port25lab("run", "hotel", "--json", "/dev/full", "--junit", f"{tmp_path}/out.xml") == 4
+    said = capsys.readouterr()
+    assert said.err == "port25lab: /dev/full: cannot be written: No space left on device\n"
+    assert "2 paths in 2 labs" in said.out
+    assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "2"
+    assert port25lab("run", "hotel", "--junit", "/dev/full", "--json", f"{tmp_path}/out.json") == 4
+    assert json.loads((tmp_path / "out.json").read_text())["schema_version"] == 1
+
+
+def test_an_unmet_expectation_wins_over_a_result_that_is_not_written(port25lab: Command, engine: Engine) -> None:
+    engine.verdicts = [making.verdict(expected=Outcome.DROPPED)]
+    assert port25lab("run", "hotel", "--json", "/dev/full") == 1
+
+
+@pytest.fixture
+def own_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a scenario, its policy and its topology, which has a module and a policy beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_nodes", raising=False)
+    for name in ("mine", "network"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.yaml").write_text("title: T\n")
+        (tmp_path / name / "rules.v4").write_text(f"*filter\n:{name} - [0:0]\nCOMMIT\n")
+    (tmp_path / "my_nodes.py").write_text("NAMES = ['a', 'b']\n")
+    (tmp_path / "my.py").write_text(
+        "from mininet.topo import Topo\nimport my_nodes\nclass T(Topo):\n    def build(self):\n"
+        "        for name in my_nodes.NAMES: self.addHost(name, forward=True, policies=['./network'])\n"
+        "        self.addLink('a', 'b', params1={'ip': '192.0.2.1/30'}, params2={'ip': '192.0.2.2/30'})\n"
+        "topos = {'my': T}\n"
+    )
+    (tmp_path / "my.yaml").write_text(
+        "title: T\ntopology: my.py\nvariants: {x: {b: ./mine}}\npaths: [{from: a, to: b, expect: closed}]\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+@pytest.mark.parametrize(
+    "name", ["my.yaml", "my.py", "my_nodes.py", "mine/policy.yaml", "mine/rules.v4", "network/rules.v4"]
+)
+def test_an_output_onto_a_file_that_the_run_reads_is_refused(
+    port25lab: Command, engine: Engine, own_scenario: Path, option: str, name: str, capsys: Any
+) -> None:
+    before = (own_scenario / name).read_bytes()
+    assert port25lab("run", "my.yaml", option, name) == 2
+    said = capsys.readouterr()
+    assert said.err == f"port25lab: {name}: {option} would overwrite a file that the run reads; another file\n"
+    assert engine.asked == []
+    assert (own_scenario / name).read_bytes() == before
+    assert port25lab("run", "my.yaml", option, "mine/new", "--pcap", "packets") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--json", "x", "--junit", "./x"), "x: --junit and --json are the same file"),
+        (("--json", "-", "--junit", "-"), "-: two outputs to standard output"),
+        (("--json", "x", "--pcap", "x"), "x: --pcap and --json are the same file"),
+        (("--pcap", "-"), "-: captures are files, and standard output is none"),
+        (("--json", "x", "--pcap", "new/deep", "--ref", "S99"), "no path has the ref 'S99'"),
+    ],
+)
+def test_bad_outputs_are_refused_and_nothing_is_made(
+    port25lab: Command, engine: Engine, arguments: tuple[str, ...], words: str, own_scenario: Path, capsys: Any
+) -> None:
+    before = sorted(path.name for path in own_scenario.iterdir())
+    assert port25lab("run", "my.yaml", *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert engine.asked == []
+    assert [name for name in sorted(path.name for path in own_scenario.iterdir()) if name != "__pycache__"] == before
+
+
+# -- a reader that leaves, a full disk: real streams -------------------------------------------------------------------
+
+
+def piped(shell: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which ``port25lab`` is the command; ``exit`` codes of a pipe are said on stderr."""
+    script = f'port25lab() {{ "{sys.executable}" -m port25lab "$@"; }}\n{shell}\necho "exit ${{PIPESTATUS[*]}}" >&2\n'
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60, **more)
+
+
+@pytest.mark.parametrize("command", ["schema", "list", "--help", "run --help"])
+def test_a_reader_that_leaves_early_is_no_error(command: str) -> None:
+    done = piped(f"port25lab {command} | true")
+    assert done.stderr == "exit 0 0\n"
+
+
+@pytest.mark.parametrize("command", ["schema", "list", "--help", "run --help"])
+def test_a_full_disk_behind_standard_output_is_one_line_and_exit_4(command: str) -> None:
+    done = piped(f"port25lab {command} > /dev/full")
+    assert done.stderr == "port25lab: standard output: cannot be written: No space left on device\nexit 4\n"
+
+
+def test_an_error_that_cannot_be_told_keeps_its_exit_code() -> None:
+    for closed in ("/dev/full", "&-"):
+        assert piped(f"port25lab run no-such 2>{closed}").stderr == "exit 2\n"
+
+
+def test_closed_standard_output_takes_no_results(tmp_path: Path) -> None:
+    done = piped("port25lab run hotel --json - >&-", cwd=tmp_path)
+    assert done.stderr == "port25lab: -: is not open for writing; a file\nexit 2\n"
+
+
+def test_a_result_and_the_tables_in_one_file_are_refused(tmp_path: Path) -> None:
+    done = piped("port25lab run hotel --json out > out", cwd=tmp_path)
+    assert done.stderr.startswith("port25lab: out: --json and standard output are the same file")
+    assert done.stderr.endswith("exit 2\n")
+
+
+@pytest.mark.parametrize("number", ["INT", "TERM"])
+def test_ctrl_c_while_a_topology_file_runs_ends_the_command(own_scenario: Path, number: str) -> None:
+    code = f"import os, signal, time\nos.kill(os.getpid(), signal.SIG{number})\ntime.sleep(5)\n"
+    (own_scenario / "my.py").write_text(code)
+    done = piped("port25lab run my.yaml")
+    assert (
+        done.stderr == f"port25lab: interrupted; nothing is left behind\nexit {128 + signal.Signals[f'SIG{number}']}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("import sys; sys.exit()", "SystemExit; a topology file may not end the program"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("open('/no/such')", "FileNotFoundError: [Errno 2] No such file or directory: '/no/such'"),
+    ],
+)
+def test_a_topology_file_cannot_end_the_command(own_scenario: Path, statement: str, words: str) -> None:
+    (own_scenario / "my.py").write_text(f"x = 1\n{statement}\n")
+    done = piped("port25lab run my.yaml")
+    assert done.stderr == f"port25lab: my.py:2: {words}\nexit 2\n"
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

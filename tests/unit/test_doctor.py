@@ -11,6 +11,7 @@ import pytest
 
 from port25lab import doctor
 from port25lab.errors import MachineError
+from port25lab.sandbox import ownpython
 
 Row = doctor.Feature
 
@@ -39,7 +40,7 @@ def program(folder: Path, name: str, says: str = "") -> None:
 def bin_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with no programs but those put into this folder."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(ownpython, "SYSTEM_FOLDERS", ())
     return tmp_path
 
 
@@ -132,11 +133,6 @@ def test_what_installs_postfix_leaves_it_without_a_configuration_and_other_mail_
     assert remedy is not None
     assert "No configuration" in remedy
     assert "--no-remove" in remedy
-
-
-def test_system_programs_are_found_without_sbin_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    assert doctor.search_path() == "/usr/bin:/bin:/usr/sbin:/sbin"
 
 
 def test_an_environment_that_hides_debians_mininet_is_told_from_a_missing_one(

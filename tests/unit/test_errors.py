@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from port25lab.errors import InputError, LabError, MachineError, Port25labError, nearest
+from port25lab.errors import InputError, LabError, MachineError, OutputError, Port25labError, nearest
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ from port25lab.errors import InputError, LabError, MachineError, Port25labError,
             InputError("port 0", allowed="1 to 65535", file="my.yaml", line=3, column=9),
             "my.yaml:3:9: port 0; 1 to 65535",
         ),
+        (OutputError("r.json", OSError(28, "No space left")), "r.json: cannot be written: No space left"),
         (MachineError("ipset is missing", "apt-get install ipset"), "ipset is missing; apt-get install ipset"),
     ],
 )
@@ -30,6 +31,7 @@ def test_an_error_says_where_what_and_what_helps(error: Port25labError, text: st
 def test_each_kind_of_error_has_its_exit_code() -> None:
     assert InputError("x").exit_code == 2
     assert MachineError("x", "y").exit_code == 3
+    assert OutputError("x", OSError(28, "No space left on device")).exit_code == 4
     assert LabError("x").exit_code == 1
 
 

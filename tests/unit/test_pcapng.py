@@ -119,8 +119,25 @@ def test_equal_names_get_files_of_their_own(tmp_path: Path) -> None:
     for name in ("lab", "Lab", "lab"):
         folder.open(name)[1].close()
     assert [file.path.name for file in folder.files] == ["lab.pcapng", "Lab-2.pcapng", "lab-3.pcapng"]
+    folder.close()  # no lab has written to them
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays_and_so_does_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    CaptureFolder(tmp_path / "old").close()
+    folder = CaptureFolder(tmp_path / "old" / "new")
+    with folder.open("lab")[1] as opened:
+        opened.write(b"x")
     folder.close()
-    assert list(folder.folder.iterdir()) == []  # no lab has written to them
+    assert (tmp_path / "old" / "new" / "lab.pcapng").read_bytes() == b"x"
+
+
+def test_standard_output_is_no_folder_of_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^-: captures are files, and standard output is none; a folder$"):
+        CaptureFolder(Path("-"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_comment_on_a_file_is_replaced(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from port25lab.errors import InputError
-from port25lab.report.files import require_writable, write
+from port25lab.errors import InputError, Interrupted, OutputError
+from port25lab.report.files import is_stdout, require_separate, require_writable, write
 
 
 def test_a_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -58,8 +59,8 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fchmod", full)
-    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
         write(file, b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("out.json", b"old")]
 
@@ -88,6 +89,129 @@ def test_what_cannot_be_written_is_refused_before_the_run(tmp_path: Path, name: 
 
 
 def test_a_folder_without_permission_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(InputError, match=f"no permission to write in {tmp_path}"):
+    def refused(**_: object) -> None:  # root may write everywhere
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(InputError, match=f"no file can be made in {tmp_path}: Permission denied$"):
         require_writable(tmp_path / "out.json")
+
+
+def test_a_file_that_is_only_for_reading_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out.json").write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match=r"out\.json: cannot be written: no permission$"):
+        require_writable(tmp_path / "out.json")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "/proc/no-such-file", "/dev/fd/77", "/proc/self/fd/77"])
+def test_odd_names_are_refused_before_the_run_too(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match=f"^{name[:20]}"):
+        require_writable(Path(name))
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:
+    file = tmp_path / ("x" * 255)
+    require_writable(file)
+    write(file, b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
+def test_a_signal_while_a_file_is_written_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted(2)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(Interrupted):
+        write(tmp_path / "out.json", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_descriptor_is_written_to_where_it_stands(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb", buffering=0) as log:
+        log.write(b"before ")
+        named = Path(f"/dev/fd/{log.fileno()}")
+        require_writable(named)
+        write(named, b"result ")
+        log.write(b"after")
+    assert (tmp_path / "log").read_bytes() == b"before result after"
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_has_these_names(name: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert is_stdout(Path(name))
+    require_writable(Path(name))
+    print("before", end=" ")
+    write(Path(name), "é".encode())
+    assert capsysbinary.readouterr().out == "before é".encode()
+
+
+def test_a_full_device_is_an_error_with_its_name() -> None:
+    require_writable(Path("/dev/full"))
+    with pytest.raises(OutputError, match=r"^/dev/full: cannot be written: No space left on device$"):
+        write(Path("/dev/full"), b"new")
+
+
+# -- one file for two things -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of files with several names: the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "hard").hardlink_to("old")
+    (tmp_path / "soft").symlink_to("old")
+    (tmp_path / "to-new").symlink_to("new")
+    (tmp_path / "elsewhere").symlink_to("folder")
+    os.mkfifo("fifo")
+    return tmp_path
+
+
+SAME = [
+    ("new", "new"),
+    ("new", "./new"),
+    ("new", "folder/../new"),
+    ("new", "ABSOLUTE/new"),
+    ("new", "to-new"),
+    ("old", "hard"),
+    ("old", "soft"),
+    ("hard", "soft"),
+    ("folder/new", "elsewhere/new"),
+    ("fifo", "./fifo"),
+    ("not/yet", "folder/../not/yet"),
+    ("folder/not/yet", "elsewhere/not/yet"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_a_file_for_two_outputs_is_refused_under_whatever_names(names: Path, one: str, other: str) -> None:
+    first, second = Path(one), Path(other.replace("ABSOLUTE", str(names)))
+    with pytest.raises(InputError) as caught:
+        require_separate({"--json": first, "--junit": second})
+    assert str(caught.value) == f"{second}: --junit and --json are the same file; a file of its own for each"
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_an_output_onto_an_input_is_refused_under_whatever_names(names: Path, one: str, other: str) -> None:
+    with pytest.raises(InputError, match=f"^{one}: --json would overwrite a file that the run reads; another file$"):
+        require_separate({"--json": Path(one)}, [Path(other.replace("ABSOLUTE", str(names)))])
+
+
+def test_different_files_and_devices_that_take_everything_are_fine(names: Path) -> None:
+    require_separate({"--json": Path("old"), "--junit": Path("new"), "--pcap": Path("folder")}, [Path("folder/in")])
+    require_separate({"--json": Path("/dev/null"), "--junit": Path("/dev/null")})
+    require_separate({"--json": Path("-"), "--junit": Path("old")})
+
+
+def test_standard_output_takes_one_output() -> None:
+    with pytest.raises(InputError, match=r"^/dev/stdout: two outputs to standard output; a file for one of them$"):
+        require_separate({"--json": Path("-"), "--junit": Path("/dev/stdout")})

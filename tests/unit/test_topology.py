@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from port25lab import catalogue, services
-from port25lab.errors import InputError
+from port25lab.errors import InputError, Interrupted
 from port25lab.policy import load_policy
 from port25lab.topology import Plan, describe, load_topology
 
@@ -175,7 +177,7 @@ HEAD = "from mininet.topo import Topo\nclass Own(Topo):\n    def build(self):\n 
     [
         ("x = 1\n", ": no `topos` in the file; topos = {'NAME': TopoSubclass}, as `mn --custom` wants"),
         ("def x(:\n", ":1:7: invalid syntax"),
-        ("import nosuchmodule\n", ": cannot be loaded: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("import nosuchmodule\n", ":1: ModuleNotFoundError: No module named 'nosuchmodule'"),
         (
             f"{HEAD}self.addSwitch('s1')\ntopos = {{'own': Own}}\n",
             ": switch 's1' in the topology; nodes linked point to point, and `bridges` inside a node",
@@ -198,6 +200,147 @@ def test_bad_files(tmp_path: Path, text: str, error: str) -> None:
     with pytest.raises(InputError) as caught:
         load_topology(str(file))
     assert str(caught.value) == f"{file}{error}"
+
+
+RAISES = {
+    "sys.exit() as it is read": ("import sys\nsys.exit()\n", ":2: SystemExit; a topology file may not end the program"),
+    "an exit code of 0": ("raise SystemExit(0)\n", ":1: SystemExit: 0; a topology file may not end the program"),
+    "sys.exit() in build": (
+        f"import sys\n{HEAD}sys.exit('no')\ntopos = {{'own': Own}}\n",
+        ":5: SystemExit: no; a topology file may not end the program",
+    ),
+    "any exception in build": (
+        f"{HEAD}self.addHost('a')\n        1 / 0\ntopos = {{'own': Own}}\n",
+        ":5: ZeroDivisionError: division by zero",
+    ),
+    "an exception of Mininet": (
+        f"{HEAD}self.addLink('a')\ntopos = {{'own': Own}}\n",
+        ":4: TypeError: Topo.addLink() missing 1 required positional argument: 'node2'",
+    ),
+    "no exception by class": (
+        "class Odd(BaseException): pass\nraise Odd('over\\ntwo lines')\n",
+        ":2: Odd: over two lines",
+    ),
+    "a text that cannot be made": (
+        "class Odd(Exception):\n    def __str__(self): raise self\nraise Odd\n",
+        ":3: Odd",
+    ),
+    "recursion without end": (
+        f"{HEAD}self.build()\ntopos = {{'own': Own}}\n",
+        ":4: RecursionError: maximum recursion depth exceeded",
+    ),
+    "a generator's end": ("raise GeneratorExit\n", ":1: GeneratorExit"),
+    "a file that changes the path": (
+        "import sys, os\nsys.path.clear()\nos.chdir('/')\nraise OSError(13, 'No')\n",
+        ":4: PermissionError: [Errno 13] No",
+    ),
+    "a property": (
+        "from mininet.topo import Topo\nclass Own(Topo):\n    @property\n    def sets(self): raise OSError('no')\n"
+        "topos = {'own': Own}\n",
+        ":4: OSError: no",
+    ),
+    "routes of another shape": (
+        f"{HEAD}self.addHost('a', routes=['default'])\ntopos = {{'own': Own}}\n",
+        ": ValueError: too many values to unpack (expected 2)",
+    ),
+    "a service of another shape": (
+        f"{HEAD}self.addHost('a', services=[{{'kind': ['mx']}}])\ntopos = {{'own': Own}}\n",
+        ": node 'a': unknown kind of service ['mx']; did you mean 'mx'? known: ",
+    ),
+    "no parameter where one is optional": (
+        f"{HEAD}self.addHost('a', services=[{{'kind': 'mx', 'domains': ['a.example'], 'users': None}}])\n"
+        "topos = {'own': Own}\n",
+        ": node 'a': 'users' of service 'mx' is None; allowed are users with their passwords",
+    ),
+    "topos of another shape": (
+        "topos = ['own']\n",
+        ": no `topos` in the file; topos = {'NAME': TopoSubclass}, as `mn --custom` wants",
+    ),
+    "no class of Mininet's": (
+        "topos = {'own': int}\n",
+        ": topos['own'] is <class 'int'>; a subclass of mininet.topo.Topo",
+    ),
+    "syntax, in code that it makes": ("x = 1\neval('x(')\n", ":2: SyntaxError: '(' was never closed (<string>:1)"),
+    "a null byte": ("x = 1\n\0\n", ": "),
+    "no UTF-8": ("x = '\udcff'\n", ":1:8: (unicode error)"),
+}
+
+
+@pytest.mark.parametrize("kind", RAISES)
+def test_whatever_a_topology_file_raises_is_bad_input_with_its_line(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    text, error = RAISES[kind]
+    file = tmp_path / "own.py"
+    file.write_text(text, errors="surrogateescape")
+    with pytest.raises(InputError) as caught:
+        services.check(load_topology("own.py"))
+    said = str(caught.value).replace(str(file), "own.py")
+    assert said.startswith(f"own.py{error}")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["own.py", "./own.py", "../there/own.py", "sub/../own.py"])
+def test_the_line_is_found_by_whatever_path_the_file_was_given(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there" / "sub").mkdir(parents=True)
+    (tmp_path / "there" / "own.py").write_text("x = 1\n1 / 0\n")
+    monkeypatch.chdir(tmp_path / "there")
+    for _ in range(2):  # the second time from Python's cache
+        with pytest.raises(InputError, match=r"own\.py:2: ZeroDivisionError: division by zero$"):
+            load_topology(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("x = 1\n1 / 0\n", "ZeroDivisionError: division by zero (BESIDE:2)"),
+        ("x = 1\nraise SystemExit\n", "SystemExit (BESIDE:2); a topology file may not end the program"),
+        ("x = 1\ndef x(:\n", "SyntaxError: invalid syntax (BESIDE:2)"),
+        ("x = 1\nimport nosuchmodule\n", "ModuleNotFoundError: No module named 'nosuchmodule' (BESIDE:2)"),
+    ],
+)
+def test_of_a_module_beside_it_both_places_are_said(tmp_path: Path, text: str, error: str) -> None:
+    file, beside = tmp_path / "own.py", tmp_path / "beside_own.py"
+    file.write_text("x = 1\n\nimport beside_own\n")
+    beside.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_topology(str(file))
+    assert str(caught.value) == f"{file}:3: {error.replace('BESIDE', str(beside))}"
+
+
+def test_a_signal_to_end_is_no_error_of_the_file_that_runs(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+
+    def end(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGINT, end)  # as the command has it
+    try:
+        with pytest.raises(Interrupted):
+            load_topology(str(file))
+        file.write_text("raise KeyboardInterrupt\n# the file's own\n")
+        with pytest.raises(InputError, match=r"own\.py:1: KeyboardInterrupt$"):
+            load_topology(str(file))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as pytest has it
+        file.write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n# the user's\n")
+        with pytest.raises(KeyboardInterrupt):
+            load_topology(str(file))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_a_topology_file_prints_does_not_get_among_results(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(f"{HEAD}print('built')\nprint('read')\ntopos = {{'own': Own}}\n")
+    load_topology(str(file))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "read\nbuilt\n"
 
 
 def test_a_set_takes_networks_alone(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from port25lab.errors import InputError, MachineError
+from port25lab.errors import InputError, MachineError, OutputError
 from port25lab.probe.classify import Finding, findings
 from port25lab.probe.explain import blocked, counted
 from port25lab.probe.names import UnresolvedError
 from port25lab.probe.view import ClientView, IpVersion
 from port25lab.report import console as terminal
 from port25lab.report import files
+from port25lab.report.streams import told
 
 SCHEMA_VERSION = 1
 LEAST_SECONDS, MOST_SECONDS = 2.0, 120.0
@@ -38,7 +39,7 @@ EPILOG = "\n\n".join(
         "[dim]sends one message[/dim]",
         "No mail is sent without --send-to. Root (CAP_NET_RAW) adds the TTL of answers, and nothing else.",
         "Exit codes: 0 port 25 works; 1 it does not; 2 bad usage, or a name that does not resolve; "
-        "3 this machine lacks something.",
+        "3 this machine lacks something; 4 the results could not be written.",
     ]
 )
 
@@ -54,7 +55,7 @@ def probe_command(
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For everything together.")] = 10.0,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all that was seen as JSON; - is stdout.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all that was seen as JSON; -: to stdout.")
     ] = None,
     send_to: Annotated[
         str | None, typer.Option("--send-to", metavar="ADDRESS", help="Send a message to this address.")
@@ -70,6 +71,7 @@ def probe_command(
 ) -> None:
     """What keeps mail from its way, as seen from this machine: open, blocked, or altered, where, and the ways out."""
     from port25lab.probe import prober
+    from port25lab.probe.show import print_probe
 
     request = prober.Request(
         host=_host(host),
@@ -81,20 +83,21 @@ def probe_command(
         message=_message(send_to, sender, user, password),
         message_port=587 if user else 25,
     )
-    if json_file and str(json_file) != "-":
+    if json_file:
         files.require_writable(json_file)
+        files.require_separate({"--json": json_file})
     try:
         view = _to_its_end(prober.probe(request))
     except UnresolvedError as error:
-        _write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), [])
+        told(_write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0)
         raise
     found = findings(view)
-    if str(json_file) != "-":
-        from port25lab.probe.show import print_probe
-
-        print_probe(terminal.open_console(), view, found)
-    _write(json_file, view, found)
-    raise typer.Exit(1 if any(map(blocked, counted(view, found))) else 0)
+    problems = _write(json_file, view, found)
+    try:
+        print_probe(terminal.open_console(stderr=json_file is not None and files.is_stdout(json_file)), view, found)
+    except OutputError as error:
+        problems.append(error)
+    raise typer.Exit(told(problems, 1 if any(map(blocked, counted(view, found))) else 0))
 
 
 def _to_its_end(work: Coroutine[Any, Any, ClientView]) -> ClientView:
@@ -132,19 +135,21 @@ def _to_its_end(work: Coroutine[Any, Any, ClientView]) -> ClientView:
     return view
 
 
-def _write(file: Path | None, view: ClientView, found: list[Finding]) -> None:
+def _write(file: Path | None, view: ClientView, found: list[Finding]) -> list[OutputError]:
+    """Write the file, where one is wanted; what could not be written."""
     if file is None:
-        return
+        return []
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "view": view.model_dump(mode="json"),
         "findings": [finding.model_dump(mode="json") for finding in found],
     }
     text = json.dumps(document, indent=2, ensure_ascii=True)
-    if str(file) == "-":
-        typer.echo(text)
-    else:
+    try:
         files.write(file, f"{text}\n".encode())
+    except OutputError as error:
+        return [error]
+    return []
 
 
 def _host(text: str) -> str:

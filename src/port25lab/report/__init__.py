@@ -9,4 +9,5 @@ The rooms:
     junit      JUnit XML for CI servers
     jsonfile   the result schema, written and read back
     files      result files: checked before a run, replaced in one step after it
+    streams    standard output and standard error, whose readers may leave
 """

@@ -1,50 +1,145 @@
-"""Result files: checked before a run, replaced in one step after it, so that nobody ever reads half of one."""
+"""Result files: checked before a run, replaced in one step after it, so that no reader ever sees half of one.
+
+``-`` and ``/dev/stdout`` are standard output. Devices, pipes and open descriptors (``/dev/fd/63``) are written as they
+are.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
+import secrets
 import stat
+import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from port25lab.errors import InputError
+from port25lab.errors import InputError, OutputError
+
+STDOUT = Path("-")
+
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+Identity = tuple[int, int, str]
+"""Device and inode; of a file that does not exist yet, those of the nearest folder, and the way from there."""
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether this output goes to standard output, and the tables have to go elsewhere."""
+    return path == STDOUT or _descriptor(path) == 1
+
+
+def is_replaced(path: Path) -> bool:
+    """Whether ``write`` makes a new file of it. Anything else may have a reader who holds the writer up."""
+    return not is_stdout(path) and _descriptor(path) is None and _is_regular(_target(path))
 
 
 def require_writable(path: Path) -> None:
-    """Raise InputError now where ``write`` would raise it after the run."""
-    target = _target(path)
-    if target.is_dir():
-        raise InputError("is a folder", allowed="the name of a file to write", file=path)
-    place = target if target.exists() and not _replaceable(target) else target.parent
-    if not place.exists():
-        raise InputError(f"cannot be written: folder {place} does not exist", file=path)
-    if not os.access(place, os.W_OK):
-        raise InputError(f"cannot be written: no permission to write in {place}", file=path)
+    """Raise InputError now for whatever is known to make ``write`` fail after the run. Creates no file."""
+    try:
+        what, allowed = _obstacle(path)
+    except OSError as error:
+        what, allowed = f"cannot be written: {error.strerror or error}", ""
+    if what:
+        raise InputError(what, allowed=allowed, file=path)
+
+
+def require_separate(outputs: Mapping[str, Path], inputs: Iterable[Path] = ()) -> None:
+    """Raise InputError where two outputs are one file, under whatever names, or where one is a file that is read.
+
+    ``outputs``: by the option that asks for each. Standard output and standard error count as outputs, too.
+    """
+    taken = {identity: option for option, identity in _redirected().items()}
+    read = {identity for path in inputs if (identity := _identity(path))}
+    for option, path in outputs.items():
+        if is_stdout(path):
+            if "-" in taken.values():
+                raise InputError("two outputs to standard output", allowed="a file for one of them", file=path)
+            taken[0, 0, ""] = "-"
+            continue
+        identity = None if _descriptor(path) is not None else _identity(path)
+        if identity is None:
+            continue
+        if identity in taken:
+            what = f"{option} and {taken[identity]} are the same file"
+            raise InputError(what, allowed="a file of its own for each", file=path)
+        if identity in read:
+            what = f"{option} would overwrite a file that the run reads"
+            raise InputError(what, allowed="another file", file=path)
+        taken[identity] = option
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing. A device or a pipe, such as /dev/stdout, is written to as it is."""
-    require_writable(path)
-    target = _target(path)
+    """Write a whole file or nothing: the content goes to a file beside, which then takes the name.
+
+    Raises OutputError.
+    """
     try:
-        if target.exists() and not _replaceable(target):
-            target.write_bytes(content)
+        descriptor = _descriptor(path)
+        if is_stdout(path):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.flush()
+        elif descriptor is not None:
+            # Opened by its name, a file would be truncated, and a socket could not be opened at all.
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(content)
+        elif is_replaced(path):
+            _replace(_target(path), content)
         else:
-            _replace(target, content)
+            path.write_bytes(content)
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", file=path) from error
+        raise OutputError(path, error) from error
+
+
+def _obstacle(path: Path) -> tuple[str, str]:
+    """What is wrong with a path, and what is allowed; both empty where it can be written. Raises OSError as well."""
+    descriptor = 1 if is_stdout(path) else _descriptor(path)
+    if descriptor is not None:
+        closed = sys.stdout is None if descriptor == 1 else not _is_open(descriptor)
+        return ("is not open for writing", "a file") if closed else ("", "")
+    target = _target(path)
+    if target.is_dir():
+        return "is a folder", "the name of a file to write"
+    if target.is_symlink():
+        return "cannot be written: a symbolic link to itself", "a file"
+    if not target.parent.exists():
+        return f"cannot be written: folder {target.parent} does not exist", ""
+    if target.exists() and not os.access(target, os.W_OK):
+        return "cannot be written: no permission", ""
+    if _is_regular(target):
+        try:
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
+        except OSError as error:
+            return f"cannot be written: no file can be made in {target.parent}: {error.strerror or error}", ""
+    return "", ""
 
 
 def _replace(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    # The name is chosen before the file is made, so that a signal at any moment leaves nothing behind. It does not
+    # contain the target's, which may be as long as a name can be.
+    beside = target.with_name(f".port25lab-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:
+            if target.exists():
+                _take_after(file.fileno(), target.stat())
             file.write(content)
-            os.fchmod(file.fileno(), _mode(target))
-        Path(name).replace(target)
+            file.flush()
+            os.fsync(file.fileno())  # a full disk may show only here
+        beside.replace(target)
     except BaseException:
-        Path(name).unlink()
+        beside.unlink(missing_ok=True)
         raise
+
+
+def _take_after(descriptor: int, old: os.stat_result) -> None:
+    """The old file's mode and, where this user may, its owner: `sudo` leaves a user's file the user's."""
+    if os.geteuid() == 0:
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _target(path: Path) -> Path:
@@ -52,14 +147,52 @@ def _target(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _replaceable(target: Path) -> bool:
-    return stat.S_ISREG(target.stat().st_mode)
+def _is_regular(target: Path) -> bool:
+    return not target.exists() or stat.S_ISREG(target.stat().st_mode)
 
 
-def _mode(target: Path) -> int:
-    """The old file's mode, or what a new file would get."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o666 & ~mask
+def _descriptor(path: Path) -> int | None:
+    """The number of the open file that a path such as /dev/fd/63 or /dev/stdout names; None for all other paths."""
+    name = str(path.absolute())
+    numbered = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", name)
+    return int(numbered[1]) if numbered else _STREAMS.get(name)
+
+
+def _is_open(descriptor: int) -> bool:
+    """Whether one can write to it."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError:
+        return False
+
+
+def _identity(path: Path) -> Identity | None:
+    """What a file has in common with itself under another name. None for devices: many may write to one."""
+    target = _target(path)
+    for place in (target, *target.parents):
+        try:
+            status = place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        missing = str(target.relative_to(place)) if place != target else ""
+        return (status.st_dev, status.st_ino, missing) if missing else _number(status)
+    return None
+
+
+def _redirected() -> dict[str, Identity]:
+    """The files and pipes to which the shell sent standard output and standard error."""
+    found: dict[str, Identity] = {}
+    for name, stream in (("standard error", sys.stderr), ("standard output", sys.stdout)):
+        try:
+            identity = _number(os.fstat(stream.fileno()))
+        except (AttributeError, OSError, ValueError):  # closed, or replaced by something in memory
+            continue
+        if identity is not None:
+            found[name] = identity
+    return found
+
+
+def _number(status: os.stat_result) -> Identity | None:
+    return None if stat.S_ISCHR(status.st_mode) else (status.st_dev, status.st_ino, "")

@@ -39,9 +39,6 @@ NETWORK_SETTINGS = "/proc/sys/net"
 SECRETS = ("kcore", "kmsg", "keys", "key-users", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "vmcore")
 """Files of /proc that tell root about the whole machine: its memory, its log, the keys of its users."""
 
-TEMPORARY = ("TMPDIR", "TEMP", "TMP")
-"""Variables that name folders which are read-only or invisible in a sandbox."""
-
 OWN = ns.NEWNS | ns.NEWUTS | ns.NEWIPC | ns.NEWPID | ns.NEWNET
 
 
@@ -126,8 +123,6 @@ def furnish(keep: Iterable[Path], *, confined: bool = True) -> None:
         ns.mount(f"/proc/self/fd/{handle}", str(path), None, ns.MS_BIND | ns.MS_REC)
         os.close(handle)
     _go_to(here)
-    for name in TEMPORARY:
-        os.environ.pop(name, None)
     if confined:
         limits.confine(limits.LAB)
 

@@ -109,7 +109,7 @@ def troubles(service: Mapping[str, Any]) -> Iterator[Wrong]:
     name = service.get("kind")
     if name is None:
         yield Wrong(f"service {dict(service)!r} has no kind", f"known: {', '.join(sorted(KINDS))}")
-    elif name not in KINDS:
+    elif not isinstance(name, str) or name not in KINDS:
         yield Wrong(f"unknown kind of service {name!r}", nearest(str(name), KINDS), "kind")
     else:
         yield from _wrong_parameters(name, service)
@@ -165,7 +165,7 @@ def _wrong_parameters(name: str, service: Mapping[str, Any]) -> Iterator[Wrong]:
             yield Wrong(f"service {name!r} needs {parameter!r}", _PARAMETERS[parameter].allowed)
     for parameter in known:
         value = service.get(parameter)
-        if value and not _PARAMETERS[parameter].fits(value):
+        if parameter in service and not _PARAMETERS[parameter].fits(value):
             what = f"{parameter!r} of service {name!r} is {value!r}"
             yield Wrong(what, _PARAMETERS[parameter].allowed, parameter)
         elif parameter in ("greylist", "dnsbl"):
