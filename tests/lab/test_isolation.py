@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -200,7 +201,7 @@ def _assert_confined(status: dict[str, str]) -> None:
         assert int(status[kind], 16) & ~most == 0, kind
     assert (status["CapInh"].strip("0"), status["CapAmb"].strip("0")) == ("", "")
     assert status["NoNewPrivs"] == "1"
-    assert status["Seccomp"] == "2"
+    assert status["Seccomp"] == ("2" if platform.machine() in limits.MACHINES else "0")
 
 
 def test_a_program_has_the_capabilities_of_a_router_and_gets_no_others(inside: Program) -> None:
