@@ -77,7 +77,7 @@ def _shell(inside: Program, script: str) -> str:
 FOLDERS = ("/", "/root", "/home", "/etc", "/usr", "/usr/bin", "/var", "/var/lib", "/opt", "/srv", "/boot", str(HERE))
 
 
-@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if Path(folder).is_dir()])
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if os.access(folder, os.X_OK)])
 def test_no_folder_of_the_machine_can_be_written(inside: Program, folder: str) -> None:
     try:
         assert inside("touch", f"{folder}/{MARK}").returncode != 0
