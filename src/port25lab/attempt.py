@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from port25lab.admission import Admission
 from port25lab.capture import Capture
 from port25lab.clients import CLIENTS, Client, Mta, Ports, Target
 from port25lab.dialogue import Submission, build_message
@@ -54,6 +55,7 @@ class Attempts:
     ca_file: Path
 
     def __post_init__(self) -> None:
+        self._admission = Admission(self.tracer)
         self._programs = asyncio.Semaphore(PROGRAMS_AT_ONCE)
         self._kernels_ports: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By node."""
@@ -89,9 +91,10 @@ class Attempts:
         except DnsFailure as failure:
             return Evidence(observation=Observation(stage=Stage.RESOLVE, reply=str(failure)))
         if path.packet is not None:
-            return await self._prober.probe(path, target, label)
-        if path.hold and path.attempt > 1:
-            await self._hold(host, target)
+            limit.reschedule(None)
+            async with self._admission.admitted():
+                limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
+                return await self._prober.probe(path, target, label)
         token = secrets.token_hex(8)
         journey = self.services.mailboxes.follow(token)
         client = CLIENTS[path.client]
@@ -99,16 +102,21 @@ class Attempts:
         submission = self._submission(host, path, target, token)
         tries: list[Hop] = []
         limit.reschedule(None)  # its turn may be long in coming
-        async with self._turn(client, host, ports):
-            limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
-            self.capture.begin(ports, label)
-            if isinstance(client, Mta):
-                observation, tries = await client.deliver(host, target, submission, self.ca_file)
-            else:
-                observation = await client.send(host, target, submission, ports[0], self.ca_file)
-        if observation.stage is Stage.DONE and (not tries or tries[-1].observation.stage is Stage.DONE):
-            await journey.settled(SETTLE_SECONDS)
-        self.tracer.drain()
+        async with AsyncExitStack() as under_way:
+            async with self._turn(client, host, ports):
+                await under_way.enter_async_context(self._admission.admitted(path.size))
+                losses = self.tracer.losses()
+                limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
+                if path.hold and path.attempt > 1:
+                    await self._hold(host, target)
+                self.capture.begin(ports, label)
+                if isinstance(client, Mta):
+                    observation, tries = await client.deliver(host, target, submission, self.ca_file)
+                else:
+                    observation = await client.send(host, target, submission, ports[0], self.ca_file)
+            if observation.stage is Stage.DONE and (not tries or tries[-1].observation.stage is Stage.DONE):
+                await journey.settled(SETTLE_SECONDS)
+            lost = self.tracer.lost_since(losses)
         seen = self.capture.seen(ports, host.name)
         if observation.address is None:  # not every program tells
             observation = observation.model_copy(update={"address": self.tracer.dialled(ports)})
@@ -127,7 +135,8 @@ class Attempts:
             packets=seen.packets,
             packets_lost=seen.lost,
             divergence=seen.divergence,
-            error=self.tracer.lost or self._dead_service(path),
+            trace_lost=lost,
+            error=lost or self._dead_service(path),
         )
 
     def _hop(self, record: HopRecord) -> Hop:

@@ -34,6 +34,9 @@ DEBIANS_PYTHON = Path("/usr/lib/python3/dist-packages")
 
 PROGRAM_SECONDS = 10.0
 TRACE_SECONDS = 1.0
+TRACE_BUFFER = 212_992
+"""Bytes, as ``trace.RECEIVE_BUFFER``: importing that takes Mininet, which may be missing here."""
+
 TRACE_RULES = """
 table inet probe {
     chain leaving {
@@ -320,6 +323,19 @@ def _postfix() -> str:
     return program
 
 
+def _socket_buffers() -> str:
+    """Ask for the buffer that the trace asks for, and see what is granted: net.core.rmem_max caps it (socket(7))."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as kernel:
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TRACE_BUFFER)
+        granted = kernel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # doubled by the kernel
+    if granted < TRACE_BUFFER:
+        raise MachineError(
+            f"net.core.rmem_max={granted}, and labs want {TRACE_BUFFER}: fewer attempts go on at once",
+            f"sudo sysctl -w net.core.rmem_max={TRACE_BUFFER}",
+        )
+    return f"{granted} bytes granted, as many as labs want (net.core.rmem_max)"
+
+
 def _apt(package: str) -> str:
     return f"sudo apt-get install --no-install-recommends {package}"
 
@@ -345,6 +361,13 @@ POSTFIX = f"{NO_DAEMON} && {_apt('--no-remove postfix libsasl2-modules')}"
 """Without a configuration nothing of it runs on this machine itself. Another mail server on it is not thrown out."""
 
 EXTRAS = (
+    Feature(
+        "socket buffers",
+        "room for the rule trace",
+        _socket_buffers,
+        f"sudo sysctl -w net.core.rmem_max={TRACE_BUFFER}",
+        required=False,
+    ),
     Feature("swaks", "client swaks", _swaks, _apt(SWAKS), required=False),
     Feature("curl", "client curl", _program("curl"), _apt("curl"), required=False),
     Feature("msmtp", "client msmtp", _program("msmtp"), _apt("msmtp"), required=False),

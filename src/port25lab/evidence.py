@@ -219,5 +219,9 @@ class Evidence(BaseModel):
     """The first difference between the two sides of a node that passes sessions on, in words."""
     arrival: Arrival | None = None
     """Only of raw-packet probes, which have no session."""
+    trace_lost: str | None = None
+    """Why the kernel's trace of it is incomplete. Then the attempt proves nothing, and has to be made again."""
+    retried: str | None = None
+    """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None
     """Why the tool failed, where it did."""

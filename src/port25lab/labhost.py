@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +58,13 @@ class Finished:
 class LabHost:
     """One node's doorway. Implements ``host.Host``, and runs programs."""
 
-    def __init__(self, node: LabNode, ports: Iterator[int]) -> None:
+    def __init__(
+        self, node: LabNode, ports: Iterator[int], before_connecting: Callable[[], None] = lambda: None
+    ) -> None:
+        """``ports``: source ports that nothing in the lab has used. ``before_connecting`` is called before each SYN."""
         self._node = node
         self._ports = ports
+        self._before_connecting = before_connecting
         self.name: str = node.name
         self.hostname: str = node.plan.hostname
         self.addresses: tuple[IPInterface, ...] = node.plan.addresses
@@ -107,6 +111,7 @@ class LabHost:
     async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
         """A connected TCP socket. Raises OSError with the kernel's errno."""
         sock = self.dial(6 if ":" in address else 4, source_port)
+        self._before_connecting()
         try:
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except BaseException:

@@ -13,9 +13,9 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from port25lab.bpf import ACCEPT, REFUSE, Step, assemble, attach
 from port25lab.errors import LabError
 from port25lab.network import LabNode
 
@@ -28,7 +28,6 @@ FULL_SNAPLEN = 1968
 _ETH_P_ALL = 0x0003
 _SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 263, 5, 6, 10
 _TPACKET_V2 = 1
-_SO_ATTACH_FILTER = 26
 _USER, _LOSING = 0x1, 0x4
 """TP_STATUS_USER: the frame is ours until we set it to 0. TP_STATUS_LOSING: some did not find a place in the ring."""
 _OUTGOING, _LAST_OF_INTEREST = 4, 4
@@ -78,7 +77,7 @@ class Ring:
         """Capture. The kernel waits for all its processors meanwhile, so start many rings in threads."""
         sock, size = self._socket, self._size
         sock.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
-        _attach(sock, self._depth.program)
+        attach(sock, self._depth.program)
         _make_ring(sock, struct.pack("=4I", _BLOCK, size // _BLOCK, self._frame, self._frames))
         self._memory = mmap.mmap(sock.fileno(), size)
         self._status = memoryview(self._memory).cast("I")
@@ -112,93 +111,61 @@ class Ring:
 # -- which packets come up (classic BPF: Linux Documentation/networking/filter.rst) ------------------------------------
 
 _LOAD_HALF, _LOAD_BYTE, _LOAD_BYTE_X, _HEADER_TO_X = 0x28, 0x30, 0x50, 0xB1
-_EQUAL, _GREATER, _SET, _RETURN = 0x15, 0x25, 0x45, 0x06
-
-_ACCEPT, _REFUSE = "accept", "refuse"
+_EQUAL, _GREATER, _SET = 0x15, 0x25, 0x45
 _EXTENSIONS = (0, 43, 44, 51, 60, 135)
 
-_Step = tuple[int, int, str | None, str | None] | str
-"""Code, operand, where to go if true and if false (None: on); or the label of the next step."""
 
-
-def _filter(*, sessions: bool) -> list[_Step]:
+def _filter(*, sessions: bool) -> list[Step]:
     """TCP that opens, ends or refuses a connection, or with ``sessions`` all of it, and ICMP errors."""
-    tcp: list[list[_Step]] = [
+    tcp: list[list[Step]] = [
         [
             (_LOAD_HALF, 20, None, None),
-            (_SET, 0x3FFF, _ACCEPT, None),  # a fragment: its flags may be in another one
+            (_SET, 0x3FFF, ACCEPT, None),  # a fragment: its flags may be in another one
             (_HEADER_TO_X, 14, None, None),
             (_LOAD_BYTE_X, 14 + 13, None, None),
-            (_SET, 0x07, _ACCEPT, _REFUSE),
+            (_SET, 0x07, ACCEPT, REFUSE),
         ],
-        [(_LOAD_BYTE, 54 + 13, None, None), (_SET, 0x07, _ACCEPT, _REFUSE)],
+        [(_LOAD_BYTE, 54 + 13, None, None), (_SET, 0x07, ACCEPT, REFUSE)],
     ]
     if sessions:
-        tcp = [[(_EQUAL, 6, _ACCEPT, _ACCEPT)]] * 2
+        tcp = [[(_EQUAL, 6, ACCEPT, ACCEPT)]] * 2
     return [
         (_LOAD_HALF, 12, None, None),
         (_EQUAL, 0x0800, "ipv4", None),
-        (_EQUAL, 0x86DD, "ipv6", _REFUSE),
+        (_EQUAL, 0x86DD, "ipv6", REFUSE),
         "ipv4",
         (_LOAD_BYTE, 23, None, None),
         (_EQUAL, 6, "tcp", None),
-        (_EQUAL, 1, None, _REFUSE),
+        (_EQUAL, 1, None, REFUSE),
         (_LOAD_HALF, 20, None, None),
-        (_SET, 0x1FFF, _REFUSE, None),
+        (_SET, 0x1FFF, REFUSE, None),
         (_HEADER_TO_X, 14, None, None),
         (_LOAD_BYTE_X, 14, None, None),
-        (_EQUAL, 3, _ACCEPT, None),
-        (_EQUAL, 11, _ACCEPT, None),
-        (_EQUAL, 12, _ACCEPT, _REFUSE),
+        (_EQUAL, 3, ACCEPT, None),
+        (_EQUAL, 11, ACCEPT, None),
+        (_EQUAL, 12, ACCEPT, REFUSE),
         "tcp",
         *tcp[0],
         "ipv6",
         (_LOAD_BYTE, 20, None, None),
         (_EQUAL, 6, "tcp6", None),
-        *((_EQUAL, kind, _ACCEPT, None) for kind in _EXTENSIONS),
-        (_EQUAL, 58, None, _REFUSE),
+        *((_EQUAL, kind, ACCEPT, None) for kind in _EXTENSIONS),
+        (_EQUAL, 58, None, REFUSE),
         (_LOAD_BYTE, 54, None, None),
-        (_EQUAL, 0, _REFUSE, None),
-        (_GREATER, 4, _REFUSE, _ACCEPT),
+        (_EQUAL, 0, REFUSE, None),
+        (_GREATER, 4, REFUSE, ACCEPT),
         "tcp6",
         *tcp[1],
     ]
 
 
-def _assemble(steps: Sequence[_Step], snaplen: int) -> tuple[tuple[int, int, int, int], ...]:
-    """The program: each instruction as code, jump if true, jump if false, operand."""
-    places: dict[str, int] = {}
-    real: list[tuple[int, int, str | None, str | None]] = []
-    for step in steps:
-        if isinstance(step, str):
-            places[step] = len(real)
-        else:
-            real.append(step)
-    places |= {_ACCEPT: len(real), _REFUSE: len(real) + 1}
-
-    def jump(number: int, to: str | None) -> int:
-        return 0 if to is None else places[to] - number - 1
-
-    program = [
-        (code, jump(number, true), jump(number, false), operand)
-        for number, (code, operand, true, false) in enumerate(real)
-    ]
-    return (*program, (_RETURN, 0, 0, snaplen), (_RETURN, 0, 0, 0))
-
-
-LIGHT = Depth(_assemble(_filter(sessions=False), LIGHT_SNAPLEN), LIGHT_SNAPLEN, 512, 2048)
+LIGHT = Depth(assemble(_filter(sessions=False), LIGHT_SNAPLEN), LIGHT_SNAPLEN, 512, 2048)
 """What opens, ends or refuses a connection."""
 
-SESSIONS = Depth(_assemble(_filter(sessions=True), FULL_SNAPLEN), FULL_SNAPLEN, 512, 2048)
+SESSIONS = Depth(assemble(_filter(sessions=True), FULL_SNAPLEN), FULL_SNAPLEN, 512, 2048)
 """All of TCP."""
 
-EVERYTHING = Depth(_assemble([], FULL_SNAPLEN), FULL_SNAPLEN, 512, 2048)
-
-
-def _attach(sock: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    memory = ctypes.create_string_buffer(code, len(code))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program), ctypes.addressof(memory)))
+EVERYTHING = Depth(assemble([], FULL_SNAPLEN), FULL_SNAPLEN, 512, 2048)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -3,10 +3,15 @@
 Questions that share a topology, its parameters and its policies share one lab, and equal paths in it are tried once.
 The lab without policies is the control of all others with the same topology, and answers for the scenarios' open
 variants as well.
+
+Paths whose attempts proved nothing, because the kernel's trace of them was incomplete, are tried once more: one by one
+in a new lab, in which nothing has happened yet. Servers and rules remember, so that an attempt that is repeated in the
+same lab may meet a greylist or a limit that the first one did not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -17,7 +22,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -88,6 +92,13 @@ class Job:
     paths: tuple[MailPath, ...]
     alone: str | None = None
     """Scenario whose attempts depend on one another: it shares its lab with nobody, and they go one by one."""
+    again: bool = False
+    """These paths were tried in another lab before, and it proved nothing."""
+
+    @property
+    def batches(self) -> list[list[MailPath]]:
+        """The paths that are tried side by side."""
+        return [[path] for path in self.paths] if self.alone or self.again else [list(self.paths)]
 
     @property
     def key(self) -> LabKey:
@@ -119,9 +130,12 @@ class Engine:
     ) -> None:
         self._progress, self._jobs, self._hold, self._keep_labs = progress, jobs, hold, keep_labs
         self._pcap = pcap
-        self._captures: dict[LabKey, CaptureFile] = {}
+        self._captures: dict[tuple[LabKey, bool], CaptureFile] = {}
+        """By lab, and whether it is the one in which paths were tried again."""
         self._labels: dict[LabKey, dict[MailPath, str]] = defaultdict(dict)
         self._up: dict[LabKey, Lab] = {}
+        self._lent: set[LabKey] = set()
+        """Labs that were given out: what was changed in them is in no other lab."""
         self._nursery: Nursery | None = None
         self._answers: dict[LabKey, Answers] = {}
         self.labs = 0
@@ -147,6 +161,7 @@ class Engine:
     def lab(self, config: LabConfig) -> Lab:
         """A running lab to work in, up until the engine is closed."""
         key: LabKey = config, None
+        self._lent.add(key)
         if key not in self._up:
             _require(config)
             self.labs += 1
@@ -188,11 +203,12 @@ class Engine:
         lines: dict[LabKey, list[str]] = defaultdict(list)
         done = []
         for question, verdict in zip(questions, verdicts, strict=True):
-            file = self._captures.get(_key(question))
+            again = self._answers[_key(question)][question.path].retried is not None
+            file = self._captures.get((_key(question), again))
             done.append(verdict.model_copy(update={"pcap": file.path.name if file else None}))
             expected = f" (expected {verdict.expected})" if verdict.expected not in (None, verdict.outcome) else ""
             lines[_key(question)].append(f"{question.id}: {verdict.outcome}{expected}")
-        for key, file in self._captures.items():
+        for (key, _), file in self._captures.items():
             comment(file, [f"port25lab, lab {Job(key[0], (), key[1]).name}", *lines[key]])
         return done
 
@@ -204,6 +220,7 @@ class Engine:
         return replace(job, paths=job.paths if again else missing)
 
     def _keep(self, job: Job, found: Answers) -> None:
+        self.labs += any(evidence.retried for evidence in found.values())
         self._answers.setdefault(job.key, {}).update(found)
 
     def _side_by_side(self, jobs: Sequence[Job]) -> None:
@@ -222,7 +239,7 @@ class Engine:
         finally:
             pool.shutdown(wait=True)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lab(self, job: Job) -> Iterator[Lab]:
         """The job's lab; one that broke is not kept."""
         lab = self._up.pop(job.key, None)
@@ -248,7 +265,8 @@ class Engine:
         if self._pcap is None:
             return Lab(nursery, plan, policies, job.paths)
         try:
-            self._captures[job.key], pcap = self._pcap.open(" ".join(filter(None, (job.name, job.alone))))
+            name = " ".join(filter(None, (job.name, job.alone, "again" if job.again else None)))
+            self._captures[job.key, job.again], pcap = self._pcap.open(name)
         except OSError as error:
             raise LabError(f"no capture file in {self._pcap.folder}: {error.strerror or error}") from error
         with pcap:
@@ -261,21 +279,45 @@ class Engine:
         try:
             with self._lab(job) as lab:
                 self._progress.lab_ready(job.name, lab.seconds)
-                batches = [[path] for path in job.paths] if job.alone else [list(job.paths)]
-                for batch in batches:
-                    for path, evidence in lab.attempts(batch, self._labels.get(job.key)):
-                        answers[path] = evidence
-                        self._progress.attempt_done(job.name)
+                for path, evidence in self._tried(lab, job):
+                    answers[path] = evidence
+                    self._progress.attempt_done(job.name)
+                self._try_again(job, answers)
                 if self._hold:
                     known = {**self._answers, job.key: answers}
                     self._hold(lab, [_verdict(question, known) for question in held_for if _key(question) == job.key])
-                if job.key in self._captures:
-                    self._captures[job.key].ended(lab.end_capture())
+                self._end_capture(lab, job)
         except LabError as error:
             for path in job.paths:
                 answers.setdefault(path, failed(str(error)))
         self._progress.lab_done(job.name)
         return answers
+
+    def _tried(self, lab: Lab, job: Job) -> Iterator[tuple[MailPath, Evidence]]:
+        for batch in job.batches:
+            yield from lab.attempts(batch, self._labels.get(job.key))
+
+    def _try_again(self, job: Job, answers: Answers) -> None:
+        """Replace what proved nothing because trace events were lost. What is lost again stays an error.
+
+        Where attempts depend on one another, all of them are made again. Paths of a lab in which a test may have
+        changed something are not: a new lab would be another network.
+        """
+        lost = {path: why for path in job.paths if (why := answers[path].trace_lost)}
+        if not lost or job.key in self._lent:
+            return
+        any_reason = next(iter(lost.values()))
+        again = replace(job, paths=job.paths if job.alone else tuple(lost), again=True)
+        found: Answers = {}
+        with contextlib.closing(self._start(again)) as lab:
+            for path, evidence in self._tried(lab, again):
+                found[path] = evidence.model_copy(update={"retried": lost.get(path, any_reason)})
+            self._end_capture(lab, again)
+        answers.update(found)  # of a lab that broke none: a sequence comes from one lab
+
+    def _end_capture(self, lab: Lab, job: Job) -> None:
+        if file := self._captures.get((job.key, job.again)):
+            file.ended(lab.end_capture())
 
 
 def run(
@@ -403,6 +445,7 @@ def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
         control=found.control,
         disagreement=found.disagreement,
         reason=found.reason,
+        retried=evidence.retried,
     )
 
 

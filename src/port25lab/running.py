@@ -65,12 +65,11 @@ class RunningLab:
             rules = netfilter.load(net[name], at_once, self._plan.sets)
             sessions = rules.limits or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions)
-        for node, sock in self._tracer.sockets().items():
-            asyncio.get_running_loop().add_reader(sock, self._tracer.read, node, sock)
+        asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
         labhost.prepare_etc()
         ports = iter(SOURCE_PORTS)
-        self._hosts = {node.name: LabHost(node, ports) for node in net.hosts}
+        self._hosts = {node.name: LabHost(node, ports, self._tracer.drain) for node in net.hosts}
         services = Services(self._plan, self._hosts)
         await services.start(CA_FILE)
         clock.phase("services")

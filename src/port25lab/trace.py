@@ -7,20 +7,29 @@ prints text and no JSON in the versions that are around.
 An attempt is known by its source port, which no other attempt in the lab has, and from the first node on by the
 initial sequence number of its SYN, which survives NAT of addresses and ports (RFC 9293 section 3.4.1). A raw-packet
 probe may be no TCP at all, or a fragment: its packets carry a mark, and a number of the probe's own.
+
+The kernel keeps events in a buffer until they are read, and drops what does not fit. Three things keep that from
+happening with the buffer that every Linux distribution allows: the kernel leaves out events that say nothing, the
+buffer is read before each SYN that the lab's own process sends, and ``admission`` lets no more attempts go on at once
+than the buffer has room for, even if none of it were read. What is dropped all the same is counted, so that the
+attempts that it can concern are known: ``run`` tries them once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 import struct
 import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 
+from port25lab import bpf
 from port25lab.errors import LabError
 from port25lab.evidence import Blame, Decision, Effect
 from port25lab.netfilter import FAMILY_NUMBER, LoadedRules, Place
@@ -43,25 +52,40 @@ table inet {table} {{
 """
 """Raw stands at -300, connection tracking at -200: nothing of the user's runs before this."""
 
-SYNS = "tcp flags & syn == syn meta nftrace set 1"
+SYNS = "tcp flags & syn == syn meta nftrace set 1 accept"
 
-SESSIONS = f"tcp {{side}} {SOURCE_PORTS.start}-{SOURCE_PORTS.stop - 1} meta nftrace set 1"
+SESSIONS = f"tcp {{side}} {SOURCE_PORTS.start}-{SOURCE_PORTS.stop - 1} meta nftrace set 1 accept"
 """All packets of attempts, for nodes whose rules act in mid-session."""
 
 MARK = 0b101011
 """The DSCP of raw-packet probes, from the pool for local use (RFC 2474 section 6). Linux answers with it as well."""
 
-PROBES = f"ip dscp {MARK} meta nftrace set 1", f"ip6 dscp {MARK} meta nftrace set 1"
+PROBES = f"ip dscp {MARK} meta nftrace set 1 accept", f"ip6 dscp {MARK} meta nftrace set 1 accept"
 
-RECEIVE_BUFFER = 8 << 20
-"""Bytes of kernel memory for trace events of one node."""
+RECEIVE_BUFFER = 212_992
+"""Bytes of buffer asked for, for the trace events of one node: the default of net.core.rmem_max (socket(7)). Never
+more, so that labs behave alike where more is allowed. The kernel counts its own needs as well, and doubles it."""
 
-_NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE = 12, 270, 1, 33
+EVENT_BYTES = 1280
+"""What an event takes of the doubled buffer: a message of 300 to 500 bytes in a kernel buffer of 1024, and its head."""
+
+AT_ONCE = 2
+"""Packets that open an attempt's connection and may come before the lab's process gets to read: a SYN, and a SYN-ACK or
+the same SYN again."""
+
+_NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP = 12, 270, 1
 _GROUP_NFTRACE = 9
 _TRACE_MESSAGE = (10 << 8) | 17
 _TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID, _NETWORK, _TRANSPORT, _POLICY = 1, 2, 3, 4, 5, 6, 8, 9, 16
 _TYPE_POLICY, _TYPE_RULE = 1, 3
-_DROP = 0
+_DROP, _ACCEPT = 0, 1
+_OWN_TABLE = TABLE.encode() + b"\0"
+_FIRST_ATTRIBUTE = 20
+"""Offset in a message: after the headers of netlink and nfnetlink."""
+_LOAD_WORD, _LOAD_BYTE, _LOAD_EXTENSION, _SET_A, _SET_X, _A_TO_X = 0x40, 0x50, 0x20, 0x00, 0x01, 0x07
+_EQUAL, _AT_LEAST, _SET = 0x15, 0x35, 0x45
+_FIND, _NESTED = 0xFFFFF000 + 12, 0xFFFFF000 + 16
+"""BPF's extensions for netlink: the offset of an attribute of kind X, from offset A on or inside the one at A."""
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 
 
@@ -109,7 +133,19 @@ class Tracer:
     """Collects the trace of a whole lab. ``watch`` a node, then ask for the ``decisions`` on a source port."""
 
     def __init__(self) -> None:
-        self._sockets: dict[str, socket.socket] = {}
+        self._sockets: dict[int, tuple[str, socket.socket]] = {}
+        """By descriptor: the node, and its end of the trace."""
+        self._readable = select.epoll()
+        self._buffers: dict[str, int] = {}
+        """Bytes, by node."""
+        self._sessions: set[str] = set()
+        """Nodes at which every packet is traced."""
+        self._events: dict[tuple[str, int], int] = {}
+        """Of the packet that has this id now: how many events it has brought so far."""
+        self._most_events: dict[tuple[str, bool], int] = {}
+        """By node, and whether for packets of a session: the most events that one packet has brought so far."""
+        self._losses: list[str] = []
+        """The node of each loss, in order of time."""
         self._rules: dict[str, LoadedRules] = {}
         self._packets: dict[tuple[str, int], Packet | _Probed] = {}
         self._trails: dict[tuple[str, int], Trail] = {}
@@ -124,8 +160,6 @@ class Tracer:
         """By source port of the attempt."""
         self._diverted: dict[int, dict[Blame, Decision]] = defaultdict(dict)
         """By initial sequence number."""
-        self.lost: str | None = None
-        """Why the trace is incomplete, if it is: then no verdict can rest on it."""
 
     def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False) -> None:
         """Trace a node from now on: the packets that open a connection, or with ``sessions`` every one."""
@@ -139,7 +173,12 @@ class Tracer:
         if done.returncode:
             raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
         self._rules[node.name] = rules
-        self._sockets[node.name] = node.run_inside(_trace_socket)
+        kernel: socket.socket = node.run_inside(_trace_socket)
+        self._sockets[kernel.fileno()] = node.name, kernel
+        self._readable.register(kernel, select.EPOLLIN)
+        self._buffers[node.name] = kernel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        if sessions:
+            self._sessions.add(node.name)
 
     def learn(self, node: str, rules: LoadedRules) -> None:
         """The rules of a node that is watched already, after more of them were loaded."""
@@ -160,17 +199,48 @@ class Tracer:
             found.setdefault((node, place), Decision(blame=blame, effect=effect, packet=packet))
         return list(found.values())
 
-    def sockets(self) -> dict[str, socket.socket]:
-        """The netlink socket of each node, for an event loop to wait on."""
-        return self._sockets
+    def fileno(self) -> int:
+        """The descriptor that is readable while events of any node wait: for an event loop, which then drains."""
+        return self._readable.fileno()
 
     def drain(self) -> None:
         """Read all events that the kernel has queued. They are queued before the packet's sender hears of its fate."""
-        for node, kernel in self._sockets.items():
-            self.read(node, kernel)
+        for descriptor, _ in self._readable.poll(0):
+            self._read(*self._sockets[descriptor])
 
-    def read(self, node: str, kernel: socket.socket) -> None:
-        """Read what one node's kernel has queued."""
+    def has_room(self, attempts: int, segments: int) -> bool:
+        """Whether the events of so many attempts fit into the buffers if none of them is read.
+
+        ``segments``: the packets that may come at once from the sessions of all these attempts, beside those that open
+        them. Each packet is taken to bring as many events as the one that has brought most so far.
+        """
+        return all(
+            EVENT_BYTES * (AT_ONCE * attempts * self._most(node, False) + segments * self._most(node, True)) <= buffer
+            for node, buffer in self._buffers.items()
+        )
+
+    def _most(self, node: str, in_session: bool) -> int:
+        if in_session and node not in self._sessions:
+            return 0
+        return self._most_events.get((node, in_session), 1)
+
+    def losses(self) -> int:
+        """How many times so far the kernel has dropped events. Drains first, so that a loss counts from when it was."""
+        self.drain()
+        return len(self._losses)
+
+    def lost_since(self, losses: int) -> str | None:
+        """Why the trace is incomplete since there were so many ``losses``, in words; None where it is complete.
+
+        A loss can concern every attempt that went on at some time between the last complete reading before it and the
+        one that found it, and no other: before the former nothing was dropped, after the latter there was room again.
+        """
+        self.drain()
+        nodes = " and ".join(dict.fromkeys(self._losses[losses:]))
+        return f"the kernel lost trace events of {nodes} (ENOBUFS)" if nodes else None
+
+    def _read(self, node: str, kernel: socket.socket) -> None:
+        """Read until nothing is left: the kernel goes on dropping until then."""
         while True:
             try:
                 data = kernel.recv(1 << 17)
@@ -179,7 +249,7 @@ class Tracer:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self.lost = f"the kernel lost trace events of {node} (ENOBUFS)"
+                self._losses.append(node)
                 continue
             start = 0
             while start + 16 <= len(data):
@@ -220,6 +290,8 @@ class Tracer:
                 self._sequences[packet.source_port][packet.initial_sequence] = None
                 self._dialled.setdefault(packet.source_port, packet.destination)
         seen, diversions = self._packets.get((node, trace_id)), self._rules[node].diversions
+        in_session = isinstance(seen, Packet) and seen.kind == "segment"
+        self._count((node, trace_id), in_session, new=_NETWORK in event and (in_session or event[_TABLE] == _OWN_TABLE))
         dropped = _is_drop(event)
         if seen is None or not (dropped or diversions):
             return
@@ -238,6 +310,12 @@ class Tracer:
             self._session_drops[port].append((node, place, seen))
         else:
             self._drops[seen.initial_sequence].append((node, place, seen))
+
+    def _count(self, packet: tuple[str, int], in_session: bool, *, new: bool) -> None:
+        """Count the events of a packet. ``new``: its id belonged to another one before."""
+        events = self._events[packet] = 1 if new else self._events.get(packet, 0) + 1
+        kind = packet[0], in_session
+        self._most_events[kind] = max(events, self._most_events.get(kind, 1))
 
     def _probed(self, network: bytes, transport: bytes) -> _Probed | None:
         """The probe that a marked packet belongs to. Fragments are known by its number, TCP by ports and sequence."""
@@ -309,9 +387,50 @@ def _trace_socket() -> socket.socket:
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
     )
     kernel.bind((0, 0))
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    bpf.attach(kernel, bpf.assemble(_silent_events()))
     kernel.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTRACE)
-    try:
-        kernel.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    except PermissionError:  # the kernel wants root of the whole machine for more than rmem_max
-        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     return kernel
+
+
+def _silent_events() -> list[bpf.Step]:
+    """Leaves out events that say nothing: more than every second one, and in sessions nearly all.
+
+    Left out is that a base chain's policy accepts; and of a packet that opens no connection, that the first rule that
+    it matches in a base chain accepts it, ours among them. Either event is the last one in its chain. The first event
+    that a packet brings in a base chain has its headers, so the events of one chain need none of another.
+    """
+    lower_byte = 0 if sys.byteorder == "little" else 1  # of an attribute's length, which is below 256 here
+    return [
+        *_attribute(_TYPE),
+        (_LOAD_WORD, 4, None, None),
+        (_EQUAL, _TYPE_RULE, "rule", None),
+        (_EQUAL, _TYPE_POLICY, None, bpf.ACCEPT),
+        *_attribute(_POLICY),
+        (_LOAD_WORD, 4, None, None),
+        (_EQUAL, _DROP, bpf.ACCEPT, bpf.REFUSE),
+        "rule",
+        *_attribute(_TRANSPORT),
+        (_LOAD_BYTE, lower_byte, None, None),
+        (_AT_LEAST, 4 + 14, None, bpf.ACCEPT),
+        (_LOAD_BYTE, 4 + 13, None, None),
+        (_SET, _SYN, bpf.ACCEPT, None),
+        *_attribute(_VERDICT),
+        (_SET_X, 1, None, None),
+        (_LOAD_EXTENSION, _NESTED, None, None),
+        (_EQUAL, 0, bpf.ACCEPT, None),
+        (_A_TO_X, 0, None, None),
+        (_LOAD_WORD, 4, None, None),
+        (_EQUAL, _ACCEPT, bpf.REFUSE, bpf.ACCEPT),
+    ]
+
+
+def _attribute(kind: int) -> list[bpf.Step]:
+    """A and X become the offset of an attribute. A message without it is kept."""
+    return [
+        (_SET_A, _FIRST_ATTRIBUTE, None, None),
+        (_SET_X, kind, None, None),
+        (_LOAD_EXTENSION, _FIND, None, None),
+        (_EQUAL, 0, bpf.ACCEPT, None),
+        (_A_TO_X, 0, None, None),
+    ]

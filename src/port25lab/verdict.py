@@ -90,6 +90,8 @@ class Verdict(BaseModel):
     """Where the client and the kernel do not say the same: both, in words."""
     reason: str | None = None
     """Why the verdict is not ok, or why the tool failed."""
+    retried: str | None = None
+    """Why the path was tried once more, alone in a new lab: the verdict is about that attempt."""
     packets: list[PacketSeen] = []
     divergence: str | None = None
     """Where the two sides of a node that passes sessions on first differ, in words."""

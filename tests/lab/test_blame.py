@@ -254,20 +254,6 @@ def test_a_path_that_is_blocked_without_the_policy_too_is_not_blocked_by_the_pol
     )
 
 
-def test_lost_trace_events_make_an_error(
-    own_lab: LabFactory, street: str, make_policy: Callable[..., str], faulty: Callable[[str], None]
-) -> None:
-    """The kernel grants a socket no less than a few events; so many rules to go through are more than it can hold."""
-    faulty("import port25lab.trace as t\nt.RECEIVE_BUFFER = 1")
-    many = "".join(f"-A FORWARD -s 203.0.113.{number} -m comment --comment {number} -p tcp\n" for number in range(50))
-    policy = make_policy("many", v4=f"*filter\n{many}-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n")
-    verdict = own_lab(street, {"edge": policy}).send(**MX, ip_version=4)
-    assert verdict.outcome is Outcome.ERROR
-    assert verdict.reason is not None
-    assert "the kernel lost trace events of edge (ENOBUFS)" in verdict.reason
-    assert verdict.blame is None
-
-
 # -- rules that iptables refuses ---------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from port25lab import doctor
+from port25lab import doctor, trace
 from port25lab.errors import MachineError
 from port25lab.sandbox import ownpython
 
@@ -216,6 +216,21 @@ def test_a_program_that_hangs_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) 
         raise subprocess.TimeoutExpired("nft", 10)
 
     assert "timed out" in str(Row("nft", "", hang, "").examine().problem)
+
+
+def test_socket_buffers_are_as_large_as_the_trace_wants_them() -> None:
+    assert doctor.TRACE_BUFFER == trace.RECEIVE_BUFFER
+    finding = next(row for row in doctor.EXTRAS if row.name == "socket buffers").examine()
+    assert finding.text == "212992 bytes granted, as many as labs want (net.core.rmem_max)"
+
+
+def test_a_machine_that_grants_less_is_told_how_to_grant_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "TRACE_BUFFER", 1 << 30)
+    finding = next(row for row in doctor.EXTRAS if row.name == "socket buffers").examine()
+    assert (finding.ok, finding.required) == (False, False)
+    assert finding.text.startswith("net.core.rmem_max=")
+    assert finding.text.endswith(", and labs want 1073741824: fewer attempts go on at once")
+    assert finding.remedy == "sudo sysctl -w net.core.rmem_max=1073741824"
 
 
 def test_every_remedy_is_a_command_or_says_what_to_do() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -264,6 +264,109 @@ def test_an_interrupt_ends_every_lab_and_starts_no_more(
         engine.verdicts(questions)
     assert len(Lab.started) == 1
     assert len(Nursery.made) == 1
+
+
+# -- lost trace events -------------------------------------------------------------------------------------------------
+
+LOST = "the kernel lost trace events of isp-edge (ENOBUFS)"
+
+Loses = Callable[[int, MailPath], bool]
+"""Whether the lab with policy op25b that was started as this one, counted from 1, loses events of a path."""
+
+
+@pytest.fixture
+def op25b_loses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Loses], None]:
+    """Have labs with the policy op25b lose trace events."""
+    real = Lab.attempts
+
+    def attempts(self: Lab, paths: Iterable[MailPath], *_: Any) -> Iterator[tuple[MailPath, Evidence]]:
+        with_policy = [lab for lab in Lab.started if "op25b" in lab.names]
+        for path, evidence in real(self, paths):
+            lost = self in with_policy and loses(with_policy.index(self) + 1, path)
+            yield path, evidence.model_copy(update={"trace_lost": LOST, "error": LOST}) if lost else evidence
+
+    def plant(wanted: Loses) -> None:
+        nonlocal loses
+        loses = wanted
+
+    def loses(number: int, path: MailPath) -> bool:
+        return False
+
+    monkeypatch.setattr(Lab, "attempts", attempts)
+    return plant
+
+
+def test_what_a_loss_touched_is_tried_again_in_a_new_lab_and_nothing_else(
+    questions: list[Question], op25b_loses: Callable[[Loses], None]
+) -> None:
+    op25b_loses(lambda lab, path: lab == 1 and path.port == 25)
+    with Engine(Quiet(), jobs=1) as engine:
+        verdicts = engine.verdicts(questions)
+    assert verdicts[2].ok
+    assert [verdict.retried for verdict in verdicts] == [None, None, LOST, None, None, None]
+    assert sorted(tried()) == [([], 2), (["op25b"], 1), (["op25b"], 2), (["op25b-reset"], 2)]
+    assert engine.labs == 4
+    assert all(lab.closed for lab in Lab.started)
+
+
+def test_what_is_tried_again_is_tried_one_by_one(
+    questions: list[Question], op25b_loses: Callable[[Loses], None]
+) -> None:
+    op25b_loses(lambda lab, path: lab == 1)
+    with Engine(Quiet(), jobs=1) as engine:
+        verdicts = engine.verdicts(questions)
+    assert [len(batch) for lab in Lab.started if "op25b" in lab.names for batch in lab.batches] == [2, 1, 1]
+    assert [verdict.retried for verdict in verdicts[2:4]] == [LOST, LOST]
+
+
+def test_what_is_lost_twice_is_an_error_and_is_not_tried_a_third_time(
+    questions: list[Question], op25b_loses: Callable[[Loses], None]
+) -> None:
+    op25b_loses(lambda lab, path: path.port == 25)
+    with Engine(Quiet(), jobs=1) as engine:
+        verdict = engine.verdicts(questions)[2]
+    assert verdict.outcome is Outcome.ERROR
+    assert verdict.reason is not None
+    assert verdict.reason.startswith(LOST)
+    assert [count for names, count in tried() if names == ["op25b"]] == [2, 1]
+
+
+def test_of_attempts_that_depend_on_one_another_all_are_made_again(
+    tmp_path: Path, op25b_loses: Callable[[Loses], None]
+) -> None:
+    questions = _questions(tmp_path, TEXT.replace("paths:", "attempts: sequential\npaths:"))
+    op25b_loses(lambda lab, path: lab == 1 and path.port == 587)
+    with Engine(Quiet(), jobs=1) as engine:
+        verdicts = engine.verdicts(questions)
+    batches = [lab.batches for lab in Lab.started if "op25b" in lab.names]
+    assert [[path.port for batch in lab for path in batch] for lab in batches] == [[25, 587], [25, 587]]
+    assert [verdict.retried for verdict in verdicts[2:4]] == [LOST, LOST]
+
+
+def test_a_lab_in_which_a_test_may_have_changed_something_is_not_replaced(
+    questions: list[Question], op25b_loses: Callable[[Loses], None]
+) -> None:
+    op25b_loses(lambda lab, path: True)
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.lab(questions[2].config)
+        verdict = engine.verdicts(questions[2:3])[0]
+    assert verdict.outcome is Outcome.ERROR
+    assert [count for names, count in tried() if names == ["op25b"]] == [1]
+
+
+def test_a_new_lab_that_breaks_leaves_the_error_as_it_was(
+    questions: list[Question], op25b_loses: Callable[[Loses], None]
+) -> None:
+    def loses(lab: int, path: MailPath) -> bool:
+        if lab == 2:
+            raise LabError("the lab's process ended")
+        return path.port == 25
+
+    op25b_loses(loses)
+    with Engine(Quiet(), jobs=1) as engine:
+        verdicts = engine.verdicts(questions)
+    assert [verdict.outcome.value for verdict in verdicts[2:4]] == ["error", "delivered"]
+    assert str(verdicts[2].reason).startswith(LOST)
 
 
 # -- labs that wait for a person ---------------------------------------------------------------------------------------

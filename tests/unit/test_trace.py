@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import select
 import socket
 import struct
 import subprocess
@@ -13,11 +15,12 @@ from typing import Any
 import pytest
 from making import rule
 
+from port25lab import bpf
 from port25lab.errors import LabError
 from port25lab.evidence import Effect
 from port25lab.netfilter import LoadedRules, Place
 from port25lab.netlink import attribute
-from port25lab.trace import MARK, Tracer, Trail
+from port25lab.trace import EVENT_BYTES, MARK, Tracer, Trail, _silent_events
 
 CUSTOMER, MX, NATTED = "198.51.100.7", "203.0.113.25", "192.0.2.1"
 PORT, SEQUENCE = 20_000, 0x01020304
@@ -57,11 +60,12 @@ def event(
     verdict: int = ACCEPT,
     policy: int | None = None,
     family: int = IPV4,
+    table: str = "filter",
     chain: str = "op25b",
 ) -> bytes:
     """One trace message. Its headers come with the first rule of a base chain that the packet meets."""
     parts = [
-        attribute(1, b"filter\0"),
+        attribute(1, table.encode() + b"\0"),
         attribute(2, chain.encode() + b"\0"),
         attribute(4, struct.pack(">I", kind)),
         attribute(6, struct.pack(">I", trace_id)),
@@ -95,10 +99,12 @@ class Lab:
     def __init__(self) -> None:
         self.tracer = Tracer()
         self._kernels: dict[str, socket.socket] = {}
+        self._ours: list[socket.socket] = []
         for name in ("isp-edge", "isp-core"):
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             theirs.setblocking(False)
             self._kernels[name] = mine
+            self._ours.append(theirs)
             rules = LoadedRules(name)
             rules.learn(Place("ip", "filter", "op25b", 7), rule(name, 4), Effect.DROP)
             rules.learn(Place("ip", "filter", "op25b", 8), rule(name, 5), Effect.REJECT_RESET)
@@ -115,7 +121,7 @@ class Lab:
         return [(found.blame.node, found.blame.rule_number) for found in self.tracer.decisions(port)]
 
     def close(self) -> None:
-        for kernel in (*self._kernels.values(), *self.tracer.sockets().values()):
+        for kernel in (*self._kernels.values(), *self._ours):
             kernel.close()
 
 
@@ -273,22 +279,228 @@ def test_messages_of_another_kind_are_passed_over(lab: Lab) -> None:
     assert lab.blamed() == [("isp-edge", 4)]
 
 
-class Overrun:
-    """A kernel that had more to say than its buffer holds."""
+# -- lost events, and room for them ------------------------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        self._says: list[Exception] = [OSError(errno.ENOBUFS, "No buffer space"), BlockingIOError()]
+
+class Overrun:
+    """A kernel that drops events when a test says so: the next reading fails once."""
+
+    def __init__(self, buffer: int = 100 * EVENT_BYTES) -> None:
+        self._buffer, self._waiting = buffer, list[bytes | Exception]()
+        self._mine, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def says(self, what: bytes | Exception) -> None:
+        if not self._waiting:
+            self._mine.send(b"!")
+        self._waiting.append(what)
+
+    def drops(self) -> None:
+        self.says(OSError(errno.ENOBUFS, "No buffer space"))
+
+    def fileno(self) -> int:
+        return self._theirs.fileno()
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return self._buffer
 
     def recv(self, size: int) -> bytes:
-        raise self._says.pop(0)
+        if not self._waiting:
+            self._theirs.recv(size)
+            raise BlockingIOError
+        said = self._waiting.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def close(self) -> None:
+        self._mine.close()
+        self._theirs.close()
 
 
-def test_lost_events_are_said_so_that_no_verdict_rests_on_the_trace() -> None:
+@pytest.fixture
+def edge() -> Iterator[Overrun]:
+    with contextlib.closing(Overrun()) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def core() -> Iterator[Overrun]:
+    with contextlib.closing(Overrun()) as kernel:
+        yield kernel
+
+
+def watching(sessions: bool = False, **kernels: Overrun) -> Tracer:
     tracer = Tracer()
-    tracer.watch(Node("isp-edge", Overrun()), LoadedRules("isp-edge"))  # type: ignore[arg-type]
-    assert tracer.lost is None
+    for name, kernel in kernels.items():
+        tracer.watch(Node(name, kernel), LoadedRules(name), sessions=sessions)  # type: ignore[arg-type]
+    return tracer
+
+
+def test_a_loss_concerns_the_attempts_that_were_under_way_and_no_later_one(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    ended_before = tracer.losses()
+    assert tracer.lost_since(ended_before) is None
+    first, second = tracer.losses(), tracer.losses()
+    edge.drops()
+    assert tracer.lost_since(first) == "the kernel lost trace events of edge (ENOBUFS)"
+    later = tracer.losses()
+    assert tracer.lost_since(second) == "the kernel lost trace events of edge (ENOBUFS)"
+    assert tracer.lost_since(later) is None
+
+
+def test_a_loss_before_an_attempt_that_is_found_at_its_beginning_does_not_concern_it(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.drops()
+    assert tracer.lost_since(tracer.losses()) is None
+
+
+def test_a_loss_names_each_node_once(edge: Overrun, core: Overrun) -> None:
+    tracer = watching(edge=edge, core=core)
+    since = tracer.losses()
+    for kernel in (core, core):
+        kernel.drops()
+        tracer.drain()
+    edge.drops()
+    assert tracer.lost_since(since) == "the kernel lost trace events of core and edge (ENOBUFS)"
+
+
+def test_events_after_a_loss_are_read(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.drops()
+    edge.says(event(1, headers(), verdict=DROP))
     tracer.drain()
-    assert tracer.lost == "the kernel lost trace events of isp-edge (ENOBUFS)"
+    assert [found.blame.rule for found in tracer.decisions(PORT)] == ["handle 7"]
+
+
+def test_any_other_error_of_the_socket_is_told(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.says(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        tracer.drain()
+
+
+def opening(trace_id: int, **more: Any) -> bytes:
+    """The event of our own table, which comes first of every packet."""
+    return event(trace_id, headers(**more), table="port25lab_trace", chain="arriving", family=INET)
+
+
+def test_attempts_have_room_while_two_packets_of_each_fit_into_the_buffer(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    assert tracer.has_room(50, 0)
+    assert not tracer.has_room(51, 0)
+
+
+def test_the_packet_with_most_events_says_how_many_attempts_have_room(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.says(opening(1) + event(1) + event(1) + event(1) + event(1))
+    edge.says(opening(1) + event(1))
+    tracer.drain()
+    assert tracer.has_room(10, 0)
+    assert not tracer.has_room(11, 0)
+
+
+def test_the_node_with_least_room_decides(edge: Overrun) -> None:
+    with contextlib.closing(Overrun(4 * EVENT_BYTES)) as small:
+        tracer = watching(edge=edge, small=small)
+        assert tracer.has_room(2, 0)
+        assert not tracer.has_room(3, 0)
+
+
+def test_packets_of_sessions_take_room_where_they_are_traced(edge: Overrun) -> None:
+    assert watching(edge=edge).has_room(10, 1000)
+    tracer = watching(sessions=True, edge=edge)
+    assert tracer.has_room(10, 80)
+    assert not tracer.has_room(10, 81)
+    edge.says(event(1, headers(flags=ACK)) + event(1, verdict=ACCEPT))
+    tracer.drain()
+    assert tracer.has_room(10, 40)
+    assert not tracer.has_room(10, 41)
+
+
+def test_a_lab_in_which_nothing_is_traced_has_room_for_all() -> None:
+    assert Tracer().has_room(1_000_000, 1_000_000)
+
+
+def test_the_event_loop_is_woken_by_events_of_any_node(lab: Lab) -> None:
+    ready = select.poll()
+    ready.register(lab.tracer, select.POLLIN)
+    assert not ready.poll(0)
+    lab.says(event(1, headers()), node="isp-core")
+    assert ready.poll(0)
+    lab.tracer.drain()
+    assert not ready.poll(0)
+
+
+# -- which events the kernel leaves out --------------------------------------------------------------------------------
+
+
+PROGRAM = bpf.assemble(_silent_events())
+
+
+def kept(message: bytes) -> bool:
+    """Whether the kernel would queue this message: the program is run as filter.rst says."""
+    a = x = at = 0
+    while True:
+        code, true, false, k = PROGRAM[at]
+        at += 1
+        match code:
+            case 0x00:
+                a = k
+            case 0x01:
+                x = k
+            case 0x07:
+                x = a
+            case 0x40 | 0x50:
+                size = 4 if code == 0x40 else 1
+                assert x + k + size <= len(message), "the kernel refuses what a program reads outside of a message"
+                a = int.from_bytes(message[x + k : x + k + size])
+            case 0x20:
+                start = a if k == 0xFFFFF00C else a + 4
+                end = len(message) if k == 0xFFFFF00C else a + struct.unpack_from("=H", message, a)[0]
+                a = next((place for place, kind in placed(message, start, end) if kind == x), 0)
+            case 0x15 | 0x35 | 0x45:
+                holds = {0x15: a == k, 0x35: a >= k, 0x45: bool(a & k)}[code]
+                at += true if holds else false
+            case 0x06:
+                return k > 0
+            case _:
+                raise AssertionError(f"a code that is not known: {code:#x}")
+
+
+def placed(message: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Offset and kind of each attribute."""
+    while start + 4 <= end:
+        length, kind = struct.unpack_from("=HH", message, start)
+        yield start, kind & 0x3FFF
+        start += (length + 3) & ~3
+
+
+@pytest.mark.parametrize("packet", [None, headers(), headers(flags=ACK)], ids=["no headers", "SYN", "segment"])
+def test_a_chain_whose_policy_accepts_is_left_out_and_one_that_drops_is_not(packet: tuple[bytes, bytes] | None) -> None:
+    assert not kept(event(1, packet, kind=POLICY, handle=None, policy=ACCEPT, chain="FORWARD"))
+    assert kept(event(1, packet, kind=POLICY, handle=None, policy=DROP, chain="FORWARD"))
+
+
+@pytest.mark.parametrize("verdict", [ACCEPT, DROP, JUMP, -1])
+def test_every_rule_that_a_syn_or_its_answer_meets_is_kept(verdict: int) -> None:
+    for packet in (headers(), headers(flags=SYN | ACK), headers("2001:db8::7", "2001:db8::25"), None):
+        assert kept(event(1, packet, verdict=verdict))
+
+
+@pytest.mark.parametrize(("verdict", "told"), [(ACCEPT, False), (DROP, True), (JUMP, True), (-1, True)])
+def test_of_a_segment_only_the_first_rule_of_a_chain_that_accepts_is_left_out(verdict: int, told: bool) -> None:
+    assert kept(event(1, headers(flags=ACK), verdict=verdict)) is told
+    assert kept(event(1, None, verdict=verdict)), "its headers came with an earlier event of the same chain"
+
+
+def test_a_fragment_too_short_for_a_tcp_header_is_kept() -> None:
+    assert kept(event(1, (headers()[0], b"\0" * 8)))
+    assert kept(event(1, (headers()[0], b"")))
+
+
+def test_a_return_is_kept() -> None:
+    assert kept(event(1, None, kind=RETURN, handle=7))
 
 
 def test_a_node_that_cannot_be_traced_is_a_failure_of_the_lab() -> None:

@@ -55,6 +55,8 @@ class _Probe:
     """At the destination."""
     back: Watch
     """At the owner of the source address."""
+    losses: int
+    """Of the trace, before its first packet."""
     session: socket.socket | None = None
     """The connection that it continues."""
 
@@ -94,7 +96,7 @@ class Prober:
             seconds = round(time.perf_counter() - started, 6)
             if sight and kind.leg is Leg.THERE and kind.answered:
                 await self._until(probe, answer, ANSWER_SECONDS)
-        self._tracer.drain()
+        trace_lost = self._tracer.lost_since(probe.losses)
         port = probe.shot.source_port
         seen = self._capture.seen([port], path.source) if port in SOURCE_PORTS else Seen()
         reached = (probe.back if kind.leg in (Leg.ANSWER, Leg.TOO_BIG) else probe.there).node
@@ -114,7 +116,8 @@ class Prober:
                 reached=reached if sight else None,
                 answer=_name(answer) or ("ICMP" if seen.icmp else None),
             ),
-            error=self._tracer.lost or (None if sight or decisions else lost),
+            trace_lost=trace_lost,
+            error=trace_lost or (None if sight or decisions else lost),
         )
 
     def _opened(self, path: MailPath) -> _Probe:
@@ -141,7 +144,8 @@ class Prober:
         )
         trail = Trail(kind.text, shot.number, shot.sequence, shot.source_port)
         self._tracer.follow(trail)
-        return _Probe(kind, shot, trail, host, self._watch(owner), self._watch(path.spoof or path.source))
+        there, back = self._watch(owner), self._watch(path.spoof or path.source)
+        return _Probe(kind, shot, trail, host, there, back, self._tracer.losses())
 
     def _source(self, path: MailPath, version: int) -> str:
         """The sender's own address, or another node's: the one by which others know it."""
