@@ -104,6 +104,7 @@ def run_command(
     pcap = CaptureFolder(pcap_folder) if pcap_folder else None
     doctor.require()
     questions = _questions(scenarios or catalogue.names("scenarios"), expression, refs or [])
+    run.require_ipv6(questions)
     _require_programs(questions)
     hold = shell.holder(only_failed=not pause) if pause or shell_on_failure else None
     planned = run.plan_jobs(questions)
