@@ -440,7 +440,7 @@ def try_kernel(names: Sequence[str], user_namespace: bool) -> list[dict[str, Any
             lambda: _kernel_findings(names), user_namespace=user_namespace
         )
     except OSError as error:
-        raise trial.sandbox_problem(error, os.geteuid()) from error
+        raise trial.sandbox_problem(error, os.geteuid(), user_namespace=user_namespace) from error
     return findings
 
 

@@ -8,12 +8,14 @@ closes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import IO, BinaryIO, Self
 
 from port25lab import room, trial, zygote
 from port25lab.errors import LabError, MachineError
+from port25lab.sandbox import namespaces as ns
 from port25lab.sandbox import ownpython
 
 PROGRAM = 'from port25lab import zygote\nzygote.main(user_namespace=start["user_namespace"])\n'
@@ -114,6 +117,16 @@ class Nursery:
 
         ``imports``: modules that it will need beside the engine's. ``pcap``: a file for its packets.
         """
+        end = time.monotonic() + ns.FREED_SECONDS
+        while True:
+            try:
+                return self._open(keep, imports, pcap)
+            except _FullError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+    def _open(self, keep: Sequence[Path], imports: Sequence[str], pcap: BinaryIO | None) -> Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         request = {
             "keep": [str(path) for path in (*keep, *_engine_folders())],
@@ -131,7 +144,8 @@ class Nursery:
         said = json.loads(line) if line else {"failed": "the sandbox process died while it was set up"}
         if "failed" in said:
             ours.close()
-            raise LabError(f"no sandbox: {said['failed']}")
+            full = said.get("errno") == errno.ENOSPC
+            raise (_FullError if full else LabError)(f"no sandbox: {said['failed']}")
         return Sandbox(ours, int(said["entered"]))
 
     def close(self) -> None:
@@ -147,6 +161,10 @@ class Nursery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _FullError(LabError):
+    """This user has as many namespaces as it may have; those of a lab that has just ended are about to be freed."""
 
 
 def _pass_on(words: IO[bytes]) -> None:

@@ -30,6 +30,9 @@ MOUNTS = 9
 DESCRIPTORS = 16384
 """To what the limit on open files is raised, as far as the machine allows."""
 
+FREED_SECONDS = 0.5
+"""How long to wait for namespaces of earlier trials to be freed."""
+
 LEAST = 64
 """Open files without which not even the engine works."""
 
@@ -165,7 +168,7 @@ def _hold(waiting: int, writing: int, networks: int, mounts: int, user_namespace
             ns.unshare(ns.NEWUSER)
         for kind, number in (("pid", 1), ("ipc", 1), ("uts", 1), ("mnt", mounts), ("net", networks)):
             for _ in range(number):
-                ns.unshare(trial.KINDS[kind])
+                ns.unshare(trial.KINDS[kind], FREED_SECONDS)
                 if number > 1:
                     held.append(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY))
         said = "made"

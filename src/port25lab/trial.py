@@ -91,11 +91,14 @@ KINDS = {
 LIMITS = {kind: Setting(f"user.max_{kind}_namespaces", "0", str(MANY), for_root_too=True) for kind in KINDS}
 """How many namespaces each user may have (namespaces(7)). Root is a user as well."""
 
-SETTINGS = (
+USER_SETTINGS = (
     Setting("kernel.unprivileged_userns_clone", "0", "1"),
-    *LIMITS.values(),
     Setting("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    LIMITS["user"],
 )
+"""Those that forbid user namespaces alone."""
+
+SETTINGS = (*USER_SETTINGS, *(limit for kind, limit in LIMITS.items() if kind != "user"))
 CONTAINER_REMEDY = "start the container with: docker run --privileged"
 
 
@@ -125,15 +128,19 @@ def problem(*, user_namespace: bool) -> MachineError | None:
     try:
         in_sandbox(str, user_namespace=user_namespace)
     except OSError as error:
-        return sandbox_problem(error, os.geteuid())
+        return sandbox_problem(error, os.geteuid(), user_namespace=user_namespace)
     return None
 
 
-def sandbox_problem(error: OSError, user: int, proc: Path = Path("/proc")) -> MachineError:
-    """What forbids a sandbox, and the command that allows it."""
-    for setting in SETTINGS:
-        if setting.forbids(user, proc / "sys"):
-            return MachineError(f"{setting.name}={setting.forbidding} forbids namespaces", setting.remedy)
+def sandbox_problem(
+    error: OSError, user: int, proc: Path = Path("/proc"), *, user_namespace: bool = True
+) -> MachineError:
+    """What forbids a sandbox to a user, and the command that allows it. ``user_namespace``: whether it has one."""
+    settings = [setting for setting in SETTINGS if user_namespace or setting not in USER_SETTINGS]
+    if forbidding := [setting for setting in settings if setting.forbids(user, proc / "sys")]:
+        what = " and ".join(f"{setting.name}={setting.forbidding}" for setting in forbidding)
+        allowed = " ".join(f"{setting.name}={setting.allowing}" for setting in forbidding)
+        return MachineError(f"{what} forbids namespaces", f"sudo sysctl -w {allowed}")
     if error.errno == errno.ENOSPC and (kind := _used_up()):
         return limit_problem("a sandbox takes", kind, proc)
     if user == 0 and not _may_ever(proc):
@@ -156,7 +163,8 @@ def refused_by_sudo(way: Way, said: str) -> MachineError:
     """sudo does not run what makes sandboxes. ``said``: what it printed."""
     assert way.problem is not None
     lines = [line for line in said.strip().splitlines() if line.strip()]
-    what = f"{way.problem.what}, and {lines[-1] if lines else 'sudo fails'}"
+    words = lines[-1].removeprefix("sudo: ") if lines else "nothing, and fails"
+    what = f"{way.problem.what}, and sudo says: {words}"
     if way.problem.remedy != CONTAINER_REMEDY or not _may_ever(Path("/proc")):
         return MachineError(what, way.problem.remedy)
     line = f"{user_name()} ALL=(root) NOPASSWD: {sys.executable}"

@@ -118,7 +118,9 @@ def _become_sandbox(control: socket.socket, user_namespace: bool, keep: list[str
         entering.furnish(Path(path) for path in keep)
         run(control)
         code = 0
-    except (OSError, LabError) as error:
+    except OSError as error:
+        _say(control, f"{error}", error.errno)
+    except LabError as error:
         _say(control, f"{error}")
     except BaseException:
         _say(control, traceback.format_exc())
@@ -126,6 +128,6 @@ def _become_sandbox(control: socket.socket, user_namespace: bool, keep: list[str
         os._exit(code)
 
 
-def _say(control: socket.socket, failure: str) -> None:
+def _say(control: socket.socket, failure: str, code: int | None = None) -> None:
     with contextlib.suppress(OSError):  # the engine has ended
-        control.sendall(json.dumps({"failed": failure}).encode() + b"\n")
+        control.sendall(json.dumps({"failed": failure, "errno": code}).encode() + b"\n")
