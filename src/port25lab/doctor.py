@@ -263,7 +263,7 @@ def _room(way: trial.Way) -> tuple[Feature, ...]:
 
     def namespaces() -> str:
         largest = room.LARGEST
-        found = trial.by(way, "port25lab.room:make", 1, largest.networks, room.MOUNTS, way.user_namespace)
+        found = trial.by(way, "port25lab.room:make", 1, largest.networks, largest.mounts, way.user_namespace)
         room.judge(found, largest)
         return f"{largest.networks} network namespaces made, as {largest.name} takes"
 

@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, Self
 
 from port25lab import doctor, room
-from port25lab.clients import CLIENTS
+from port25lab.clients import CLIENTS, PROGRAMS_AT_ONCE
 from port25lab.errors import LabError, MachineError
 from port25lab.evidence import Evidence, Observation, Stage
 from port25lab.lab import Lab
@@ -214,7 +214,7 @@ class Engine:
 
     def _make_room(self, jobs: Sequence[Job], nursery: Nursery, at_once: int) -> int:
         """How many of these labs can be up at the same time. Raises MachineError where there is no room for one."""
-        needs = [room.Need.of(_plan(job.config), len(job.paths)) for job in jobs]
+        needs = [need_of(job) for job in jobs]
         room.require_descriptors(needs, nursery.descriptors)
         while True:
             kept = [key for key in self._up if key not in self._lent and all(key != job.key for job in jobs)]
@@ -345,6 +345,12 @@ def plan_jobs(questions: Iterable[Question]) -> list[Job]:
         wanted.setdefault(_control(question), {})[_first(question.path)] = None
     jobs = [Job(config, tuple(paths), alone) for (config, alone), paths in wanted.items()]
     return sorted(jobs, key=lambda job: _seconds(job, waits[job.key]), reverse=True)
+
+
+def need_of(job: Job) -> room.Need:
+    """What a lab takes of what this machine has in limited number."""
+    programs = sum(CLIENTS[path.client].program is not None for path in job.paths)
+    return room.Need.of(_plan(job.config), len(job.paths), min(programs, PROGRAMS_AT_ONCE))
 
 
 def _wait(question: Question) -> float:
