@@ -132,7 +132,7 @@ def require_ip(version: int | None, what: str) -> None:
     """Raise MachineError where ``what`` is asked over IPv6 and the kernel has none."""
     if version == 6 and not ipv6.works():
         raise MachineError(
-            f"this kernel has no IPv6, and {what} over it", f"leave IPv6 out: -k ipv4; or get it: {ipv6.remedy()}"
+            f"this kernel has no IPv6, and {what} over it", f"leave IPv6 out: -k 'not ipv6'; or get it: {ipv6.remedy()}"
         )
 
 
@@ -314,7 +314,7 @@ def _links() -> str:
 
 def _ipv6() -> str:
     if not ipv6.works():
-        raise OSError("this kernel has none: paths over IPv4 alone can be tried (-k ipv4)")
+        raise OSError("this kernel has none: paths over IPv4 alone can be tried (-k 'not ipv6')")
     disabled = ipv6.starts_disabled()
     if disabled:
         for name, value in ipv6.ALLOW.items():

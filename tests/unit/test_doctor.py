@@ -222,7 +222,7 @@ def test_without_ipv6_a_path_over_it_is_refused_and_others_are_not(monkeypatch: 
     with pytest.raises(MachineError) as caught:
         doctor.require_ip(6, "2 of 4 paths are asked")
     assert caught.value.what == "this kernel has no IPv6, and 2 of 4 paths are asked over it"
-    assert "-k ipv4" in caught.value.remedy
+    assert "-k 'not ipv6'" in caught.value.remedy
 
 
 def test_too_few_open_files_for_the_engine_itself_are_said_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -378,7 +378,7 @@ def test_without_ipv6_paths_over_ipv4_are_tried_and_others_refused_before_any_la
     both = _questions(tmp_path, TEXT.replace("ip: 4", "ip: [4, 6]"), "both.yaml")
     with Engine(Quiet()) as engine:
         with pytest.raises(
-            MachineError, match=r"^this kernel has no IPv6, and 6 of 12 paths are asked over it; .*-k ipv4"
+            MachineError, match=r"^this kernel has no IPv6, and 6 of 12 paths are asked over it; .*-k 'not ipv6'"
         ):
             engine.verdicts(both)
         assert not Lab.started
