@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from port25lab.admission import Admission
 from port25lab.capture import Capture
-from port25lab.clients import CLIENTS, Client, Mta, Ports, Target
+from port25lab.clients import CLIENTS, PROGRAMS_AT_ONCE, Client, Mta, Ports, Target
 from port25lab.dialogue import Submission, build_message
 from port25lab.errors import LabError
 from port25lab.evidence import Decision, Evidence, Hop, Observation, Stage, on_the_way_to
@@ -38,9 +38,6 @@ WHOLE_SECONDS = 45.0
 
 SETTLE_SECONDS = 25.0
 """How long a message may be on its way between relays before it counts as deferred."""
-
-PROGRAMS_AT_ONCE = 8
-"""Client programs that run side by side: more would only wait for the processor, and look like slow servers."""
 
 
 @dataclass

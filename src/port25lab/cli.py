@@ -110,6 +110,7 @@ def run_command(
     require_separate(outputs)
     doctor.require()
     questions = _questions(scenarios or catalogue.names("scenarios"), expression, refs or [])
+    run.require_ipv6(questions)
     _require_programs(questions)
     if outputs:
         require_separate(outputs, run.input_files(questions))

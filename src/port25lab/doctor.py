@@ -1,31 +1,29 @@
-"""What a machine must have to run labs: looked for, and where that is cheap really tried in a throwaway sandbox.
+"""What a machine must have to run labs: looked for, and really tried in a throwaway sandbox.
 
 ``require`` comes before each run and looks at what takes no time; ``examine`` tries everything and tells about it.
+Sandboxes are tried as a run makes them: with a user namespace, as root, or by sudo (``trial``).
 Each feature is a row of a table: its name, what it is for, how to find out, and the command that helps.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
 import socket
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-from port25lab import netlink
+from port25lab import ipv6, netlink, room, trial
 from port25lab.errors import MachineError
-from port25lab.sandbox import entering, ownpython
 from port25lab.sandbox import namespaces as ns
 from port25lab.sandbox.ownpython import search_path
 
@@ -76,15 +74,18 @@ class Feature:
     purpose: str
     check: Callable[[], str]
     """Says what it found. Raises OSError if there is none, or MachineError where it knows a better remedy."""
-    remedy: str
+    remedy: str = ""
+    """The command that helps, where it is not to load ``modules``."""
     required: bool = True
+    modules: tuple[str, ...] = ()
+    """Kernel modules that bring it."""
 
     def find(self) -> str:
         """What was found. Raises MachineError."""
         try:
             return self.check()
         except (OSError, subprocess.SubprocessError) as error:
-            raise MachineError(_words(error), self.remedy) from error
+            raise MachineError(trial.words(error), self.remedy or modules_remedy(self.modules)) from error
 
     def examine(self) -> Finding:
         """The same as a finding."""
@@ -98,6 +99,8 @@ def require() -> None:
     """Raise MachineError with the first required thing that this machine lacks. Takes a few milliseconds."""
     for feature in MACHINE:
         feature.find()
+    if (limit := room.raise_descriptors()) < room.LEAST:
+        raise room.descriptors_problem(f"port25lab takes {room.LEAST}", limit, room.LEAST)
 
 
 def require_program(name: str | None, purpose: str) -> None:
@@ -115,134 +118,47 @@ def require_program(name: str | None, purpose: str) -> None:
 @cache
 def require_kernel(name: str, purpose: str) -> None:
     """Raise MachineError where a feature of the kernel is wanted that it does not have. Tried once, in a sandbox."""
-    found = next(finding for finding in _examine_kernel(name) if finding.name in (name, NOT_TRIED))
-    if found.problem is not None and found.name != NOT_TRIED:
+    (found,) = _examine_kernel(trial.find(), name)
+    if found.problem is not None:
         raise MachineError(f"{purpose} needs {name} of the kernel: {found.problem}", found.remedy or "")
+
+
+@cache
+def require_lab(way: trial.Way) -> None:
+    """Raise MachineError where the kernel lacks something that every lab needs: asked when a lab could not be built."""
+    for finding in _examine_kernel(way):
+        if finding.required and finding.problem is not None:
+            raise MachineError(f"labs need {finding.name} of the kernel: {finding.problem}", finding.remedy or "")
+
+
+def require_ip(version: int | None, what: str) -> None:
+    """Raise MachineError where ``what`` is asked over IPv6 and the kernel has none."""
+    if version == 6 and not ipv6.works():
+        raise MachineError(
+            f"this kernel has no IPv6, and {what} over it", f"leave IPv6 out: -k 'not ipv6'; or get it: {ipv6.remedy()}"
+        )
 
 
 def examine() -> list[Finding]:
     """Everything, tried for real: some hundred milliseconds."""
-    sandbox = SANDBOX.examine()
-    kernel = _examine_kernel() if sandbox.ok else []
-    return [*(feature.examine() for feature in MACHINE), sandbox, *kernel, *(feature.examine() for feature in EXTRAS)]
+    return [
+        *(feature.examine() for feature in MACHINE),
+        *_examine_sandboxes(),
+        *(feature.examine() for feature in EXTRAS),
+    ]
 
 
-# -- sandboxes -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A sysctl that can forbid user namespaces."""
-
-    name: str
-    forbidding: str
-    allowing: str
-    for_root_too: bool = False
-
-    def forbids(self, user: int, proc: Path) -> bool:
-        """Whether it does so now, to this user."""
-        try:
-            value = (proc / self.name.replace(".", "/")).read_text().strip()
-        except OSError:
-            return False  # this kernel has no such setting
-        return value == self.forbidding and (self.for_root_too or user != 0)
-
-    @property
-    def remedy(self) -> str:
-        """Until the next boot."""
-        return f"sudo sysctl -w {self.name}={self.allowing}"
-
-
-SETTINGS = (
-    Setting("kernel.unprivileged_userns_clone", "0", "1"),
-    *(
-        Setting(f"user.max_{kind}_namespaces", "0", "10000", for_root_too=True)
-        for kind in ("user", "net", "mnt", "pid", "ipc", "uts")
-    ),
-    Setting("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
-)
-CONTAINER_REMEDY = "run outside the container, or start it with: docker run --privileged"
-
-
-def user_namespaces_problem() -> str | None:
-    """Why this user gets no sandbox without sudo, and what allows it; None where one was entered just now."""
-    problem = _try_sandbox(user_namespace=True)
-    return f"{problem.what} (to allow it: {problem.remedy})" if problem else None
-
-
-def sudo_works() -> bool:
-    """Whether this user is root for the asking, without a password."""
+def _examine_sandboxes() -> list[Finding]:
+    """A sandbox, room for the largest lab, and the kernel's features in a sandbox; what cannot be tried is not ok."""
     try:
-        done = subprocess.run(
-            [ownpython.program("sudo"), "--non-interactive", "true"],
-            capture_output=True,
-            timeout=PROGRAM_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
-
-
-def _try_sandbox(*, user_namespace: bool) -> MachineError | None:
-    """Become a sandbox, every step of it: AppArmor lets one unshare, and then refuses to mount."""
-    try:
-        _in_sandbox(str, user_namespace=user_namespace)
-    except OSError as error:
-        return _sandbox_problem(_words(error), os.geteuid())
-    return None
-
-
-def _sandbox_problem(failure: str, user: int, proc: Path = Path("/proc/sys")) -> MachineError:
-    for setting in SETTINGS:
-        if setting.forbids(user, proc):
-            return MachineError(f"{setting.name}={setting.forbidding} forbids namespaces", setting.remedy)
-    return MachineError(f"{failure}: forbidden, as in a container or by seccomp", CONTAINER_REMEDY)
-
-
-def _find_sandbox() -> str:
-    problem = _try_sandbox(user_namespace=True)
-    if problem is None:
-        return "user namespaces, no root needed"
-    if os.geteuid() == 0 and _try_sandbox(user_namespace=False) is None:
-        return f"root's own namespaces; {problem.what}"
-    if os.geteuid() != 0 and sudo_works():
-        return f"by sudo; {problem.what}"
-    raise problem
-
-
-def _in_sandbox(call: Callable[[], str], *, user_namespace: bool) -> str:
-    """What ``call`` says in a sandbox that is gone afterwards. Raises OSError if there is none to be had."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads are no matter: the child takes no locks of theirs
-        child = os.fork()
-    if child == 0:
-        _answer_from_sandbox(writing, call, user_namespace)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = json.loads(pipe.read() or '{"failed": "the sandbox process died"}')
-    os.waitpid(child, 0)
-    if "failed" in answer:
-        raise OSError(answer["failed"])
-    return str(answer["said"])
-
-
-def _answer_from_sandbox(writing: int, call: Callable[[], str], user_namespace: bool) -> NoReturn:
-    answer: dict[str, str] | None = None
-    try:
-        inner = entering.enter(user_namespace)
-        if inner:
-            os.waitpid(inner, 0)
-        else:
-            entering.furnish(())
-            answer = {"said": call()}
-    except Exception as error:
-        answer = {"failed": _words(error)}
-    finally:
-        if answer is not None:
-            os.write(writing, json.dumps(answer).encode())
-        os._exit(0)
+        way = trial.find()
+        kernel = _examine_kernel(way)
+    except MachineError as error:
+        nothing = "there is no sandbox to try it in"
+        lacking = Finding(SANDBOX.name, SANDBOX.required, SANDBOX.purpose, error.what, error.what, error.remedy)
+        return [lacking, *(_not_tried(feature, nothing) for feature in (*ROOM, *KERNEL))]
+    sandbox = Finding(SANDBOX.name, SANDBOX.required, SANDBOX.purpose, f"made {way}")
+    return [sandbox, *(feature.examine() for feature in _room(way)), *kernel]
 
 
 # -- what is looked for ----------------------------------------------------------------------------------------------
@@ -315,7 +231,7 @@ def _postfix() -> str:
     program = _program("postfix")()
     if not any(Path("/usr/lib").glob("*/sasl2/libplain.so")):
         raise MachineError("Postfix cannot log in: there is no SASL PLAIN", _apt("libsasl2-modules"))
-    if os.geteuid() != 0 and user_namespaces_problem() is None:
+    if os.geteuid() != 0 and trial.problem(user_namespace=True) is None:
         raise MachineError(
             "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root",
             "sudo .venv/bin/port25lab run real/postfix",
@@ -353,7 +269,32 @@ MACHINE = (
 )
 """What is required, and looked for in no time."""
 
-SANDBOX = Feature("sandbox", "labs apart from this machine's own network", _find_sandbox, CONTAINER_REMEDY)
+SANDBOX = Feature(
+    "sandbox", "labs apart from this machine's own network", lambda: str(trial.find()), trial.CONTAINER_REMEDY
+)
+
+
+def _room(way: trial.Way) -> tuple[Feature, ...]:
+    """Checks that there is room for the largest lab of the catalogue, as sandboxes made this way have it."""
+
+    def namespaces() -> str:
+        largest = room.LARGEST
+        found = trial.by(way, "port25lab.room:make", 1, largest.networks, largest.mounts, way.user_namespace)
+        room.judge(found, largest)
+        return f"{largest.networks} network namespaces made, as {largest.name} takes"
+
+    def files() -> str:
+        limit = trial.by(way, "port25lab.room:raise_descriptors")
+        room.require_descriptors([room.LARGEST], limit)
+        return f"{limit} for each lab"
+
+    return (
+        Feature("namespaces", "a node of a lab each", namespaces, trial.LIMITS["net"].remedy),
+        Feature("open files", "sockets of a lab's nodes", files, "ulimit -n 4096"),
+    )
+
+
+ROOM = _room(trial.Way(user_namespace=True))
 
 SWAKS = "swaks libnet-ssleay-perl libio-socket-inet6-perl"
 NO_DAEMON = "echo 'postfix postfix/main_mailer_type select No configuration' | sudo debconf-set-selections"
@@ -395,20 +336,26 @@ def _links() -> str:
 
 
 def _ipv6() -> str:
+    if not ipv6.works():
+        raise OSError("this kernel has none: paths over IPv4 alone can be tried (-k 'not ipv6')")
+    disabled = ipv6.starts_disabled()
+    if disabled:
+        for name, value in ipv6.ALLOW.items():
+            Path("/proc/sys", name).write_text(value)
     with netlink.Rtnetlink() as kernel:
         kernel.send([("IPv6 address", netlink.address(1, IPv6Interface("2001:db8::1/128")))])
-    return "an address can be set"
+    return "an address can be set" + ", once a lab has set disable_ipv6=0 in its own namespaces" * disabled
 
 
 def _sets() -> str:
     _run("ipset", "restore", text="create probe hash:net family inet\ncreate probe6 hash:net family inet6\n")
-    for program, name in (("iptables-restore", "probe"), ("ip6tables-restore", "probe6")):
+    for program, name in zip(_restore_programs(), ("probe", "probe6"), strict=False):
         _restore(program, "filter", f"-A FORWARD -m set --match-set {name} src -j DROP")
     return "hash:net, matched by iptables"
 
 
 def _filters() -> str:
-    for program in ("iptables-restore", "ip6tables-restore"):
+    for program in _restore_programs():
         _restore(program, "filter", "-A FORWARD -p tcp -m multiport --dports 25,465 -j REJECT --reject-with tcp-reset")
     return "REJECT, multiport"
 
@@ -464,54 +411,83 @@ def _trace() -> str:
     return "nftrace events arrive"
 
 
+def _restore_programs() -> tuple[str, ...]:
+    """What loads rules, for each IP version that the kernel has."""
+    return ("iptables-restore", "ip6tables-restore") if ipv6.works() else ("iptables-restore",)
+
+
 def _restore(program: str, table: str, *rules: str) -> None:
     _run(program, "--noflush", text="\n".join((f"*{table}", *rules, "COMMIT", "")))
 
 
-def _modules(*names: str) -> str:
-    return f"sudo modprobe --all {' '.join(names)}"
+MODULES_DISABLED = Path("/proc/sys/kernel/modules_disabled")
 
 
-IPV6_REMEDY = "sudo sed -i s/ipv6.disable=1// /etc/default/grub && sudo update-grub && sudo reboot"
+def modules_remedy(names: Sequence[str]) -> str:
+    """The command that loads kernel modules; where the kernel takes none any more, it takes a reboot."""
+    try:
+        disabled = MODULES_DISABLED.read_text().strip()
+    except OSError:
+        return f"boot a kernel with {' '.join(names)}: this one has no loadable modules"
+    if disabled == "0":
+        return f"sudo modprobe --all {' '.join(names)}"
+    # systemd loads what is listed there before it sets sysctls such as kernel.modules_disabled=1.
+    listed = f"printf '%s\\n' {' '.join(names)} | sudo tee /etc/modules-load.d/port25lab.conf"
+    return f"kernel.modules_disabled=1 lasts until the next boot: {listed} && sudo reboot"
+
 
 KERNEL = (
-    Feature("links", "hosts and routers joined to one another", _links, _modules("veth", "bridge")),
-    Feature("IPv6", "every path over both IP versions", _ipv6, IPV6_REMEDY),
-    Feature("sets", "address sets of policies", _sets, _modules("nft_compat", "ip_set_hash_net", "xt_set")),
-    Feature("filters", "rules of policies", _filters, _modules("nft_compat", "xt_multiport", "ipt_REJECT")),
-    Feature("NAT", "hotels, customers' routers, clouds", _translation, _modules("nft_compat", "xt_nat", "xt_NETMAP")),
-    Feature("rule trace", "which rule decided", _trace, _modules("nf_tables", "nfnetlink")),
-    Feature("rate limits", "throttling", _limits, _modules("xt_hashlimit", "xt_connlimit"), required=False),
+    Feature("links", "hosts and routers joined to one another", _links, modules=("veth", "bridge")),
+    Feature("IPv6", "paths over IPv6", _ipv6, ipv6.remedy(), required=False),
+    Feature("sets", "address sets of policies", _sets, modules=("nft_compat", "ip_set_hash_net", "xt_set")),
+    Feature("filters", "rules of policies", _filters, modules=("nft_compat", "xt_multiport", "ipt_REJECT")),
+    Feature("NAT", "hotels, customers' routers, clouds", _translation, modules=("nft_compat", "xt_nat", "xt_NETMAP")),
+    Feature("rule trace", "which rule decided", _trace, modules=("nf_tables", "nfnetlink")),
+    Feature("rate limits", "throttling", _limits, required=False, modules=("xt_hashlimit", "xt_connlimit")),
     Feature(
-        "NFQUEUE", "middleboxes that alter a session", _queue, _modules("xt_NFQUEUE", "nfnetlink_queue"), required=False
+        "NFQUEUE",
+        "middleboxes that alter a session",
+        _queue,
+        required=False,
+        modules=("xt_NFQUEUE", "nfnetlink_queue"),
     ),
-    Feature("netem", "delay and loss on links", _netem, _modules("sch_netem"), required=False),
+    Feature("netem", "delay and loss on links", _netem, required=False, modules=("sch_netem",)),
 )
 """Tried in a sandbox, where nothing can do harm."""
 
 
-NOT_TRIED = "kernel"
-"""The finding in place of all others where no sandbox is to be had."""
+def try_kernel(names: Sequence[str], user_namespace: bool) -> list[dict[str, Any]]:
+    """Try these features in a throwaway sandbox, or all if none is named: findings as data. Raises MachineError."""
+    try:
+        findings: list[dict[str, Any]] = trial.in_sandbox(
+            lambda: _kernel_findings(names), user_namespace=user_namespace
+        )
+    except OSError as error:
+        raise trial.sandbox_problem(error, os.geteuid(), user_namespace=user_namespace) from error
+    return findings
 
 
-def _examine_kernel(*names: str) -> list[Finding]:
+def _examine_kernel(way: trial.Way, *names: str) -> list[Finding]:
     """What was found of these features; of all, if none is named."""
-    for user_namespace in (True, False):
-        try:
-            findings = _in_sandbox(lambda: _kernel_findings(names), user_namespace=user_namespace)
-        except OSError:
-            continue
-        return [Finding(**fields) for fields in json.loads(findings)]
-    problem, remedy = "not tried: that takes root here", f"sudo {sys.executable} -P -m port25lab doctor"
-    return [Finding(NOT_TRIED, False, "links and rules", problem, problem, remedy)]
+    findings = trial.by(way, "port25lab.doctor:try_kernel", names, way.user_namespace)
+    return [Finding(**fields) for fields in findings]
 
 
-def _kernel_findings(names: Sequence[str]) -> str:
+def _kernel_findings(names: Sequence[str]) -> list[dict[str, Any]]:
     findings = []
     for feature in (feature for feature in KERNEL if not names or feature.name in names):
-        ns.unshare(ns.NEWNET)  # none of them meets the rules of another
+        try:
+            ns.unshare(ns.NEWNET)  # none of them meets the rules of another
+        except OSError as error:
+            findings.append(asdict(_not_tried(feature, f"no network namespace for it ({trial.words(error)})")))
+            continue
         findings.append(asdict(feature.examine()))
-    return json.dumps(findings)
+    return findings
+
+
+def _not_tried(feature: Feature, why: str) -> Finding:
+    text = f"not tried: {why}"
+    return Finding(feature.name, feature.required, feature.purpose, text, text)
 
 
 # -- shared ----------------------------------------------------------------------------------------------------------
@@ -531,10 +507,3 @@ def _run(*argv: str, text: str = "") -> str:
     if done.returncode:
         raise OSError(f"{argv[0]}: {' '.join(done.stderr.split())}")
     return done.stdout.strip()
-
-
-def _words(error: Exception) -> str:
-    """An error in a few words: of an OSError what was tried and the kernel's answer."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from port25lab import ipv6
 from port25lab.errors import InputError, LabError
 from port25lab.evidence import Evidence
 from port25lab.mailpath import MailPath
@@ -61,9 +62,10 @@ class Lab:
         ``expected``: paths that will be tried. Any other path may be tried as well, but for probes that continue a
         session from before the policies: those are ``early``, and have to be known.
         ``pcap``: a file that gets all packets; it is complete after ``end_capture``.
+        On a kernel without IPv6 the lab is built for IPv4 alone.
         Raises LabError; InputError where a policy is refused by iptables.
         """
-        self.plan = plan
+        self.plan = plan if ipv6.works() else plan.without_ipv6()
         self._nursery = nursery
         probes = [path for path in expected if path.packet is not None]
         self.early = [path for path in probes if KINDS[str(path.packet)].early]
@@ -74,7 +76,7 @@ class Lab:
         self._closing = threading.Lock()
         try:
             early = [path.model_dump(mode="json") for path in self.early]
-            answer = self._call({"call": "start", **_start(plan, policies), "early": early})
+            answer = self._call({"call": "start", **_start(self.plan, policies), "early": early})
         except BaseException:
             self.close()
             raise
@@ -177,6 +179,8 @@ def _start(plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> dict[str, An
     }
     for name, stack in policies.items():
         stacks.setdefault(name, []).extend(stack)
+    if not ipv6.works():
+        stacks = {name: [policy.without_ipv6() for policy in stack] for name, stack in stacks.items()}
     return {
         "plan": plan.model_dump(mode="json"),
         "policies": {name: [policy.model_dump(mode="json") for policy in stack] for name, stack in stacks.items()},

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from port25lab import ipv6
 from port25lab.errors import LabError
 from port25lab.network import EVERY_NODE, LabNode
 from port25lab.sandbox import entering, limits
@@ -214,7 +215,8 @@ class LabHost:
         folder.mkdir(parents=True, exist_ok=True)
         servers = "".join(f"nameserver {address}\n" for address in self.resolvers)
         (folder / "resolv.conf").write_text(servers + "options timeout:1 attempts:2\n")
-        (folder / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {self.hostname} {self.name}\n")
+        local = "127.0.0.1 localhost\n::1 localhost\n" if ipv6.works() else "127.0.0.1 localhost\n"
+        (folder / "hosts").write_text(f"{local}127.0.1.1 {self.hostname} {self.name}\n")
 
     def _move_in(self) -> None:
         """Runs in the child between fork and exec."""

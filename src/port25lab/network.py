@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Interface
-from pathlib import Path
 from typing import Any
 
 from mininet.link import Intf, Link
@@ -25,7 +24,7 @@ from mininet.net import Mininet
 from mininet.node import Node
 from mininet.topo import Topo
 
-from port25lab import netlink
+from port25lab import ipv6, netlink
 from port25lab.errors import LabError
 from port25lab.sandbox import limits
 from port25lab.sandbox import namespaces as ns
@@ -188,8 +187,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         self.built = True
 
     def _prepare_nodes(self) -> None:
+        every_node = EVERY_NODE | (
+            ipv6.ALLOW if any(node.run_inside(ipv6.starts_disabled) for node in self.hosts[:1]) else {}
+        )
         for node in self.hosts:
-            settings = EVERY_NODE | (ROUTERS if node.plan.forward else {})
+            settings = every_node | (ROUTERS if node.plan.forward else {})
             with ns.inside(node.network, self.home):
                 for name, value in settings.items():
                     _set(name, value)
@@ -275,9 +277,7 @@ def _set(name: str, value: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY)
     except FileNotFoundError:
-        if Path("/proc/sys/net/ipv6").exists() or "ipv6" not in name:
-            return  # this kernel does not have the knob
-        raise LabError("this kernel has no IPv6") from None
+        return  # this kernel does not have the knob, or no IPv6
     try:
         os.write(descriptor, value.encode())
     finally:

@@ -8,19 +8,22 @@ closes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import os
-import pwd
+import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import IO, BinaryIO, Self
 
-from port25lab import doctor, zygote
+from port25lab import room, trial, zygote
 from port25lab.errors import LabError, MachineError
+from port25lab.sandbox import namespaces as ns
 from port25lab.sandbox import ownpython
 
 PROGRAM = 'from port25lab import zygote\nzygote.main(user_namespace=start["user_namespace"])\n'
@@ -41,22 +44,22 @@ class Sandbox:
 class Nursery:
     """Where sandboxes come from. A context manager: leaving it ends every sandbox that came from it.
 
-    Raises MachineError where neither user namespaces nor sudo can make one.
+    Raises MachineError where neither user namespaces nor root nor sudo can make one.
     """
 
     def __init__(self) -> None:
-        self.user_namespace = True
-        self.sudo: tuple[str, ...] = ()
-        """The command that makes root of an ordinary user, where that is needed."""
-        problem = doctor.user_namespaces_problem()
-        if problem:
-            self.user_namespace = False
-            self.sudo = _sudo(problem)
+        self.own_descriptors = room.raise_descriptors()
+        """How many open files this process may have."""
+        self.descriptors = self.own_descriptors
+        """How many a lab may have."""
+        self.way = trial.find()
         # The helper inherits its end. A socket with a name could be bound, or reached, by another user.
         self._zygote, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [*self.sudo, *ownpython.command(PROGRAM, user_namespace=self.user_namespace)], stdin=theirs.fileno()
+                [*self.sudo, *ownpython.command(PROGRAM, user_namespace=self.user_namespace)],
+                stdin=theirs.fileno(),
+                stderr=subprocess.PIPE if self.sudo else None,  # sudo says there why it refuses
             )
         try:
             self._wait_until_ready()
@@ -64,23 +67,44 @@ class Nursery:
             self._zygote.close()
             self._kill()
             raise
+        if self._process.stderr is not None:
+            threading.Thread(target=_pass_on, args=(self._process.stderr,), daemon=True).start()
+
+    @property
+    def user_namespace(self) -> bool:
+        """Whether each sandbox has one."""
+        return self.way.user_namespace
+
+    @property
+    def sudo(self) -> tuple[str, ...]:
+        """The command that makes root of an ordinary user, where that is needed."""
+        return self.way.sudo
 
     def _wait_until_ready(self) -> None:
-        """Return when the helper says that it is ready. Raises LabError, and MachineError for what sudo did to it."""
+        """Return when the helper says that it is ready. Raises LabError.
+
+        Raises MachineError where sudo refuses to start it, and where it cannot make a sandbox.
+        """
         self._zygote.settimeout(START_SECONDS)
         try:
-            ready = self._zygote.recv(1 << 10)
+            said = self._zygote.recv(1 << 14)
         except TimeoutError:
             raise LabError(f"the sandbox helper did not start within {START_SECONDS:.0f} s") from None
         self._zygote.settimeout(None)
-        if ready:
+        if said:
+            ready = json.loads(said)
+            if "problem" in ready:
+                raise MachineError(*ready["problem"])
+            self.descriptors = ready["descriptors"]
             return
         code = self._process.wait(START_SECONDS)
         if code == zygote.NO_SOCKET:
             raise MachineError(
                 "sudo puts a pipe of its own in place of the helper's standard input, to log what is read from it",
-                f"add a line to /etc/sudoers with visudo: Defaults:{_user_name()} !log_input",
+                f"add a line to /etc/sudoers with visudo: Defaults:{trial.user_name()} !log_input",
             )
+        if self._process.stderr is not None:
+            raise trial.refused_by_sudo(self.way, self._process.stderr.read().decode(errors="replace"))
         raise LabError(f"the sandbox helper did not start (exit {code})")
 
     def _kill(self) -> None:
@@ -93,6 +117,16 @@ class Nursery:
 
         ``imports``: modules that it will need beside the engine's. ``pcap``: a file for its packets.
         """
+        end = time.monotonic() + ns.FREED_SECONDS
+        while True:
+            try:
+                return self._open(keep, imports, pcap)
+            except _FullError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+    def _open(self, keep: Sequence[Path], imports: Sequence[str], pcap: BinaryIO | None) -> Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         request = {
             "keep": [str(path) for path in (*keep, *_engine_folders())],
@@ -110,7 +144,8 @@ class Nursery:
         said = json.loads(line) if line else {"failed": "the sandbox process died while it was set up"}
         if "failed" in said:
             ours.close()
-            raise LabError(f"no sandbox: {said['failed']}")
+            full = said.get("errno") == errno.ENOSPC
+            raise (_FullError if full else LabError)(f"no sandbox: {said['failed']}")
         return Sandbox(ours, int(said["entered"]))
 
     def close(self) -> None:
@@ -128,11 +163,14 @@ class Nursery:
         self.close()
 
 
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"#{os.geteuid()}"
+class _FullError(LabError):
+    """This user has as many namespaces as it may have; those of a lab that has just ended are about to be freed."""
+
+
+def _pass_on(words: IO[bytes]) -> None:
+    """Let the user read what the helper says."""
+    with contextlib.suppress(OSError, ValueError):  # one of both sides is closed
+        shutil.copyfileobj(words, sys.stderr.buffer, 1)
 
 
 def _first_line(control: socket.socket) -> bytes:
@@ -153,12 +191,3 @@ def _engine_folders() -> list[Path]:
         for entry in (sys.prefix, sys.base_prefix, str(Path(__file__).parents[0]), *sys.path)
         if entry
     ]
-
-
-def _sudo(problem: str) -> tuple[str, ...]:
-    """How to become root where user namespaces are forbidden; empty for root itself."""
-    if os.geteuid() == 0:
-        return ()
-    if not doctor.sudo_works():
-        raise MachineError(f"no sandbox without root: {problem}", "or give this user sudo without a password")
-    return (ownpython.program("sudo"), "--non-interactive")

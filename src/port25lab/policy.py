@@ -84,6 +84,10 @@ class Policy(_Frozen):
     """Programs that run on the policy's node, such as a proxy that its rules lead to: kinds of ``services``."""
     watch: Watch = "syn"
 
+    def without_ipv6(self) -> Policy:
+        """The same policy on a kernel without IPv6."""
+        return self.model_copy(update={"rulesets": tuple(rules for rules in self.rulesets if rules.family == "ip")})
+
 
 SetName = Annotated[str, Field(min_length=1)]
 

@@ -27,7 +27,7 @@ from port25lab.mailpath import MailPath
 from port25lab.mechanism import Mechanism
 from port25lab.outcome import Outcome
 from port25lab.report.words import explain
-from port25lab.run import Engine, Quiet
+from port25lab.run import Engine, Quiet, over_ipv6
 from port25lab.scenario import LabConfig, Question
 from port25lab.verdict import Verdict
 
@@ -85,8 +85,8 @@ class PathItem(pytest.Item):
         self.question = question
 
     def setup(self) -> None:
-        """Skip where the path's own client program is not on this machine."""
-        if problem := _problem(self.question.path.client):
+        """Skip where the path's own client program, or IPv6, is not on this machine."""
+        if problem := _problem(self.question.path.client, over_ipv6(self.question.path)):
             pytest.skip(problem)
 
     def runtest(self) -> None:
@@ -96,7 +96,9 @@ class PathItem(pytest.Item):
             items = [
                 item
                 for item in self.session.items
-                if isinstance(item, PathItem) and item.path == self.path and not _problem(item.question.path.client)
+                if isinstance(item, PathItem)
+                and item.path == self.path
+                and not _problem(item.question.path.client, over_ipv6(item.question.path))
             ]
             verdicts = _engine(self.config).verdicts([item.question for item in items])
             known |= {item.nodeid: verdict for item, verdict in zip(items, verdicts, strict=True)}
@@ -115,9 +117,10 @@ class PathItem(pytest.Item):
 
 
 @cache
-def _problem(client: str) -> str | None:
-    """Why this machine cannot run a client program, and what helps; None where it can."""
+def _problem(client: str, over_ipv6: bool) -> str | None:
+    """Why this machine cannot run a client program, or a path over IPv6, and what helps; None where it can."""
     try:
+        doctor.require_ip(6 if over_ipv6 else 4, "the path is asked")
         doctor.require_program(CLIENTS[client].program, f"client {client}")
     except MachineError as error:
         return str(error)

@@ -28,12 +28,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from port25lab import catalogue, doctor
-from port25lab.clients import CLIENTS
-from port25lab.errors import LabError
+from port25lab import catalogue, doctor, room
+from port25lab.clients import CLIENTS, PROGRAMS_AT_ONCE
+from port25lab.errors import LabError, MachineError
 from port25lab.evidence import Evidence, Observation, Stage
 from port25lab.lab import Lab
-from port25lab.mailpath import MailPath
+from port25lab.mailpath import MX_PREFIX, MailPath
 from port25lab.nursery import Nursery
 from port25lab.outcome import Outcome
 from port25lab.pcapfiles import CaptureFile, CaptureFolder, comment
@@ -166,7 +166,9 @@ class Engine:
             _require(config)
             self.labs += 1
             self._nursery = self._nursery or Nursery()
+            self._make_room([Job(config, ())], self._nursery, 1)
             self._up[key] = self._start(Job(config, ()))
+        self._lent.add(key)
         return self._up[key]
 
     def verdicts(self, questions: Sequence[Question]) -> list[Verdict]:
@@ -174,15 +176,19 @@ class Engine:
 
         Raises InputError for a rule that iptables refuses, and MachineError.
         """
+        require_ipv6(questions)
         missing = [job for job in map(self._not_yet, plan_jobs(questions)) if job.paths]
         for job in missing:
             _require(job.config)
         if self._pcap is not None:
             self._name_attempts(questions)
-        self._nursery = self._nursery or (Nursery() if missing else None)
+        at_once = 1
+        if missing:
+            self._nursery = self._nursery or Nursery()
+            at_once = self._make_room(missing, self._nursery, self._jobs if self._hold is None else 1)
         self.labs += sum(job.key not in self._up for job in missing)
         if self._hold is None and missing:
-            self._side_by_side(missing)
+            self._side_by_side(missing, at_once)
         elif missing:
             # One by one, controls first: a person is shown verdicts, and a blocked path has none without its control.
             for job in sorted(missing, key=lambda job: bool(job.config.policies)):
@@ -223,8 +229,25 @@ class Engine:
         self.labs += any(evidence.retried for evidence in found.values())
         self._answers.setdefault(job.key, {}).update(found)
 
-    def _side_by_side(self, jobs: Sequence[Job]) -> None:
-        pool = ThreadPoolExecutor(max_workers=max(1, min(self._jobs, len(jobs))), thread_name_prefix="lab")
+    def _make_room(self, jobs: Sequence[Job], nursery: Nursery, at_once: int) -> int:
+        """How many of these labs can be up at the same time. Raises MachineError where there is no room for one."""
+        needs = [need_of(job) for job in jobs]
+        room.require_descriptors(needs, nursery.descriptors)
+        while True:
+            kept = [key for key in self._up if key not in self._lent and all(key != job.key for job in jobs)]
+            try:
+                fits = room.fit(needs, at_once, nursery.way, nursery.own_descriptors, up=len(self._up))
+            except MachineError:
+                if not kept:
+                    raise
+                fits = 0
+            if fits or not kept:
+                return fits
+            for key in kept:  # they were to save time, not to take the place of others
+                self._up.pop(key).close()
+
+    def _side_by_side(self, jobs: Sequence[Job], at_once: int) -> None:
+        pool = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="lab")
         try:
             futures = [(job, pool.submit(self._answer, job)) for job in jobs]
             for job, future in futures:
@@ -261,6 +284,14 @@ class Engine:
         nursery = self._nursery
         if nursery is None:
             raise LabError("the run was ended")  # in another thread, before this one came so far
+        try:
+            return self._build(job, nursery)
+        except LabError:
+            if self._nursery is not None:  # the run goes on
+                doctor.require_lab(nursery.way)
+            raise
+
+    def _build(self, job: Job, nursery: Nursery) -> Lab:
         plan, policies = _plan(job.config), _policies(job.config)
         if self._pcap is None:
             return Lab(nursery, plan, policies, job.paths)
@@ -356,6 +387,12 @@ def plan_jobs(questions: Iterable[Question]) -> list[Job]:
         wanted.setdefault(_control(question), {})[_first(question.path)] = None
     jobs = [Job(config, tuple(paths), alone) for (config, alone), paths in wanted.items()]
     return sorted(jobs, key=lambda job: _seconds(job, waits[job.key]), reverse=True)
+
+
+def need_of(job: Job) -> room.Need:
+    """What a lab takes of what this machine has in limited number."""
+    programs = sum(CLIENTS[path.client].program is not None for path in job.paths)
+    return room.Need.of(_plan(job.config), len(job.paths), min(programs, PROGRAMS_AT_ONCE))
 
 
 def _wait(question: Question) -> float:
@@ -476,6 +513,18 @@ def input_files(questions: Iterable[Question]) -> Iterator[Path]:
     folders = {question.config.topology.parent.resolve() for question in questions}
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     yield from (Path(file) for file in files if file and Path(file).parent.resolve() in folders)
+
+
+def require_ipv6(questions: Sequence[Question]) -> None:
+    """Raise MachineError where paths are asked over IPv6 and the kernel has none."""
+    asked = [question for question in questions if over_ipv6(question.path)]
+    if asked:
+        doctor.require_ip(6, f"{len(asked)} of {len(questions)} paths are asked")
+
+
+def over_ipv6(path: MailPath) -> bool:
+    """Whether a path is asked over IPv6 alone."""
+    return path.ip_version == 6 or ":" in path.to.removeprefix(MX_PREFIX)
 
 
 def _require(config: LabConfig) -> None:

@@ -109,6 +109,19 @@ class NodePlan(_Frozen):
         own = tuple(address.ip for address in self.addresses)
         return tuple(ip for ip in own if not any(ip in block for block in NOT_PUBLISHED)) or own
 
+    def without_ipv6(self) -> NodePlan:
+        """The same node on a kernel without IPv6."""
+        bare = {"ip6": None}
+        return self.model_copy(
+            update={
+                "interfaces": tuple(port.model_copy(update=bare) for port in self.interfaces),
+                "bridges": {name: bridge.model_copy(update=bare) for name, bridge in self.bridges.items()},
+                "routes": tuple(route for route in self.routes if route.to.version == 4),
+                "public": tuple(address for address in self.public if address.version == 4),
+                "resolvers": tuple(address for address in self.resolvers if address.version == 4),
+            }
+        )
+
     @property
     def users(self) -> dict[str, str]:
         """Everybody who can authenticate at one of the node's services, with the password."""
@@ -154,6 +167,12 @@ class Plan(_Frozen):
             for name, node in self.nodes.items()
         }
         return self.model_copy(update={"nodes": nodes})
+
+    def without_ipv6(self) -> Plan:
+        """The same plan on a kernel without IPv6."""
+        nodes = {name: node.without_ipv6() for name, node in self.nodes.items()}
+        sets = {name: tuple(block for block in blocks if block.version == 4) for name, blocks in self.sets.items()}
+        return self.model_copy(update={"nodes": nodes, "sets": sets})
 
     def owner(self, address: str) -> str | None:
         """The node that a client means by this address: the one that publishes it, else the one that has it."""

@@ -4,7 +4,8 @@ Importing costs half a second, a fork two milliseconds, and the memory is shared
 socket, handed down when it was started, so that no other process can command it. It lives exactly as long as that
 connection: when the engine ends, however it ends, the fork server ends, and with it every sandbox.
 
-Its first message is ``{"ready": true}``. Each request is one JSON object with the control socket of the new sandbox
+Its first message is ``{"descriptors": N}``, the open files that a lab may have, or ``{"problem": [WHAT, REMEDY]}``
+where it cannot make sandboxes. Each request is one JSON object with the control socket of the new sandbox
 attached (SCM_RIGHTS). The sandbox's first line on its control socket says ``{"entered": PID}`` or ``{"failed": "…"}``.
 """
 
@@ -23,6 +24,7 @@ import traceback
 from functools import partial
 from pathlib import Path
 
+from port25lab import room, trial
 from port25lab.errors import LabError
 from port25lab.sandbox import entering
 from port25lab.sandbox import namespaces as ns
@@ -36,6 +38,12 @@ def main(*, user_namespace: bool) -> None:
     """Serve until the engine hangs up. ``user_namespace``: whether sandboxes get one; root can do without."""
     engine = _engine()
     _leave_the_terminal(engine)
+    limit = room.raise_descriptors()
+    # With user namespaces the engine has tried; what root may do, only root finds out.
+    problem = None if user_namespace else trial.problem(user_namespace=False)
+    if problem is not None:
+        engine.send(json.dumps({"problem": [problem.what, problem.remedy]}).encode())
+        return
     prefer_own_distutils()
     from port25lab import inside  # after the line above: this imports Mininet
 
@@ -43,7 +51,7 @@ def main(*, user_namespace: bool) -> None:
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
-        engine.send(json.dumps({"ready": True}).encode())
+        engine.send(json.dumps({"descriptors": limit}).encode())
     while True:
         try:
             request, descriptors, _, _ = socket.recv_fds(engine, 1 << 16, 2)
@@ -110,7 +118,9 @@ def _become_sandbox(control: socket.socket, user_namespace: bool, keep: list[str
         entering.furnish(Path(path) for path in keep)
         run(control)
         code = 0
-    except (OSError, LabError) as error:
+    except OSError as error:
+        _say(control, f"{error}", error.errno)
+    except LabError as error:
         _say(control, f"{error}")
     except BaseException:
         _say(control, traceback.format_exc())
@@ -118,6 +128,6 @@ def _become_sandbox(control: socket.socket, user_namespace: bool, keep: list[str
         os._exit(code)
 
 
-def _say(control: socket.socket, failure: str) -> None:
+def _say(control: socket.socket, failure: str, code: int | None = None) -> None:
     with contextlib.suppress(OSError):  # the engine has ended
-        control.sendall(json.dumps({"failed": failure}).encode() + b"\n")
+        control.sendall(json.dumps({"failed": failure, "errno": code}).encode() + b"\n")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from port25lab import doctor, trace
+from port25lab import doctor, ipv6, room, trace, trial
 from port25lab.errors import MachineError
 from port25lab.sandbox import ownpython
 
@@ -22,13 +21,6 @@ def there() -> str:
 
 def not_there() -> str:
     raise OSError("nothing here")
-
-
-def setting_of(proc: Path, name: str, value: str) -> Path:
-    file = proc / name.replace(".", "/")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{value}\n")
-    return proc
 
 
 def program(folder: Path, name: str, says: str = "") -> None:
@@ -98,14 +90,15 @@ def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
     program(bin_only, "postfix")
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self]))
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr(doctor, "user_namespaces_problem", lambda: None)
+    monkeypatch.setattr(trial, "problem", lambda *, user_namespace: None)
     with pytest.raises(MachineError) as caught:
         doctor.require_program("postfix", "client postfix")
     assert (
         caught.value.what
         == "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root"
     )
-    monkeypatch.setattr(doctor, "user_namespaces_problem", lambda: "forbidden here")  # so sudo makes the sandbox
+    forbidden = MachineError("forbidden here", "")
+    monkeypatch.setattr(trial, "problem", lambda *, user_namespace: forbidden)  # so sudo makes the sandbox
     doctor.require_program("postfix", "client postfix")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     doctor.require_program("postfix", "client postfix")
@@ -149,68 +142,6 @@ def test_an_environment_that_hides_debians_mininet_is_told_from_a_missing_one(
     assert "--system-site-packages" in finding.remedy
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "remedy"),
-    [
-        ("kernel.apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
-        ("kernel.unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
-        ("user.max_user_namespaces", "0", "user.max_user_namespaces=10000"),
-    ],
-)
-def test_the_setting_that_forbids_namespaces_is_named(tmp_path: Path, setting: str, value: str, remedy: str) -> None:
-    problem = doctor._sandbox_problem("unshare: Operation not permitted", 1000, setting_of(tmp_path, setting, value))
-    assert problem.what == f"{setting}={value} forbids namespaces"
-    assert problem.remedy == f"sudo sysctl -w {remedy}"
-
-
-def test_settings_for_ordinary_users_are_not_blamed_by_root(tmp_path: Path) -> None:
-    proc = setting_of(tmp_path, "kernel.apparmor_restrict_unprivileged_userns", "1")
-    problem = doctor._sandbox_problem("unshare: Operation not permitted", 0, proc)
-    assert problem.what == "unshare: Operation not permitted: forbidden, as in a container or by seccomp"
-
-
-def test_a_failing_step_of_a_sandbox_is_told_with_the_kernels_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(user_namespace: bool) -> int:
-        raise PermissionError(1, "Operation not permitted", "mount /proc")
-
-    monkeypatch.setattr(doctor.entering, "enter", refuse)
-    monkeypatch.setattr(doctor, "SETTINGS", ())
-    problem = doctor.user_namespaces_problem()
-    assert problem is not None
-    assert problem.startswith("mount /proc: Operation not permitted: forbidden, as in a container")
-
-
-def test_a_sandbox_that_dies_without_a_word_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.entering, "enter", lambda user_namespace: os._exit(1))
-    monkeypatch.setattr(doctor, "SETTINGS", ())
-    assert str(doctor.user_namespaces_problem()).startswith("the sandbox process died")
-
-
-def test_without_user_namespaces_sudo_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = MachineError("x=1 forbids namespaces", "sudo sysctl -w x=0")
-    monkeypatch.setattr(doctor, "_try_sandbox", lambda *, user_namespace: problem)
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr(doctor, "sudo_works", lambda: True)
-    assert doctor.SANDBOX.examine().text == "by sudo; x=1 forbids namespaces"
-    monkeypatch.setattr(doctor, "sudo_works", lambda: False)
-    finding = doctor.SANDBOX.examine()
-    assert (finding.problem, finding.remedy) == ("x=1 forbids namespaces", "sudo sysctl -w x=0")
-
-
-def test_sudo_that_is_missing_or_asks_for_a_password_does_not_work(bin_only: Path) -> None:
-    assert not doctor.sudo_works()
-    (bin_only / "sudo").write_text("#!/bin/sh\nexit 1\n")
-    (bin_only / "sudo").chmod(0o755)
-    assert not doctor.sudo_works()
-    (bin_only / "sudo").write_text("#!/bin/sh\nexit 0\n")
-    assert doctor.sudo_works()
-
-
-def test_a_program_that_fails_is_quoted() -> None:
-    with pytest.raises(OSError, match=r"^sh: no such\s+qdisc$"):
-        doctor._run("sh", "-c", "echo no such >&2; echo qdisc >&2; exit 2")
-
-
 def test_a_program_that_hangs_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang() -> str:
         raise subprocess.TimeoutExpired("nft", 10)
@@ -233,7 +164,94 @@ def test_a_machine_that_grants_less_is_told_how_to_grant_more(monkeypatch: pytes
     assert finding.remedy == "sudo sysctl -w net.core.rmem_max=1073741824"
 
 
+# -- modules of the kernel ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("0", "sudo modprobe --all veth bridge"),
+        (
+            "1",
+            "kernel.modules_disabled=1 lasts until the next boot: "
+            "printf '%s\\n' veth bridge | sudo tee /etc/modules-load.d/port25lab.conf && sudo reboot",
+        ),
+        (None, "boot a kernel with veth bridge: this one has no loadable modules"),
+    ],
+)
+def test_the_remedy_for_a_missing_module_is_one_that_this_kernel_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, remedy: str
+) -> None:
+    monkeypatch.setattr(doctor, "MODULES_DISABLED", tmp_path / "modules_disabled")
+    if value is not None:
+        (tmp_path / "modules_disabled").write_text(f"{value}\n")
+    assert Row("links", "", not_there, modules=("veth", "bridge")).examine().remedy == remedy
+
+
+# -- what is not tried -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_sandbox_nothing_that_takes_one_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> trial.Way:
+        raise MachineError("x=1 forbids namespaces", "sudo sysctl -w x=0")
+
+    monkeypatch.setattr(trial, "find", none)
+    found = {finding.name: finding for finding in doctor.examine()}
+    assert (found["sandbox"].problem, found["sandbox"].remedy) == ("x=1 forbids namespaces", "sudo sysctl -w x=0")
+    for name in ("namespaces", "open files", *(feature.name for feature in doctor.KERNEL)):
+        assert found[name].problem == "not tried: there is no sandbox to try it in"
+        assert not found[name].ok
+
+
+def test_the_doctor_says_in_which_way_it_made_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    way = trial.Way(False, ("sudo", "--non-interactive"), MachineError("x=1 forbids namespaces", ""))
+    asked: list[tuple[object, ...]] = []
+
+    def by(way: trial.Way, call: str, *arguments: object) -> object:
+        asked.append((way.sudo, call))
+        answers = {"try_kernel": [], "make": {"labs": 1, "short": None}, "raise_descriptors": 4096}
+        return answers[call.partition(":")[2]]
+
+    monkeypatch.setattr(trial, "find", lambda: way)
+    monkeypatch.setattr(trial, "by", by)
+    texts = {finding.name: finding.text for finding in doctor.examine()}
+    assert texts["sandbox"] == "made by sudo, since x=1 forbids namespaces"
+    assert texts["open files"] == "4096 for each lab"
+    assert {sudo for sudo, _ in asked} == {("sudo", "--non-interactive")}, "all of it is tried by sudo"
+
+
+def test_a_lab_that_could_not_be_built_leads_to_what_the_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        doctor.Finding("IPv6", False, "", "none", "none", "reboot"),
+        doctor.Finding("sets", True, "", "no ip_set", "no ip_set", "sudo modprobe ip_set"),
+    ]
+    monkeypatch.setattr(doctor, "_examine_kernel", lambda way, *names: rows)
+    with pytest.raises(MachineError, match=r"^labs need sets of the kernel: no ip_set; sudo modprobe ip_set$"):
+        doctor.require_lab(trial.Way(user_namespace=True, problem=MachineError("for this test", "")))
+
+
+def test_without_ipv6_a_path_over_it_is_refused_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipv6, "works", lambda: False)
+    doctor.require_ip(4, "a path is asked")
+    doctor.require_ip(None, "a path is asked")
+    with pytest.raises(MachineError) as caught:
+        doctor.require_ip(6, "2 of 4 paths are asked")
+    assert caught.value.what == "this kernel has no IPv6, and 2 of 4 paths are asked over it"
+    assert "-k 'not ipv6'" in caught.value.remedy
+
+
+def test_too_few_open_files_for_the_engine_itself_are_said_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "raise_descriptors", lambda: 32)
+    with pytest.raises(MachineError, match=r"^port25lab takes 64 open files, and the limit \(ulimit -n\) is 32; sudo"):
+        doctor.require()
+
+
+def test_a_program_that_fails_is_quoted() -> None:
+    with pytest.raises(OSError, match=r"^sh: no such\s+qdisc$"):
+        doctor._run("sh", "-c", "echo no such >&2; echo qdisc >&2; exit 2")
+
+
 def test_every_remedy_is_a_command_or_says_what_to_do() -> None:
-    rows = [*doctor.MACHINE, doctor.SANDBOX, *doctor.KERNEL, *doctor.EXTRAS]
-    assert all(row.remedy and row.purpose for row in rows)
+    rows = [*doctor.MACHINE, doctor.SANDBOX, *doctor.ROOM, *doctor.KERNEL, *doctor.EXTRAS]
+    assert all((row.remedy or row.modules) and row.purpose for row in rows)
     assert len({row.name for row in rows}) == len(rows)

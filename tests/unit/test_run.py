@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import making
 import pytest
 
-from port25lab import run
-from port25lab.errors import InputError, LabError
+from port25lab import doctor, ipv6, room, run, trial
+from port25lab.errors import InputError, LabError, MachineError
 from port25lab.evidence import Evidence
 from port25lab.mailpath import MailPath
 from port25lab.outcome import Outcome
@@ -71,6 +71,8 @@ class Lab:
 
 class Nursery:
     made: ClassVar[list[Nursery]] = []
+    way = trial.Way(user_namespace=True)
+    descriptors = own_descriptors = room.DESCRIPTORS
 
     def __init__(self) -> None:
         self.closed = False
@@ -85,6 +87,8 @@ def _no_sandboxes(monkeypatch: pytest.MonkeyPatch) -> None:
     Lab.started, Lab.breaks, Nursery.made = [], {}, []
     monkeypatch.setattr(run, "Lab", Lab)
     monkeypatch.setattr(run, "Nursery", Nursery)
+    monkeypatch.setattr(room, "fit", lambda needs, at_once, *_, **__: min(at_once, len(needs)))
+    monkeypatch.setattr(doctor, "require_lab", lambda way: None)
 
 
 def tried() -> list[tuple[list[str], int]]:
@@ -408,3 +412,82 @@ def test_a_report_says_where_and_when_it_was_made(questions: list[Question]) -> 
     } <= report.environment.keys()
     assert (report.environment["labs"], report.environment["jobs"]) == (3, 2)
     assert len(report.verdicts) == 6
+
+
+# -- what the machine lacks --------------------------------------------------------------------------------------------
+
+
+def test_where_one_lab_fits_and_not_two_they_are_up_one_after_the_other(
+    questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most: list[int] = []
+
+    class Counted(Lab):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            most.append(sum(not lab.closed for lab in Lab.started))
+
+    monkeypatch.setattr(run, "Lab", Counted)
+    monkeypatch.setattr(room, "fit", lambda needs, at_once, *_, **__: 1)
+    with Engine(Quiet(), jobs=8) as engine:
+        assert len(engine.verdicts(questions)) == len(questions)
+    assert most == [1, 1, 1]
+
+
+def test_labs_that_were_kept_make_room_for_others_and_those_in_use_stay(
+    questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op25b = [question for question in questions if question.variant == "op25b"]
+    reset = [question for question in questions if question.variant == "reset"]
+    with Engine(Quiet(), keep_labs=True) as engine:
+        used = engine.lab(op25b[0].config)
+        engine.verdicts(op25b)
+        kept = [lab for lab in Lab.started if lab is not used]
+        fits = iter([0, 1])
+        monkeypatch.setattr(room, "fit", lambda needs, at_once, *_, **__: next(fits))
+        engine.verdicts(reset)
+        assert [lab.closed for lab in kept] == [True]
+        assert not used.closed
+
+
+def test_a_lab_for_which_there_is_no_room_is_the_machines_fault(
+    questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise MachineError("no room", "make some")
+
+    monkeypatch.setattr(room, "fit", full)
+    with pytest.raises(MachineError, match="no room; make some"), Engine(Quiet()) as engine:
+        engine.verdicts(questions)
+    assert not Lab.started
+
+
+def test_a_lab_that_cannot_be_built_for_what_the_kernel_lacks_is_no_verdict(
+    questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(way: object) -> None:
+        raise MachineError("labs need sets", "sudo modprobe")
+
+    monkeypatch.setattr(doctor, "require_lab", lacking)
+    Lab.breaks = {"op25b/start": LabError("ipset: no")}
+    with pytest.raises(MachineError, match="labs need sets; sudo modprobe"), Engine(Quiet()) as engine:
+        engine.verdicts(questions)
+
+
+def test_without_ipv6_paths_over_ipv4_are_tried_and_others_refused_before_any_lab(
+    questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ipv6, "works", lambda: False)
+    both = _questions(tmp_path, TEXT.replace("ip: 4", "ip: [4, 6]"), "both.yaml")
+    with Engine(Quiet()) as engine:
+        with pytest.raises(
+            MachineError, match=r"^this kernel has no IPv6, and 6 of 12 paths are asked over it; .*-k 'not ipv6'"
+        ):
+            engine.verdicts(both)
+        assert not Lab.started
+        assert len(engine.verdicts(questions)) == len(questions)
+
+
+def test_an_ipv6_address_is_asked_over_ipv6() -> None:
+    assert run.over_ipv6(MailPath(source="pc", to="2001:db8::1"))
+    assert not run.over_ipv6(MailPath(source="pc", to="mx:example.net"))

@@ -23,7 +23,7 @@ from port25lab.clients.postfix import Postfix
 from port25lab.clients.smtplib_program import SmtplibProgram
 from port25lab.clients.swaks import Swaks
 
-__all__ = ["CLIENTS", "Client", "Mta", "Ports", "Target"]
+__all__ = ["CLIENTS", "PROGRAMS_AT_ONCE", "Client", "Mta", "Ports", "Target"]
 
 CLIENTS: Mapping[str, Client | Mta] = {
     "aiosmtplib": InLoop(),
@@ -33,3 +33,6 @@ CLIENTS: Mapping[str, Client | Mta] = {
     "msmtp": Msmtp(),
     "postfix": Postfix(),
 }
+
+PROGRAMS_AT_ONCE = 8
+"""Client programs that run side by side: more would only wait for the processor, and look like slow servers."""

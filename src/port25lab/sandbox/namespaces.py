@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +45,23 @@ def _checked(result: int, what: str) -> None:
         raise OSError(code, os.strerror(code), what)
 
 
-def unshare(flags: int) -> None:
-    """Give this thread namespaces of its own (CLONE_NEW… flags)."""
-    _checked(_libc.unshare(flags), "unshare")
+FREED_SECONDS = 3.0
+"""How long the kernel may take to free namespaces whose last process has ended: it does so in the background."""
+
+
+def unshare(flags: int, patience: float = 0.0) -> None:
+    """Give this thread namespaces of its own (CLONE_NEW… flags).
+
+    Where this user has as many as it may have, try again for ``patience`` seconds: some may be about to be freed.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return _checked(_libc.unshare(flags), "unshare")
+        except OSError as error:
+            if error.errno != errno.ENOSPC or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def setns(namespace: int, kind: int = NEWNET) -> None:
@@ -102,7 +117,7 @@ def new_network() -> int:
     """A new network namespace, as a file descriptor that keeps it alive; the thread stays where it is."""
     here = current_network()
     try:
-        unshare(NEWNET)
+        unshare(NEWNET, FREED_SECONDS)
         return current_network()
     finally:
         setns(here)

@@ -21,6 +21,7 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
+from port25lab import ipv6
 from port25lab.host import Host
 from port25lab.services.dns import PAYLOAD, DnsFailure, ask, question
 from port25lab.services.kinds import DNS_PORT
@@ -41,11 +42,12 @@ Answer = Callable[[Query], Awaitable[Query]]
 def serve(host: Host, keeper: Keeper, what: str, answer: Answer) -> None:
     """Serve DNS on all of a host's addresses. Raises OSError where the port is taken."""
     # A socket for each address: an answer then comes from the address that was asked.
-    own = dict.fromkeys(("127.0.0.1", "::1", *(str(address.ip) for address in host.addresses)))
+    wildcards, loopbacks = (("0.0.0.0", "::"), ("127.0.0.1", "::1")) if ipv6.works() else (("0.0.0.0",), ("127.0.0.1",))  # noqa: S104
+    own = dict.fromkeys((*loopbacks, *(str(address.ip) for address in host.addresses)))
     for address in own:
         sock = host.bind_datagram(address, DNS_PORT)
         keeper.start(host.name, what, _datagrams(sock, host, keeper, what, answer), holding=sock)
-    for wildcard in ("0.0.0.0", "::"):  # noqa: S104
+    for wildcard in wildcards:
         listener = host.listen(wildcard, DNS_PORT)
 
         async def stream(connection: socket.socket, _source_port: int) -> None:

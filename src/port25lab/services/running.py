@@ -13,6 +13,7 @@ from typing import Any
 import dns.name
 import dns.rdatatype
 
+from port25lab import ipv6
 from port25lab.errors import LabError
 from port25lab.host import Host
 from port25lab.services import nameserver
@@ -36,6 +37,12 @@ PROBE_SECONDS = 10.0
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Where servers listen, and where a probe finds them."""
+
+
+def wildcards() -> dict[str, str]:
+    """The same, of the IP versions that this kernel has."""
+    return {wildcard: loopback for wildcard, loopback in WILDCARDS.items() if ":" not in wildcard or ipv6.works()}
+
 
 Service = Mapping[str, Any]
 
@@ -131,7 +138,7 @@ class Services:
     def _listen(self, node: NodePlan, port: int, what: str, serve: OnConnection) -> dict[str, socket.socket]:
         """Serve a port over both IP versions; the listening sockets by the loopback address that leads to each."""
         listeners = {}
-        for wildcard, loopback in WILDCARDS.items():
+        for wildcard, loopback in wildcards().items():
             listener = listeners[loopback] = self._hosts[node.name].listen(wildcard, port)
             work = accept(listener, self._keeper, node.name, what, serve)
             self._keeper.start(node.name, what, work, holding=listener)
@@ -154,7 +161,7 @@ class Services:
     def _serve_dns(self, node: NodePlan, service: Service, answer: nameserver.Answer) -> None:
         host = self._hosts[node.name]
         nameserver.serve(host, self._keeper, service["kind"], answer)
-        for loopback in WILDCARDS.values():
+        for loopback in wildcards().values():
 
             async def probe(address: str = loopback) -> None:
                 await ask(host, address, question(dns.name.root, dns.rdatatype.SOA))
