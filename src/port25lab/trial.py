@@ -163,7 +163,9 @@ def refused_by_sudo(way: Way, said: str) -> MachineError:
     """sudo does not run what makes sandboxes. ``said``: what it printed."""
     assert way.problem is not None
     lines = [line for line in said.strip().splitlines() if line.strip()]
-    words = lines[-1].removeprefix("sudo: ") if lines else "nothing, and fails"
+    # The first of sudo's own lines says why; of a program of ours that failed, the last one does.
+    own = [line.removeprefix("sudo: ") for line in lines if line.startswith("sudo: ")]
+    words = own[0] if own else lines[-1] if lines else "nothing, and fails"
     what = f"{way.problem.what}, and sudo says: {words}"
     if way.problem.remedy != CONTAINER_REMEDY or not _may_ever(Path("/proc")):
         return MachineError(what, way.problem.remedy)

@@ -184,7 +184,7 @@ def test_where_no_setting_is_to_blame_a_line_of_sudoers_helps(bin_only: Path, mo
 def test_where_root_could_not_either_no_line_of_sudoers_is_recommended(
     bin_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _sudo(bin_only, 'echo "sudo: The no new privileges flag is set" >&2; exit 1')
+    _sudo(bin_only, 'printf "sudo: The no new privileges flag is set\\nsudo: You may adjust it.\\n" >&2; exit 1')
     monkeypatch.setattr(trial, "_may_ever", lambda proc: False)
     with pytest.raises(MachineError, match="flag is set; start the container with: docker run --privileged"):
         _by(bin_only, IN_CONTAINER)
