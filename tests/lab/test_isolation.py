@@ -16,7 +16,7 @@ import pytest
 from machine import COMMAND, NOBODY, running
 from someone_inside_calls import CALLS
 
-from port25lab import doctor
+from port25lab import trial
 from port25lab.sandbox import limits, namespaces
 
 ROOT = os.geteuid() == 0
@@ -144,7 +144,7 @@ def test_mounts_are_read_only_on_kernels_without_mount_setattr_too(
     monkeypatch: pytest.MonkeyPatch, user_namespace: bool
 ) -> None:
     monkeypatch.setattr(namespaces, "restrict_all_mounts", namespaces.restrict_each_mount)
-    mounts = doctor._in_sandbox(Path("/proc/self/mountinfo").read_text, user_namespace=user_namespace)
+    mounts = trial.in_sandbox(Path("/proc/self/mountinfo").read_text, user_namespace=user_namespace)
     on_top = {fields[4]: set(fields[5].split(",")) for fields in map(str.split, mounts.splitlines())}
     own = {"/run", "/tmp", "/var/tmp", "/dev/shm", "/dev/pts", "/proc/sys/net"}
     assert {place for place, flags in on_top.items() if "ro" not in flags} <= own

@@ -1,6 +1,7 @@
 """Middleboxes in real labs, beyond the outcomes that scenarios/middleboxes.yaml expects of them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,7 +165,8 @@ def test_a_machine_without_nfqueue_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError("no chain/target/match by that name")
 
     features = [feature for feature in doctor.KERNEL if feature.name == "NFQUEUE"]
-    monkeypatch.setattr(doctor, "KERNEL", [doctor.Feature("NFQUEUE", "", lacking, features[0].remedy, required=False)])
+    monkeypatch.setattr(doctor, "KERNEL", [replace(features[0], check=lacking)])
+    monkeypatch.setattr(doctor, "modules_remedy", lambda names: f"sudo modprobe --all {' '.join(names)}")
     doctor.require_kernel.cache_clear()
     config = lab_config("residential_isp", {"isp-edge": "asa-fixup-inline"}, {})
     question = question_about(MailPath(source="pc", to="mx"), config)
