@@ -107,8 +107,14 @@ def host(text: str, context: Context) -> Read:
 
 
 def host_mask(text: str, context: Context) -> Read:
-    """One network; a single address is printed without a length."""
-    return network(text, context.family)[0]
+    """One network as a module's option has it: bits behind the mask are printed, a full length is not."""
+    value = network(text, context.family)[0]
+    name, slash, _ = text.rpartition("/")
+    if not slash or "/" not in value.text:
+        return value
+    version = 4 if context.family == "ip" else 6
+    address = address_text(_addresses(name, version)[0], version)
+    return Read(value.value, f"{address}/{value.text.rpartition('/')[2]}")
 
 
 def network_length(text: str, context: Context) -> Read:

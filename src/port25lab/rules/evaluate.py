@@ -247,7 +247,7 @@ class _Walker:
                 state = following
 
     def _ask(self, rule: Rule, state: _State, builtin: str) -> tuple[Answer, list[int], list[int]]:
-        """Whether a rule matches; the matches whose answer is unknown, and those that the caller answered."""
+        """Whether a rule matches; then the matches without an answer, and those the caller answered."""
         packet = _where(state.packet, builtin)
         unknown: list[int] = []
         given: list[int] = []

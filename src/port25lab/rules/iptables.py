@@ -7,7 +7,7 @@ word on whether a kernel takes a rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -59,7 +59,24 @@ def parse_listing(text: str, family: Family, *, file: str = "") -> Ruleset:
 
     The listing is the kernel's word, so a rule that is refused here shows a fault of this parser, not of the rule.
     """
-    return _Restore(family, file, Ruleset(family), noflush=False, listing=True).read(text.split("\n"))
+    return _Restore(family, file, Ruleset(family), noflush=False, listing=True).read(_whole(text.split("\n")))
+
+
+def _whole(lines: Iterable[str]) -> Iterator[str]:
+    """Lines, each with those that belong to it: a comment of the kernel's may hold the end of a line."""
+    begun: list[str] = []
+    inside = False
+    for line in lines:
+        if '"' in line and line[0] != "#":
+            inside ^= line.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
+        if inside or begun:
+            begun.append(line)
+            if inside:
+                continue
+            line = "\n".join(begun)
+            begun = []
+        yield line
+    yield from begun
 
 
 UNREAD = "unread"

@@ -282,11 +282,8 @@ def full_network(text: str, context: Context) -> Read:
 
 
 def unmasked_network(text: str, context: Context) -> Read:
-    """A network whose address keeps the bits behind its mask."""
-    address, slash, length = text.rpartition("/")
-    version = 4 if context.family == "ip" else 6
-    bits = 32 if version == 4 else 128
-    if not slash:
-        address, length = text, str(bits)
-    shown = host(address, context).text
-    return Read(network(f"{shown}/{length}", context.family, True)[0].value, f"{shown}/{bounded(length, 0, bits)}")
+    """A network whose address keeps the bits behind its mask, always printed with its length."""
+    value = network(text, context.family, True)[0]
+    name, slash, _ = text.rpartition("/")
+    shown = host(name if slash else text, context).text
+    return Read(value.value, f"{shown}/{value.text.rpartition('/')[2]}")
