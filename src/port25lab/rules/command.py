@@ -118,16 +118,20 @@ class _Line:
         value = attached if equals else None
         letter = _LONG.get(name)
         option = None if letter else self._option(name)
+        unread = None
         if letter is None and option is None:
-            letter, option = self._abbreviated(name)
+            unread = next((one for one in reversed(self._all()) if one.extension.opaque), None)
+            if unread is None:
+                letter, option = self._abbreviated(name)
         if letter:
             self._base(letter, self._argument_of(letter, value, f"--{text}"))
         elif option:
             self._take(option[0], option[1], name, value)
+        elif unread is not None and not self._is_of_protocol(name):
+            # Whether it abbreviates another option cannot be told, since those of the module are not known.
+            unread.given.append((name, self._negated, (attached,) if equals else tuple(self._until_option())))
         elif self._load_protocol():
             self._long(text)
-        elif opaque := next((one for one in reversed(self._all()) if one.extension.opaque), None):
-            opaque.given.append((name, self._negated, (attached,) if equals else tuple(self._until_option())))
         else:
             raise RefusedError(f'unknown option "--{text}"')
 
@@ -299,16 +303,24 @@ class _Line:
     def _is_chain(self, name: str) -> bool:
         return name in self._chains
 
-    def _load_protocol(self) -> bool:
-        """Load the module of the rule's protocol, once."""
+    def _of_protocol(self) -> Extension | None:
+        """The module of the rule's protocol, unless it was loaded so already."""
         text = self._header.protocol_text
         if text is None or self._protocol_used:
-            return False
+            return None
         try:
             name = protocol_name(bounded(text, 0, 255)) or ""
         except RefusedError:
             name = text
-        extension = MATCHES.get((self._family, ALIASES.get(name, name)))
+        return MATCHES.get((self._family, ALIASES.get(name, name)))
+
+    def _is_of_protocol(self, name: str) -> bool:
+        extension = self._of_protocol()
+        return extension is not None and name in extension.names
+
+    def _load_protocol(self) -> bool:
+        """Load the module of the rule's protocol, once."""
+        extension = self._of_protocol()
         if extension is None:
             return False
         self._protocol_used = True

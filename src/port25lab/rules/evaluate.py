@@ -285,8 +285,10 @@ class _Walker:
 
     def _put_aside(self, state: _State) -> None:
         """Follow another branch later, unless an equal packet is or was at the same place."""
-        key = (state.leg, state.chain, state.next, tuple((f.rule.key, f.next) for f in state.frames),
-               tuple(rule.key for rule in state.led), state.packet, tuple(rule.key for rule in state.altered))  # fmt: skip
+        frames = tuple((frame.rule.key, frame.next) for frame in state.frames)
+        led = tuple(rule.key for rule in state.led)
+        altered_by = tuple(rule.key for rule in state.altered)
+        key = (state.leg, state.chain, state.next, frames, led, state.packet, altered_by)
         if key in self._seen:
             return
         self._seen.add(key)
