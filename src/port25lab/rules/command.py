@@ -35,6 +35,7 @@ _ARGUMENTS = {
 }
 _COMMANDS = frozenset("ADCIRLSFZNXEP")
 _WITH_RULE = frozenset("ADCIR")
+_OTHER: dict[Family, Family] = {"ip": "ip6", "ip6": "ip"}
 LONGEST_NAME = 28
 
 
@@ -281,7 +282,10 @@ class _Line:
         if len(name) > LONGEST_NAME:
             raise RefusedError(f'Invalid match name "{name}" ({LONGEST_NAME} chars max)')
         name = ALIASES.get(name, name)
-        return MATCHES.get((self._family, name)) or Extension(name, opaque=True)
+        extension = MATCHES.get((self._family, name))
+        if extension is None and (_OTHER[self._family], name) in MATCHES:
+            raise RefusedError(f"Couldn't load match `{name}':No such file or directory")
+        return extension or Extension(name, opaque=True)
 
     def _jump_to(self, name: str, goto: bool) -> None:
         if self._jump:
@@ -297,7 +301,8 @@ class _Line:
         self._jump, self._goto = name, goto
         extension = TARGETS.get((self._family, name))
         if extension is None or goto:
-            extension = Extension(name, opaque=not self._is_chain(name))
+            known = self._is_chain(name) or (_OTHER[self._family], name) in TARGETS
+            extension = Extension(name, opaque=not known)
         self._target = Loaded(extension)
 
     def _is_chain(self, name: str) -> bool:
