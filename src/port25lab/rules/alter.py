@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from port25lab.rules.conditions import NO_CONNECTION
 from port25lab.rules.effects import Changes, target_effect
 from port25lab.rules.kinds.nat import NatRange
 from port25lab.rules.model import Target
@@ -35,6 +36,8 @@ def _mark(target: Target, _: str, packet: Packet) -> Packet:
 
 
 def _connmark(target: Target, _: str, packet: Packet) -> Packet:
+    if packet.state in NO_CONNECTION:
+        return packet
     if option := target.option("set-xmark"):
         number, mask = option.value
         if packet.connmark is None and mask != 0xFFFFFFFF:
@@ -78,7 +81,7 @@ def _ttl(target: Target, _: str, packet: Packet) -> Packet:
 
 def _untracked(target: Target, _: str, packet: Packet) -> Packet:
     if target.name == "NOTRACK" or target.option("notrack"):
-        return replace(packet, state="UNTRACKED", status=frozenset(), connmark=0)
+        return replace(packet, state="UNTRACKED", status=frozenset())
     return packet
 
 

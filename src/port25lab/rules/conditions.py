@@ -29,6 +29,10 @@ def answer(match: Match, packet: Packet, sets: Sets) -> Answer:
         return None
     if module in _FIRST_FRAGMENT and packet.fragment_offset:
         return False
+    if module in _CONNECTION and packet.state in NO_CONNECTION:
+        # Without a connection only its state is asked, and all else does not match, turned round or not.
+        stated = match.option("ctstate") or match.option("state")
+        return False if stated is None else _option(stated, tests, packet)
     result: Answer = True
     for option in match.options:
         one = _option(option, tests, packet)
@@ -187,6 +191,10 @@ def _always(_: Any, packet: Packet) -> Answer:
     return True
 
 
+NO_CONNECTION = frozenset({"INVALID", "UNTRACKED"})
+"""States of packets that belong to no connection."""
+
+_CONNECTION = frozenset({"conntrack", "state", "connmark"})
 _PORTS: dict[str, Test] = {"sport": _within("source_port"), "dport": _within("destination_port")}
 _FIRST_FRAGMENT = frozenset({"tcp", "udp", "sctp", "dccp", "icmp", "icmp6", "multiport", "tcpmss"})
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from port25lab.rules.alter import altered
-from port25lab.rules.conditions import Answer, answer
+from port25lab.rules.conditions import NO_CONNECTION, Answer, answer
 from port25lab.rules.effects import Decision, target_effect
-from port25lab.rules.model import Rule, Ruleset
+from port25lab.rules.model import Rule, Ruleset, Target
 from port25lab.rules.packet import NO_INTERFACE, Packet, Sets, no_sets
 
 Question = tuple[tuple[str, str, int], int]
@@ -224,7 +224,7 @@ class _Walker:
                 continue
             rule = chain.rules[state.next]
             state = state._replace(next=state.next + 1)
-            known, unknown, given = self._ask(rule, state, builtin)
+            known, unknown, given = self._ask(rule, state)
             if known is None and not self._matters(rule):
                 state = state._replace(trail=_Trail(state.trail, Step(rule, None)))
                 continue
@@ -246,9 +246,10 @@ class _Walker:
                     return
                 state = following
 
-    def _ask(self, rule: Rule, state: _State, builtin: str) -> tuple[Answer, list[int], list[int]]:
+    def _ask(self, rule: Rule, state: _State) -> tuple[Answer, list[int], list[int]]:
         """Whether a rule matches; then the matches without an answer, and those the caller answered."""
-        packet = _where(state.packet, builtin)
+        table, builtin = self._legs[state.leg]
+        packet = _where(state.packet, table, builtin)
         unknown: list[int] = []
         given: list[int] = []
         for number, match in enumerate(rule.all_matches()):
@@ -318,14 +319,21 @@ class _Walker:
             # An unknown target may end the packet's way, or not.
             for decision in (Decision.ACCEPT, Decision.DROP):
                 self._settle(state, decision, rule)
-            return state._replace(packet=altered(target, builtin, state.packet))
-        changed = altered(target, builtin, state.packet) if effect.changes else state.packet
+            return state._replace(packet=self._changed(target, state))
         if effect.changes:
+            changed = self._changed(target, state)
             state = state._replace(packet=changed, altered=(*state.altered, rule))
         if effect.decision is None:
             return state
         self._settle(state, effect.decision, rule)
         return None
+
+    def _changed(self, target: Target, state: _State) -> Packet:
+        table, builtin = self._legs[state.leg]
+        if target.name == "CONNMARK" and table == "raw":
+            # There is no connection yet.
+            return state.packet
+        return altered(target, builtin, state.packet)
 
     def _returned(self, state: _State) -> _State | None:
         """The packet back in the chain that jumped; None in a builtin chain."""
@@ -360,10 +368,13 @@ class _Walker:
         self._outcomes.setdefault(key, outcome)
 
 
-def _where(packet: Packet, builtin: str) -> Packet:
-    """The packet as rules of a hook see it: without the interface that is not known there."""
+def _where(packet: Packet, table: str, builtin: str) -> Packet:
+    """The packet as rules of a hook see it: without what is not known there yet."""
     if builtin in ("PREROUTING", "INPUT") and packet.out_interface:
-        return replace(packet, out_interface=NO_INTERFACE)
+        packet = replace(packet, out_interface=NO_INTERFACE)
     if builtin in ("OUTPUT", "POSTROUTING") and packet.in_interface:
-        return replace(packet, in_interface=NO_INTERFACE)
+        packet = replace(packet, in_interface=NO_INTERFACE)
+    if table == "raw" and packet.state not in NO_CONNECTION:
+        # Connections are looked up behind this table.
+        packet = replace(packet, state="INVALID")
     return packet
