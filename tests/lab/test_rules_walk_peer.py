@@ -30,9 +30,12 @@ def matches(chance: random.Random) -> str:
     """A few tests of a packet, many of which hold now and then."""
     protocol = chance.choice(["", "", "-p tcp", "-p udp", "! -p udp", "-p icmp", "-p tcp", "-p udp"])
     known = [
-        "-s 10.9.0.0/24", "! -s 10.9.0.1", "-d 10.9.0.0/29", "! -d 10.9.0.4/30", "-d 0.0.0.5/0.0.0.5", f"-o {OUT}", "-o o+", "! -o out0",
-        "-m mark --mark 1/1", "-m mark ! --mark 2/3", "-m mark --mark 0", "-m connmark --mark 1/1", "-m connmark ! --mark 0",
-        "-m tos --tos 0x10/0x10", "-m dscp --dscp 4", "-m dscp ! --dscp-class cs1", "-m ttl --ttl-gt 30", "-m ttl --ttl-lt 40",
+        "-s 10.9.0.0/24", "! -s 10.9.0.1", "-d 10.9.0.0/29", "! -d 10.9.0.4/30", "-d 0.0.0.5/0.0.0.5",
+        f"-o {OUT}", "-o o+", "! -o out0",
+        "-m mark --mark 1/1", "-m mark ! --mark 2/3", "-m mark --mark 0", "-m connmark --mark 1/1",
+        "-m connmark ! --mark 0",
+        "-m tos --tos 0x10/0x10", "-m dscp --dscp 4", "-m dscp ! --dscp-class cs1", "-m ttl --ttl-gt 30",
+        "-m ttl --ttl-lt 40",
         "-m length --length 20:40", "-m length ! --length 30", "-m iprange --dst-range 10.9.0.3-10.9.0.5",
         "-m conntrack --ctstate NEW", "-m conntrack ! --ctstate NEW,RELATED", "-m state --state ESTABLISHED",
         "-m ecn --ecn-ip-ect 1",
@@ -60,7 +63,8 @@ def matches(chance: random.Random) -> str:
 
 def target(chance: random.Random, table: str, chains: tuple[str, ...]) -> str:
     """A target that the table takes; chains that may be jumped to make no loop."""
-    known = ["", "-j LOG", "-j NFLOG", "-j RETURN", "-j ACCEPT", "-j DROP", "-j MARK --set-mark 1", "-j MARK --or-mark 2",
+    known = ["", "-j LOG", "-j NFLOG", "-j RETURN", "-j ACCEPT", "-j DROP", "-j MARK --set-mark 1",
+             "-j MARK --or-mark 2",
              "-j MARK --xor-mark 3", "-j MARK --and-mark 1", "-j CONNMARK --set-mark 1", "-j CONNMARK --save-mark",
              "-j CONNMARK --restore-mark", "-j CONNMARK --restore-mark --nfmask 2 --ctmask 1"]  # fmt: skip
     if table == "mangle":

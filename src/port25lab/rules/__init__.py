@@ -17,6 +17,8 @@ from port25lab.rules.effects import (
     is_random,
     is_stateless,
     over_limit,
+    reads,
+    rejection,
     target_effect,
 )
 from port25lab.rules.evaluate import WAYS, Assumption, Outcome, Step, Walk, walk
@@ -37,6 +39,7 @@ from port25lab.rules.model import (
 )
 from port25lab.rules.packet import Packet, Sets, no_sets, sets_of
 from port25lab.rules.throttle import answers_of, by_chance, match_of, throttled
+from port25lab.rules.trail import open_jumps, trail
 from port25lab.rules.values import RefusedError
 
 __all__ = [
@@ -76,12 +79,16 @@ __all__ = [
     "listed_text",
     "match_of",
     "no_sets",
+    "open_jumps",
     "over_limit",
     "parse",
     "parse_listing",
+    "reads",
+    "rejection",
     "sets_of",
     "stack",
     "target_effect",
     "throttled",
+    "trail",
     "walk",
 ]

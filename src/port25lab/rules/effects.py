@@ -157,6 +157,50 @@ STATELESS = frozenset({
 """Matches whose answer for a packet depends on the packet and on what is set up, not on packets before it."""
 
 
+_BOTH = frozenset({Changes.SOURCE, Changes.DESTINATION})
+_ENDS = {
+    "source": _SOURCE, "sport": _SOURCE, "sports": _SOURCE, "src-range": _SOURCE, "src-type": _SOURCE,
+    "destination": _DESTINATION, "dport": _DESTINATION, "dports": _DESTINATION, "dst-range": _DESTINATION,
+    "dst-type": _DESTINATION, "ports": _BOTH,
+    "tcp-option": frozenset({Changes.TCP}),
+}  # fmt: skip
+_READS: dict[str, frozenset[Changes]] = {
+    "mark": frozenset({Changes.MARK}),
+    "connmark": frozenset({Changes.CONNMARK}),
+    "ttl": frozenset({Changes.TTL}),
+    "hl": frozenset({Changes.TTL}),
+    "tos": frozenset({Changes.TOS}),
+    "dscp": frozenset({Changes.TOS}),
+    "ecn": frozenset({Changes.TOS}),
+    "tcpmss": frozenset({Changes.TCP}),
+    "conntrack": frozenset({Changes.TRACKING}),
+    "state": frozenset({Changes.TRACKING}),
+    "set": frozenset({Changes.SETS}),
+    "hashlimit": _BOTH,
+    "connlimit": _BOTH,
+    "recent": _BOTH,
+}
+
+
+def reads(match: Match) -> frozenset[Changes]:
+    """What a match looks at, of that which targets change."""
+    found = _READS.get(match.module, frozenset())
+    for option in match.options:
+        if option.name == "match-set":
+            found |= frozenset().union(*(_SOURCE if end == "src" else _DESTINATION for end in option.value.ends))
+        else:
+            found |= _ENDS.get(option.name, frozenset())
+    return found
+
+
+def rejection(target: Target | None) -> str | None:
+    """How REJECT answers, such as ``tcp-reset`` or ``icmp-port-unreachable``; None for another target."""
+    if target is None or target.name != "REJECT" or target.chain:
+        return None
+    option = target.option("reject-with")
+    return option.value if option is not None else None
+
+
 def over_limit(match: Match) -> bool | None:
     """The answer that a packet over the limit gets from a match; None if the match is no limit."""
     for limit in LIMITS.get(match.module, ()):

@@ -124,6 +124,10 @@ class Rule:
     def __str__(self) -> str:
         return f"-A {self.chain} {self.canonical}" if self.canonical else f"-A {self.chain}"
 
+    def uses(self, module: str) -> bool:
+        """Whether the rule has a match of this module."""
+        return any(match.module == module for match in self.matches)
+
     def all_matches(self) -> Iterator[Match]:
         """The header's match first, if it asks for anything, then the modules."""
         if self.header.options:
