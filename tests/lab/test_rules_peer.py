@@ -27,14 +27,7 @@ def kernel() -> Iterator[Kernel]:
 def sets_of(ruleset: Ruleset) -> str:
     """Empty sets for all that a ruleset names."""
     kind = "hash:net" if ruleset.family == "ip" else "hash:net family inet6"
-    names = {
-        option.value.name
-        for rule in ruleset.rules()
-        for match in rule.matches
-        for option in match.options
-        if option.name == "match-set"
-    }
-    return "".join(f"create {name} {kind}\n" for name in sorted(names))
+    return "".join(f"create {name} {kind}\n" for name in ruleset.set_names())
 
 
 def lines(saved: str) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ it, and asks again with the answer turned round: that is how ``throttle`` finds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -157,6 +157,7 @@ def walk(
     *,
     sets: Sets = no_sets,
     answers: Answers | None = None,
+    met: Collection[tuple[str, str, int]] | None = None,
     most: int = 10_000,
 ) -> Walk:
     """Follow a packet.
@@ -167,19 +168,28 @@ def walk(
         way: ``forward``, ``input`` or ``output``, or the (table, chain) pairs that it meets in order.
         sets: Membership in address sets.
         answers: Known answers to matches that the packet does not answer itself.
+        met: Keys of the rules that the packet is known to have matched, such as the kernel's trace names them. A match
+            that the packet does not answer then holds if its rule is among them.
         most: How many branches are followed before the walk gives up.
 
     Returns: the outcomes that are possible, each once.
     """
     legs = WAYS[way] if isinstance(way, str) else tuple(way)
-    return _Walker(ruleset, legs, sets, answers or {}, most).walk(packet)
+    return _Walker(ruleset, legs, sets, answers or {}, met, most).walk(packet)
 
 
 class _Walker:
     def __init__(
-        self, ruleset: Ruleset, legs: Sequence[tuple[str, str]], sets: Sets, answers: Answers, most: int
+        self,
+        ruleset: Ruleset,
+        legs: Sequence[tuple[str, str]],
+        sets: Sets,
+        answers: Answers,
+        met: Collection[tuple[str, str, int]] | None,
+        most: int,
     ) -> None:
         self._ruleset, self._sets, self._answers, self._most = ruleset, sets, answers, most
+        self._met = met
         self._legs = [(table, chain) for table, chain in legs if table in ruleset.tables]
         self._waiting: list[_State] = []
         self._seen: set[tuple[object, ...]] = set()
@@ -233,9 +243,13 @@ class _Walker:
                 told = tuple(Assumption(rule, one, self._answers[rule.key, one]) for one in given)
                 state = state._replace(assumed=(*state.assumed, *told))
             if known is None:
-                for denied in self._denials(rule, unknown):
-                    trail = _Trail(state.trail, Step(rule, False))
-                    self._put_aside(state._replace(assumed=(*state.assumed, *denied), trail=trail))
+                matched = None if self._met is None else rule.key in self._met
+                if matched is not True:
+                    for denied in self._denials(rule, unknown):
+                        trail = _Trail(state.trail, Step(rule, False))
+                        self._put_aside(state._replace(assumed=(*state.assumed, *denied), trail=trail))
+                if matched is False:
+                    return
                 taken = tuple(Assumption(rule, one, True) for one in unknown)
                 state = state._replace(assumed=(*state.assumed, *taken))
                 known = True

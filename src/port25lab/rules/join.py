@@ -30,7 +30,8 @@ class Differing(StrEnum):
 
     ONLY_KERNEL = "only in the kernel"
     ONLY_FILES = "only in the files"
-    CANONICAL = "listed in another form"
+    RULE = "another rule"
+    FORM = "another form of the same rule"
     POLICY = "another policy"
 
 
@@ -133,24 +134,23 @@ def _chain(
             continue
         sources[rule.key] = origin
         if listed_text(rule) != origin.canonical:
-            differences.append(Difference(Differing.CANONICAL, table, chain.name, rule, origin))
-            joined.append(_placed(rule, rule, origin))
-        else:
-            joined.append(_placed(rule, origin, origin))
+            how = Differing.FORM if rule.canonical == origin.canonical else Differing.RULE
+            differences.append(Difference(how, table, chain.name, rule, origin))
+        joined.append(_placed(rule, origin))
     return iter(joined)
 
 
-def _placed(kernel: Rule, said: Rule, origin: Rule) -> Rule:
-    """A rule of the kernel: what ``said`` says, where ``origin`` stands."""
+def _placed(kernel: Rule, origin: Rule) -> Rule:
+    """A rule of the kernel, with the place and the text of the file."""
     return Rule(
-        kernel.table, kernel.chain, kernel.number, said.header, said.matches, said.target, said.comments,
-        said.canonical, origin.place, origin.text, kernel.counters,
+        kernel.table, kernel.chain, kernel.number, kernel.header, kernel.matches, kernel.target, kernel.comments,
+        kernel.canonical, origin.place, origin.text, kernel.counters,
     )  # fmt: skip
 
 
 def _aligned(kernel: Sequence[Rule], source: Sequence[Rule]) -> Iterator[tuple[Rule | None, Rule | None]]:
-    """Pairs in the order of the kernel. Equal texts belong together; between them, so do places."""
-    listed, expected = [listed_text(rule) for rule in kernel], [rule.canonical for rule in source]
+    """Pairs in the order of the kernel. Equal rules belong together; between them, so do places."""
+    listed, expected = [rule.canonical for rule in kernel], [rule.canonical for rule in source]
     if listed == expected:
         yield from zip(kernel, source, strict=True)
         return

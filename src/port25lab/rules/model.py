@@ -173,6 +173,18 @@ class Ruleset:
         for table in self.tables.values():
             yield from table.rules()
 
+    def set_names(self) -> dict[str, Rule]:
+        """Names of the address sets that rules look up or fill, each with the first rule that does."""
+        found: dict[str, Rule] = {}
+        for rule in self.rules():
+            options = [option for match in rule.matches if match.module == "set" for option in match.options]
+            if rule.target is not None and rule.target.name == "SET":
+                options += rule.target.options
+            for option in options:
+                if option.name in ("match-set", "add-set", "del-set", "map-set"):
+                    found.setdefault(option.value.name, rule)
+        return found
+
     def save(self, counters: bool = False) -> str:
         """The ruleset in the format of ``iptables-save``, without its comments."""
         lines: list[str] = []

@@ -47,7 +47,7 @@ def test_the_kernel_is_right_where_they_differ() -> None:
     assert [one.how for one in joined.differences] == [
         Differing.POLICY,
         Differing.ONLY_KERNEL,
-        Differing.CANONICAL,
+        Differing.RULE,
         Differing.ONLY_FILES,
     ]
     assert [str(one) for one in joined.differences] == [
@@ -58,10 +58,10 @@ def test_the_kernel_is_right_where_they_differ() -> None:
     ]
 
 
-def test_a_form_that_is_not_ours_is_a_difference_though_it_means_the_same() -> None:
+def test_a_form_that_is_not_ours_is_told_though_it_means_the_same() -> None:
     source = stack([Source("*filter\n-A FORWARD -p tcp --dport 25\nCOMMIT\n", "a")], "ip")
     joined = join(parse_listing("*filter\n-A FORWARD -p tcp -m tcp --dport 25:25\nCOMMIT\n", "ip"), source)
-    assert [one.how for one in joined.differences] == [Differing.CANONICAL]
+    assert [one.how for one in joined.differences] == [Differing.FORM]
     assert [str(rule.place) for rule in joined.ruleset.rules()] == ["a:2"]
 
 

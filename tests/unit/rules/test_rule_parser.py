@@ -208,6 +208,14 @@ def test_a_comment_of_several_lines_is_one_rule_of_a_listing() -> None:
     assert (first.comments, first.canonical) == (("a\n-j b",), '-m comment --comment "a\n-j b" -j DROP')
 
 
+def test_the_sets_of_a_ruleset_are_known_with_their_first_rule() -> None:
+    text = (
+        "*filter\n-A FORWARD -m set --match-set a src\n"
+        "-A FORWARD -m set ! --match-set a dst -j SET --add-set b src\nCOMMIT\n"
+    )
+    assert {name: one.place.line for name, one in parse(text, "ip").set_names().items()} == {"a": 2, "b": 3}
+
+
 def test_saving_prints_tables_chains_and_counters() -> None:
     text = (
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [1:2]\n:OUTPUT ACCEPT [0:0]\n:Q - [0:0]\n"

@@ -66,6 +66,16 @@ def test_what_no_limit_decided_is_not_throttled(rules: str, decision: Decision, 
     assert limit_line(rules, decision, line) is None
 
 
+def test_the_kernels_trace_tells_which_way_a_packet_came() -> None:
+    """The policy drops what returns early, and what is over the limit: only the second is throttled."""
+    ruleset = loaded(f":FORWARD DROP\n-A FORWARD -m recent --rcheck -j RETURN\n-A FORWARD {UPTO} -j ACCEPT")
+    for met, line in (([("filter", "FORWARD", 1)], None), ([], 4)):
+        outcome = walk(ruleset, SYN, "forward", met=met).certain
+        assert outcome is not None
+        rule = throttled(ruleset, SYN, "forward", outcome)
+        assert (rule.place.line if rule else None) == line
+
+
 def test_what_passes_is_not_throttled() -> None:
     assert limit_line(f"-A FORWARD {UPTO} -j ACCEPT\n-A FORWARD -j DROP", Decision.ACCEPT) is None
 

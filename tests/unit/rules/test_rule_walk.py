@@ -221,6 +221,21 @@ def test_known_answers_are_taken() -> None:
         assert only(found).decision is decision
 
 
+def test_rules_that_the_packet_is_known_to_have_met_answer_for_it() -> None:
+    rules = (
+        "-A FORWARD -m recent --rcheck -j RETURN\n-A FORWARD -m limit -j ACCEPT\n"
+        "-A FORWARD -m limit -j LOG\n-A FORWARD -j DROP"
+    )
+    ruleset = loaded(rules)
+    for met_rules, decision, holds in (
+        ([("filter", "FORWARD", 4)], Decision.DROP, [False, False]),
+        ([("filter", "FORWARD", 2)], Decision.ACCEPT, [False, True]),
+        ([("filter", "FORWARD", 1)], Decision.ACCEPT, [True]),
+    ):
+        one = only(walk(ruleset, SYN, "forward", met=met_rules))
+        assert (one.decision, [assumed.holds for assumed in one.assumed]) == (decision, holds)
+
+
 def test_many_unknown_answers_stay_few_outcomes() -> None:
     rules = "\n".join(f"-A FORWARD -m recent --rcheck --name n{number} -j Q" for number in range(60))
     found = met(f":Q - [0:0]\n{rules}\n-A Q -m limit -j RETURN\n-A Q -m limit -j DROP")
