@@ -10,6 +10,7 @@ Nothing here touches a kernel, and nothing else of port25lab is needed: text in,
         print(outcome.decision, outcome.decider and outcome.decider.place)
 """
 
+from port25lab.rules.addresses import Resolve
 from port25lab.rules.effects import (
     Changes,
     Decision,
@@ -61,6 +62,7 @@ __all__ = [
     "Packet",
     "Place",
     "RefusedError",
+    "Resolve",
     "Rule",
     "Ruleset",
     "Sets",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,19 +27,55 @@ class MaskedAddress(NamedTuple):
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network | MaskedAddress
 
 
-@lru_cache(maxsize=65536)
+Resolve = Callable[[str, int], Iterable[int]]
+"""Addresses of a host name for IP version 4 or 6, in order; none if it has none."""
+
+
+def look_up(name: str, version: int) -> Iterable[int]:
+    """Ask the machine's own resolver, as iptables does."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        found = socket.getaddrinfo(name, None, family, socket.SOCK_RAW)
+    except (OSError, UnicodeError):
+        return ()
+    return dict.fromkeys(int(ipaddress.ip_address(entry[4][0])) for entry in found)
+
+
+resolve: ContextVar[Resolve] = ContextVar("resolve", default=look_up)
+"""How host names are looked up at the moment. A lab's names are not the machine's."""
+
+
+class NotNumericError(RefusedError):
+    """A host name where numbers do without a resolver."""
+
+
 def network(text: str, family: Family, full: bool = False) -> tuple[Read, ...]:
     """An address, with a mask or without: several where a host name has several.
 
     ``full`` prints the length of a single address too, as ``-s`` does.
     """
+    try:
+        return (numeric_network(text, family, full),)
+    except NotNumericError:
+        name, mask, version, bits = _parts(text, family)
+        return tuple(_network(address & mask, mask, version, bits, full) for address in _addresses(name, version))
+
+
+@lru_cache(maxsize=65536)
+def numeric_network(text: str, family: Family, full: bool = False) -> Read:
+    """As ``network``, without host names: those raise NotNumericError."""
+    name, mask, version, bits = _parts(text, family)
+    address = _numeric(name, version) if mask else 0
+    return _network(address & mask, mask, version, bits, full)
+
+
+def _parts(text: str, family: Family) -> tuple[str, int, int, int]:
+    """Name, mask, IP version and its number of bits."""
     version, bits = (4, 32) if family == "ip" else (6, 128)
     name, slash, mask_text = text.rpartition("/")
     if not slash:
         name, mask_text = text, str(bits)
-    mask = _mask(mask_text, version, bits)
-    addresses = _addresses(name, version) if mask else [0]
-    return tuple(_network(address & mask, mask, version, bits, full) for address in addresses)
+    return name, _mask(mask_text, version, bits), version, bits
 
 
 def _mask(text: str, version: int, bits: int) -> int:
@@ -52,22 +90,21 @@ def _mask(text: str, version: int, bits: int) -> int:
     return everything ^ (everything >> length)
 
 
+def _numeric(name: str, version: int) -> int:
+    try:
+        return int(ipaddress.IPv6Address(name)) if version == 6 else _dotted(name)
+    except ValueError:
+        raise NotNumericError(f"host/network `{name}' not found") from None
+
+
 def _addresses(name: str, version: int) -> list[int]:
     try:
-        if version == 6:
-            return [int(ipaddress.IPv6Address(name))]
-        return [_dotted(name)]
-    except ValueError:
-        pass
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    try:
-        found = socket.getaddrinfo(name, None, family, socket.SOCK_RAW)
-    except (OSError, UnicodeError):
-        found = []
-    addresses = list(dict.fromkeys(int(ipaddress.ip_address(entry[4][0])) for entry in found))
-    if not addresses:
-        raise RefusedError(f"host/network `{name}' not found")
-    return addresses
+        return [_numeric(name, version)]
+    except NotNumericError:
+        found = list(resolve.get()(name, version))
+        if not found:
+            raise
+        return found
 
 
 def _dotted(name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from port25lab.rules.addresses import interface, network
+from port25lab.rules.addresses import NotNumericError, interface, network, numeric_network
 from port25lab.rules.model import HEADER, Family, Match, Option
 from port25lab.rules.services import protocol_name, protocol_number
 from port25lab.rules.values import RefusedError
@@ -77,22 +77,32 @@ class Header:
 
     def _addresses(self, letter: str) -> tuple[Option | None, ...]:
         given = self.given.get(letter)
-        return (None,) if given is None else _address_options(letter, given[0], given[1], self._family)
+        if given is None:
+            return (None,)
+        try:
+            return _numeric_options(letter, given[0], given[1], self._family)
+        except NotNumericError:
+            return tuple(
+                _address_option(letter, shown, value, given[1])
+                for part in _list(given[0])
+                for value, shown in network(part, self._family, True)
+            )
+
+
+def _list(text: str) -> list[str]:
+    return [part.lstrip(" \t\n\v\f\r") for part in text.split(",")]
 
 
 @lru_cache(maxsize=65536)
-def _address_options(letter: str, text: str, negated: bool, family: Family) -> tuple[Option | None, ...]:
-    found: list[Option | None] = []
-    for part in text.split(","):
-        for value, shown in network(part.lstrip(" \t\n\v\f\r"), family, True):
-            everything = shown in ("0.0.0.0/0", "::/0")
-            mark = "! " if negated else ""
-            found.append(
-                None
-                if everything and not negated
-                else Option(_NAMES[letter], (value,), negated, f"{mark}-{letter} {shown}")
-            )
-    return tuple(found)
+def _numeric_options(letter: str, text: str, negated: bool, family: Family) -> tuple[Option | None, ...]:
+    found = [numeric_network(part, family, True) for part in _list(text)]
+    return tuple(_address_option(letter, shown, value, negated) for value, shown in found)
+
+
+def _address_option(letter: str, shown: str, value: object, negated: bool) -> Option | None:
+    if shown in ("0.0.0.0/0", "::/0") and not negated:
+        return None
+    return Option(_NAMES[letter], (value,), negated, f"{'! ' if negated else ''}-{letter} {shown}")
 
 
 @lru_cache(maxsize=4096)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from port25lab.errors import InputError
+from port25lab.rules.addresses import Resolve, look_up, resolve
 from port25lab.rules.command import LONGEST_NAME, Command, CommandReader
 from port25lab.rules.model import BUILTIN_CHAINS, HEADER, Chain, Family, Match, Place, Rule, Ruleset, Table, Target
 from port25lab.rules.specification import Specification
@@ -30,7 +31,15 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def parse(text: str, family: Family, *, file: str = "", onto: Ruleset | None = None, noflush: bool = False) -> Ruleset:
+def parse(
+    text: str,
+    family: Family,
+    *,
+    file: str = "",
+    onto: Ruleset | None = None,
+    noflush: bool = False,
+    resolver: Resolve = look_up,
+) -> Ruleset:
     """Read a text as ``iptables-restore`` does.
 
     Args:
@@ -39,19 +48,17 @@ def parse(text: str, family: Family, *, file: str = "", onto: Ruleset | None = N
         file: Name of the file, for the places of its rules.
         onto: What the kernel has already; nothing if None.
         noflush: Whether the program gets ``--noflush``: without it, a table that the text names starts empty.
+        resolver: Addresses of host names; those that this machine finds if not given.
 
     Returns: what the kernel has afterwards.
 
     Raises: InputError with the file and the line, where iptables refuses the text.
     """
-    return parse_lines(text.split("\n"), family, file=file, onto=onto, noflush=noflush)
-
-
-def parse_lines(
-    lines: Iterable[str], family: Family, *, file: str = "", onto: Ruleset | None = None, noflush: bool = False
-) -> Ruleset:
-    """As ``parse``, for a text that is cut into lines already."""
-    return _Restore(family, file, onto or Ruleset(family), noflush).read(lines)
+    token = resolve.set(resolver)
+    try:
+        return _Restore(family, file, onto or Ruleset(family), noflush).read(text.split("\n"))
+    finally:
+        resolve.reset(token)
 
 
 def parse_listing(text: str, family: Family, *, file: str = "") -> Ruleset:

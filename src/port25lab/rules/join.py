@@ -2,7 +2,7 @@
 
 In: what ``iptables-save`` prints in the node, and the files that were loaded, in order. Out: for each rule of the
 kernel its file, line and text, and the list of differences. Where the two differ, the kernel is right, and the
-difference is an error of this package (or somebody else has changed the rules).
+difference is an error of this package, or the rules were changed by another program.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from enum import StrEnum
 
+from port25lab.rules.addresses import Resolve, look_up
 from port25lab.rules.iptables import parse
 from port25lab.rules.model import Chain, Family, Rule, Ruleset, Table
 
@@ -77,11 +78,11 @@ class Joined:
         return self.sources.get((table, chain, number))
 
 
-def stack(sources: Sequence[Source], family: Family) -> Ruleset:
+def stack(sources: Sequence[Source], family: Family, *, resolver: Resolve = look_up) -> Ruleset:
     """What a kernel has after these files were loaded one after the other. Raises InputError."""
     ruleset = Ruleset(family)
     for source in sources:
-        ruleset = parse(source.text, family, file=source.file, onto=ruleset, noflush=source.noflush)
+        ruleset = parse(source.text, family, file=source.file, onto=ruleset, noflush=source.noflush, resolver=resolver)
     return ruleset
 
 

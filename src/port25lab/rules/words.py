@@ -7,8 +7,8 @@ def split(line: str) -> list[str]:
     """Cut a line into words.
 
     Blanks and tabs separate. Quotation marks keep them together, and a backslash works inside of them alone. The mark
-    that closes a quotation ends the word: ``"a"b`` is two words, ``a"b"`` is one. A quotation that nobody closes goes
-    to the end of the line, and takes the line's end with it.
+    that closes a quotation ends the word: ``"a"b`` is two words, ``a"b"`` is one. A quotation without its end goes to
+    the end of the line, and includes the newline.
     """
     if '"' not in line:
         return line.split() if line.isascii() and not _strange(line) else _cut(line)

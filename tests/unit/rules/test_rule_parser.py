@@ -100,6 +100,19 @@ def test_address_lists_become_rules_in_the_kernels_order() -> None:
     assert [one.number for one in found] == [1, 2, 3, 4]
 
 
+def test_host_names_are_looked_up_as_the_caller_says() -> None:
+    names = {"mx.lab": [0x0A000001, 0x0A000002]}
+    text = "*filter\n-A FORWARD -s mx.lab -d mx.lab/24 -m conntrack --ctorigdst mx.lab -j DROP\nCOMMIT\n"
+    ruleset = parse(text, "ip", resolver=lambda name, version: names[name] if version == 4 else [])
+    assert [one.canonical for one in ruleset.rules()] == [
+        f"-s 10.0.0.{source}/32 -d 10.0.0.0/24 -m conntrack --ctorigdst 10.0.0.1 -j DROP"
+        for source in (1, 2)
+        for _ in range(2)
+    ]
+    with pytest.raises(InputError, match="not found"):
+        parse(text, "ip", resolver=lambda name, version: [])
+
+
 def test_commands_change_the_chain() -> None:
     text = (
         "*filter\n:Q - [0:0]\n-A FORWARD -j DROP\n-I FORWARD -s 1.1.1.1,2.2.2.2 -j LOG\n-I FORWARD 2 -j Q\n"
