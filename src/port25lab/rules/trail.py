@@ -1,7 +1,7 @@
 """The rules that led to a decision: open jumps, what changed the packet in a way that mattered, the decider last.
 
-In: the rules that the packet matched, in order, as the kernel's trace or a walk has them. Rules that only log, chains that
-returned and marks that no later rule matched are left out.
+In: the rules that the packet matched, in order, as the kernel's trace or a walk has them. Rules that only log, chains
+that returned and marks that no later rule matched are left out.
 """
 
 from __future__ import annotations
