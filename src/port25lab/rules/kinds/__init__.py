@@ -1,0 +1,1 @@
+"""Kinds of values that one or two extensions have, by what they are about."""
