@@ -22,10 +22,11 @@ demo: setup ## run all scenarios of the catalogue
 test: lint ## lint, then run all tests, of real labs too (WORKERS=4: so many at a time; WITH=real: of Postfix, too)
 	$(PYTHON) -m pytest -n $(WORKERS)
 
-lint: setup-dev ## check style, formatting and types
+lint: setup-dev ## check style, formatting, types, and that imports go one way
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
 
 bench: setup-dev ## run the benchmarks, each beside its baseline
 	@for bench in bench/[a-z]*.py; do $(PYTHON) "$$bench" || exit; done

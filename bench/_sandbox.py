@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from port25lab.sandbox import entering
-from port25lab.sandbox.ownpython import search_path
+from port25lab.kernel import sandbox
+from port25lab.kernel.own_python import search_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,9 +25,9 @@ def start(script: str, *arguments: str, **options: int) -> subprocess.Popen[str]
 
 def enter() -> None:
     """Become PID 1 of a sandbox. Does not return in the process left outside: that ends when the sandbox does."""
-    inner = entering.enter(user_namespace=True)
+    inner = sandbox.enter(user_namespace=True)
     if inner:
         _, status = os.waitpid(inner, 0)
         os._exit(abs(os.waitstatus_to_exitcode(status)))
     keep = [Path(entry).resolve() for entry in (*sys.path, sys.prefix, REPOSITORY) if entry]
-    entering.furnish(keep, confined=False)
+    sandbox.furnish(keep, confined=False)

@@ -31,10 +31,12 @@ import _sandbox
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
-from port25lab.outcome import Outcome
-from port25lab.policy import load_policy
-from port25lab.scenario import LabConfig, Question, load_questions
-from port25lab.topology import Plan, load_topology
+from port25lab.model.outcome import Outcome
+from port25lab.model.plan import Plan
+from port25lab.model.question import LabConfig, Question
+from port25lab.scenario.policy import load_policy
+from port25lab.scenario.questions import load_questions
+from port25lab.scenario.topology import load_topology
 
 FOLDER = Path(__file__).parent
 ARRIVAL_SECONDS = 5.0

@@ -39,10 +39,9 @@ from mininet.net import Mininet
 from rich.console import Console
 from rich.table import Table
 
-from port25lab import netlink
-from port25lab.network import LabNet
-from port25lab.sandbox import namespaces as ns
-from port25lab.topology import InterfacePlan, LinkPlan, NodePlan, Plan, Route
+from port25lab.kernel import namespaces, netlink
+from port25lab.model.plan import InterfacePlan, LinkPlan, NodePlan, Plan, Route
+from port25lab.network.builder import LabNet
 
 FIRST = IPv4Address("10.0.0.0")
 LIMIT = Path("/proc/sys/user/max_net_namespaces")
@@ -138,9 +137,9 @@ def star(hosts: int) -> Plan:
 
 def raw(hosts: int, clock: Clock) -> Network:
     """Namespaces and netlink, nothing else."""
-    home = ns.current_network()
-    router = ns.new_network()
-    nodes = [ns.new_network() for _ in range(hosts)]
+    home = namespaces.current_network()
+    router = namespaces.new_network()
+    nodes = [namespaces.new_network() for _ in range(hosts)]
     clock.phase("nodes")
     pairs = [netlink.veth("eth0", 2, node, f"r-eth{n}", 2 + n, router) for n, node in enumerate(nodes)]
     with netlink.Rtnetlink() as kernel:
@@ -149,16 +148,16 @@ def raw(hosts: int, clock: Clock) -> Network:
     for number, node in enumerate(nodes):
         gateway, own = addresses(number)
         default = netlink.route(IPv4Network("0.0.0.0/0"), gateway.ip)
-        with ns.inside(node, home), netlink.Rtnetlink() as kernel:
+        with namespaces.inside(node, home), netlink.Rtnetlink() as kernel:
             kernel.send([("", netlink.up(1)), ("", netlink.up(2)), ("", netlink.address(2, own)), ("", default)])
-    with ns.inside(router, home), netlink.Rtnetlink() as kernel:
+    with namespaces.inside(router, home), netlink.Rtnetlink() as kernel:
         kernel.send([("", netlink.up(index)) for index in range(1, 2 + hosts)])
         kernel.send([("", netlink.address(2 + number, addresses(number)[0])) for number in range(hosts)])
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     clock.phase("addresses, routes")
 
     def run_in_first_host(argv: list[str]) -> int:
-        with ns.inside(nodes[0], home):
+        with namespaces.inside(nodes[0], home):
             return subprocess.run(argv, check=False).returncode
 
     return Network(run_in_first_host, die)
@@ -212,7 +211,7 @@ def wait_for_room() -> None:
     """Return when all network namespaces below this process's own are gone."""
     while True:
         try:
-            return ns.unshare(ns.NEWNET)
+            return namespaces.unshare(namespaces.NEWNET)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

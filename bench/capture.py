@@ -31,13 +31,18 @@ import _sandbox
 from rich.console import Console
 from rich.table import Table
 
-from port25lab import capture, running, scenario
-from port25lab.lab import _start
-from port25lab.mailpath import MailPath
-from port25lab.pcapfiles import CaptureFolder
-from port25lab.policy import Policy, load_policy
-from port25lab.run import Engine, Quiet
-from port25lab.topology import Plan, load_topology
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
+from port25lab.evidence import capture
+from port25lab.evidence.capture_folder import CaptureFolder
+from port25lab.lab import runtime
+from port25lab.lab.handle import _start
+from port25lab.model.path import PathSpec
+from port25lab.model.plan import Plan
+from port25lab.model.policy import Policy
+from port25lab.scenario import questions as questions_module
+from port25lab.scenario.policy import load_policy
+from port25lab.scenario.topology import load_topology
 
 WAYS = ("none", "light", "sessions", "pcap")
 SCENARIOS = ("residential", "hotel")
@@ -65,22 +70,22 @@ def measure(way: str, attempts: int, at_once: int, file: str) -> None:
         _sandbox.enter()
         data = _start(plan, policies)
         stacks = {name: [Policy.model_validate(one) for one in stack] for name, stack in data["policies"].items()}
-        running.Capture = NoCapture if way == "none" else capture.Capture
-        lab = running.RunningLab(Plan.model_validate(data["plan"]), stacks, (), pcap if way == "pcap" else None)
+        capture.Capture = NoCapture if way == "none" else capture.Capture
+        lab = runtime.LabRuntime(Plan.model_validate(data["plan"]), stacks, (), pcap if way == "pcap" else None)
         if way == "sessions":
             lab._passing_on = ["isp-edge"]
         print(json.dumps(asyncio.run(attempt_all(lab, attempts, at_once))))
 
 
-async def attempt_all(lab: running.RunningLab, attempts: int, at_once: int) -> dict[str, Any]:
+async def attempt_all(lab: runtime.LabRuntime, attempts: int, at_once: int) -> dict[str, Any]:
     """Deliver, so many at once; what it took."""
     started = time.perf_counter()
     await lab.start()
     up = time.perf_counter() - started
     paths = [
-        MailPath(source="pc", to="isp-relay", ip_version=4),
-        MailPath(source="pc", to="company", port=587, security="starttls", auth={"user": "alice"}, ip_version=6),
-        MailPath(source="outside", to="mx:example.net", ip_version=4),
+        PathSpec(source="pc", to="isp-relay", ip_version=4),
+        PathSpec(source="pc", to="company", port=587, security="starttls", auth={"user": "alice"}, ip_version=6),
+        PathSpec(source="outside", to="mx:example.net", ip_version=4),
     ]
     turns = asyncio.Semaphore(at_once)
 
@@ -105,7 +110,7 @@ def cpu() -> float:
 
 def one_run(folder: Path | None) -> dict[str, float]:
     """Scenarios as a user runs them: seconds, and what was lost."""
-    questions = [question for name in SCENARIOS for question in scenario.load_questions(name)]
+    questions = [question for name in SCENARIOS for question in questions_module.load_questions(name)]
     files = CaptureFolder(folder) if folder else None
     started = time.perf_counter()
     with Engine(Quiet(), pcap=files) as engine:

@@ -32,13 +32,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from port25lab import catalogue
-from port25lab.lab import Lab
-from port25lab.nursery import Nursery
-from port25lab.outcome import MEANINGS, Outcome
-from port25lab.policy import load_policy
-from port25lab.scenario import load_questions
-from port25lab.topology import load_topology
+from port25lab.lab.handle import Lab
+from port25lab.lab.sandboxes import Sandboxes
+from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.scenario import catalogue
+from port25lab.scenario.policy import load_policy
+from port25lab.scenario.questions import load_questions
+from port25lab.scenario.topology import load_topology
 
 SILENCE_SECONDS = 120.0
 """Stock Mininet waits for ever when its shells are gone, as after an `mn -c` anywhere on the machine."""
@@ -53,7 +53,7 @@ ALLOWED_MEGABYTES = 120
 
 AGREE = {Outcome.DELIVERED: "delivered", Outcome.DEFERRED: "deferred"} | {
     outcome: "blocked"
-    for outcome, meaning in MEANINGS.items()
+    for outcome, meaning in OUTCOME_INFO.items()
     if meaning.blocked or outcome in (Outcome.CLOSED, Outcome.UNREACHABLE, Outcome.DNS_FAILURE)
 }
 """What smtplib alone can tell: no server to talk to is ``blocked``, and all that is not listed here ``refused``."""
@@ -197,9 +197,9 @@ def print_agreement(console: Console, ours: Ours, stock: Stock) -> None:
 def print_memory(console: Console) -> None:
     """Resident memory of a lab's process, which holds all its servers and clients, after its paths were tried."""
     questions = [question for question in load_questions("residential") if question.variant == "op25b"]
-    with Nursery() as nursery:
+    with Sandboxes() as sandboxes:
         policies = {"isp-edge": [load_policy("op25b")]}
-        with Lab(nursery, load_topology("residential_isp"), policies) as lab:
+        with Lab(sandboxes, load_topology("residential_isp"), policies) as lab:
             tried = sum(1 for _ in lab.attempts(question.path for question in questions))
             sizes = dict(line.split(":") for line in Path(f"/proc/{lab.pid}/smaps_rollup").read_text().splitlines()[1:])
     rss, pss = (int(sizes[name].split()[0]) / MEGABYTE for name in ("Rss", "Pss"))

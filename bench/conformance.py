@@ -24,15 +24,15 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from port25lab import scenario
-from port25lab.classifier import classify
-from port25lab.evidence import Evidence
-from port25lab.lab import Lab
-from port25lab.mailpath import MailPath
-from port25lab.nursery import Nursery
-from port25lab.policy import load_policy
-from port25lab.scenario import Question
-from port25lab.topology import load_topology
+from port25lab.lab.handle import Lab
+from port25lab.lab.sandboxes import Sandboxes
+from port25lab.model.evidence import Evidence
+from port25lab.model.path import PathSpec
+from port25lab.model.question import Question
+from port25lab.scenario import questions as questions_module
+from port25lab.scenario.policy import load_policy
+from port25lab.scenario.topology import load_topology
+from port25lab.verdict.pipeline import classify
 
 LIMIT_SECONDS = 8.0
 
@@ -63,12 +63,12 @@ def one_round(questions: list[Question], *, side_by_side: bool) -> Round:
     policies = {node: [load_policy(str(folder)) for folder in folders] for node, folders in config.policies}
     expected = {question.path: question.expected for question in questions}
     clock = time.perf_counter()
-    with Nursery() as nursery:
+    with Sandboxes() as sandboxes:
         helper, clock = _lap(clock)
-        with Lab(nursery, plan, policies, paths) as lab:
+        with Lab(sandboxes, plan, policies, paths) as lab:
             up, clock = _lap(clock)
             found = Round(helper, up, lab.phases, 0.0)
-            answers: Iterable[tuple[MailPath, Evidence]] = (
+            answers: Iterable[tuple[PathSpec, Evidence]] = (
                 lab.attempts(paths) if side_by_side else ((path, lab.attempt(path)) for path in paths)
             )
             for path, evidence in answers:
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--variant", default="strict")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     chosen = parser.parse_args()
-    questions = [one for one in scenario.load_questions(chosen.suite) if one.variant == chosen.variant]
+    questions = [one for one in questions_module.load_questions(chosen.suite) if one.variant == chosen.variant]
     console = Console(width=100)
 
     together = [one_round(questions, side_by_side=True) for _ in range(chosen.rounds)]

@@ -19,19 +19,22 @@ from typing import Any
 
 import pytest
 
-from port25lab import doctor, scenario
-from port25lab.clients import CLIENTS
+from port25lab.engine.engine import Engine, over_ipv6
+from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError, Port25labError
-from port25lab.lab import Lab
-from port25lab.mailpath import MailPath
-from port25lab.mechanism import Mechanism
-from port25lab.outcome import Outcome
-from port25lab.report.words import explain
-from port25lab.run import Engine, Quiet, over_ipv6
-from port25lab.scenario import LabConfig, Question
-from port25lab.verdict import Verdict
+from port25lab.lab.handle import Lab
+from port25lab.machine import doctor
+from port25lab.model.client_kinds import CLIENT_KINDS
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.outcome import Outcome
+from port25lab.model.path import PathSpec
+from port25lab.model.question import LabConfig, Question
+from port25lab.model.verdict import Verdict
+from port25lab.report.explain import explain
+from port25lab.scenario import questions as questions_module
 
 _ENGINE = pytest.StashKey[Engine]()
+
 _VERDICTS = pytest.StashKey[dict[str, Verdict]]()
 """By the id of the test. To judge a thousand paths anew for each of them takes a minute."""
 
@@ -50,9 +53,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_ENGINE].close()
 
 
-# -- scenario files ----------------------------------------------------------------------------------------------------
-
-
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Scenario files are test files."""
     in_scenarios = "scenarios" in {folder.name for folder in file_path.parents}
@@ -68,7 +68,7 @@ class ScenarioFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each path in each variant."""
         try:
-            questions = scenario.load_questions(str(self.path))
+            questions = questions_module.load_questions(str(self.path))
         except Port25labError as error:
             raise self.CollectError(str(error)) from None
         for question in questions:
@@ -121,7 +121,7 @@ def _problem(client: str, over_ipv6: bool) -> str | None:
     """Why this machine cannot run a client program, or a path over IPv6, and what helps; None where it can."""
     try:
         doctor.require_ip(6 if over_ipv6 else 4, "the path is asked")
-        doctor.require_program(CLIENTS[client].program, f"client {client}")
+        doctor.require_program(CLIENT_KINDS[client].program, f"client {client}")
     except MachineError as error:
         return str(error)
     return None
@@ -133,9 +133,6 @@ class UnmetError(AssertionError):
     def __init__(self, verdict: Verdict, repeat: str | None = None) -> None:
         super().__init__(explain(verdict, repeat))
         self.verdict = verdict
-
-
-# -- tests in Python ---------------------------------------------------------------------------------------------------
 
 
 class LabUnderTest:
@@ -172,7 +169,7 @@ class LabUnderTest:
     def _judge(
         self, expected: Outcome | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
     ) -> Verdict:
-        question = scenario.question_about(MailPath(**path), self._config, expected=expected, by=by, how=how)
+        question = questions_module.question_about(PathSpec(**path), self._config, expected=expected, by=by, how=how)
         return self._engine.verdicts([question])[0]
 
 
@@ -190,7 +187,7 @@ class LabFactory:
 
         Raises InputError as a scenario file would.
         """
-        config = scenario.lab_config(topology, policies or {}, parameters)
+        config = questions_module.lab_config(topology, policies or {}, parameters)
         return self._known.setdefault(config, LabUnderTest(self._engine, config))
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from port25lab import doctor, nursery
+from command import MakePolicy
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError
+from port25lab.lab import sandboxes
+from port25lab.machine import doctor
 from port25lab.pytest_plugin import LabFactory
-from port25lab.run import Engine, Quiet
 
-STREET = Path(__file__).with_name("street.py")
+STREET = Path(__file__).parent / "support/street.py"
 
 # What is run here talks to terminals and pipes of the tests' own: pytest-xdist hands its width to its workers, and a CI
 # server says that it is one.
@@ -36,9 +37,6 @@ def _machine() -> None:
 @pytest.fixture(scope="session")
 def street() -> str:
     return str(STREET)
-
-
-MakePolicy = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -79,20 +77,6 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Python code that each lab's process runs at its start: for faults that no input can bring about."""
 
     def plant(code: str) -> None:
-        monkeypatch.setattr(nursery, "PROGRAM", f"{code}\n{nursery.PROGRAM}")
+        monkeypatch.setattr(sandboxes, "PROGRAM", f"{code}\n{sandboxes.PROGRAM}")
 
     return plant
-
-
-def port25lab(*arguments: str, seconds: float = 60, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The command, as a user types it."""
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | more.pop("env", {})
-    return subprocess.run(
-        [sys.executable, "-m", "port25lab", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-        env=environment,
-        **more,
-    )

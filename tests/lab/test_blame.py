@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
 from port25lab.errors import InputError
-from port25lab.mailpath import MailPath
-from port25lab.outcome import Outcome
+from port25lab.model.outcome import Outcome
+from port25lab.model.path import PathSpec
+from port25lab.model.verdict import Verdict
 from port25lab.pytest_plugin import LabFactory, LabUnderTest
-from port25lab.run import Engine, Quiet
-from port25lab.scenario import load_questions
-from port25lab.verdict import Verdict
+from port25lab.scenario.questions import load_questions
 
 MX: dict[str, Any] = {"source": "sender", "to": "mx:example.net"}
 
@@ -285,7 +286,7 @@ def test_a_rule_that_iptables_refuses_is_named_by_file_and_line_in_its_own_words
     policy = make_policy("refused", **{file.replace("rules.", ""): rules})
     lab = LabFactory(engine)(street, {"edge": policy})
     with pytest.raises(InputError) as refused:
-        lab.up.attempt(MailPath(**MX))
+        lab.up.attempt(PathSpec(**MX))
     assert str(refused.value).startswith(f"{policy}/{file}:5: {program} on edge says: ")
     assert re.search(words, refused.value.what)
 

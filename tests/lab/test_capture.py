@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakePolicy, port25lab
 
-from port25lab import pcapng
-from port25lab.packet import parse
+from command import MakePolicy, port25lab
+from port25lab.evidence import pcapng
+from port25lab.evidence.deciding_packets import sender
+from port25lab.kernel.headers import parse
+from port25lab.model.verdict import Verdict
 from port25lab.pytest_plugin import LabFactory
-from port25lab.sightings import sender
-from port25lab.verdict import Verdict
 
 HOME = {"source": "home-server", "to": "mx:example.net"}
 

@@ -11,22 +11,24 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from client_only import WITHOUT_PRIVILEGES, Asked, asked, look
-from ground_truth import OF_ENDS, Case, cases
 
-from port25lab.mechanism import Mechanism
-from port25lab.probe import Finding, classify
-from port25lab.probe.indistinguishable import explain
-from port25lab.report.confusion import confusion
-from port25lab.run import Engine, Quiet
-from port25lab.scenario import LabConfig
+from client_only import WITHOUT_PRIVILEGES, Asked, asked, look
+from confusion import confusion
+from ground_truth import OF_ENDS, Case, cases
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.question import LabConfig
+from port25lab.probe.ambiguous import explain
+from port25lab.probe.case import Diagnosis
+from port25lab.probe.classify import classify
 
 AT_ONCE = 4
 
 HOPS = {"cpe": 1, "isp-edge": 2, "isp-cgn": 3, "isp-border": 4, "ix": 5, "hotel-gw": 1}
 """How far each place is from its client."""
 
-Answers = list[tuple[Case, Finding]]
+Answers = list[tuple[Case, Diagnosis]]
 
 
 def answers_of(chosen: Iterable[Case], *prefix: str) -> Answers:
@@ -42,19 +44,19 @@ def answers_of(chosen: Iterable[Case], *prefix: str) -> Answers:
             views = look(lab, source, wanted.values(), *prefix)
             return [(case, _found(views[wanted[id(case)]], case)) for case in mine]
 
-        engine.lab(next(iter(by_lab))[0])  # the engine makes its nursery once, and not in several threads
+        engine.lab(next(iter(by_lab))[0])  # the engine makes its sandboxes once, and not in several threads
         with ThreadPoolExecutor(AT_ONCE) as pool:
             jobs = [pool.submit(told, config, source, mine) for (config, source), mine in by_lab.items()]
             return [answer for job in jobs for answer in job.result()]
 
 
-def _found(view: object, case: Case) -> Finding:
+def _found(view: object, case: Case) -> Diagnosis:
     finding = classify(view, case.question().path.port, case.version)
     assert finding is not None
     return finding
 
 
-def said(case: Case, finding: Finding) -> str:
+def said(case: Case, finding: Diagnosis) -> str:
     """What stands in the matrix: the truth where it is among what is at work; a set where nobody can say more."""
     truth = case.truth.mechanism
     if truth in finding.also and finding.certain:
@@ -62,7 +64,7 @@ def said(case: Case, finding: Finding) -> str:
     return " or ".join(sorted(finding.candidates)) if not finding.certain else finding.mechanism.value
 
 
-def right(case: Case, finding: Finding) -> bool:
+def right(case: Case, finding: Diagnosis) -> bool:
     truth = case.truth.mechanism
     return truth in finding.also or truth is finding.mechanism or truth in finding.alternatives
 

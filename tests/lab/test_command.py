@@ -12,7 +12,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import port25lab
+
+from command import port25lab
 from machine import COMMAND, Machine, descendants, running
 
 SCENARIO = """\
@@ -265,9 +266,10 @@ def _watching_helpers(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """The command, with a word on standard error at each start of the helper process."""
     code = (
         "import sys\n"
-        "from port25lab import cli, nursery\n"
-        "nursery.PROGRAM = f'os.write(2, b\"A HELPER WAS STARTED\")\\n{nursery.PROGRAM}'\n"
-        "cli.main()\n"
+        "from port25lab.cli import main\n"
+        "from port25lab.lab import sandboxes\n"
+        "sandboxes.PROGRAM = f'os.write(2, b\"A HELPER WAS STARTED\")\\n{sandboxes.PROGRAM}'\n"
+        "main.main()\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False

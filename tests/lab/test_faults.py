@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from port25lab.engine.engine import Engine, run
+from port25lab.engine.progress import Quiet
 from port25lab.errors import LabError
-from port25lab.outcome import Outcome
+from port25lab.model.outcome import Outcome
 from port25lab.pytest_plugin import LabFactory
-from port25lab.run import Engine, Quiet, run
-from port25lab.scenario import load_questions
+from port25lab.scenario.questions import load_questions
 
 TWO_SERVERS = """\
 title: T
@@ -30,8 +31,8 @@ def test_a_service_that_dies_makes_its_own_paths_errors_and_no_others(
     street: str, make_policy: Callable[..., str], tmp_path: Any, faulty: Callable[[str], None]
 ) -> None:
     faulty(
-        "from port25lab.services import listening, running\n"
-        "noting = running.Services._noting\n"
+        "from port25lab.mail.services import start as services\n"
+        "noting = services.Services._noting\n"
         "def dying(self, node, desk):\n"
         "    serve = noting(self, node, desk)\n"
         "    async def one(connection, source_port):\n"
@@ -42,7 +43,7 @@ def test_a_service_that_dies_makes_its_own_paths_errors_and_no_others(
         "                raise RuntimeError('the disk is full')\n"
         "        await serve(connection, source_port)\n"
         "    return one\n"
-        "running.Services._noting = dying"
+        "services.Services._noting = dying"
     )
     deny = make_policy(
         "deny",
@@ -66,12 +67,12 @@ def test_a_lab_that_cannot_be_built_makes_errors_of_its_paths_and_others_go_on(
     street: str, make_policy: Callable[..., str], tmp_path: Any, faulty: Callable[[str], None]
 ) -> None:
     faulty(
-        "from port25lab import netfilter\nfrom port25lab.errors import LabError\nload = netfilter.load\n"
+        "from port25lab.network import firewall\nfrom port25lab.errors import LabError\nload = firewall.load\n"
         "def failing(node, policies, sets):\n"
         "    if any(policy.name == 'deny' for policy in policies):\n"
         "        raise LabError('out of memory')\n"
         "    return load(node, policies, sets)\n"
-        "netfilter.load = failing"
+        "firewall.load = failing"
     )
     deny = make_policy("deny", v4="*filter\n-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n")
     file = tmp_path / "two.yaml"

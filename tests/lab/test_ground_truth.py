@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import pytest
-from ground_truth import CLIENTS, OF_ENDS, PLACES, TRUTHS, Case, cases
+from confusion import confusion
 
-from port25lab.mechanism import Mechanism
-from port25lab.report.confusion import confusion
-from port25lab.report.words import explain
-from port25lab.run import Engine, Quiet
-from port25lab.verdict import Verdict
+from ground_truth import CLIENTS, OF_ENDS, PLACES, TRUTHS, Case, cases
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.verdict import Verdict
+from port25lab.report.explain import explain
 
 Answers = list[tuple[Case, Verdict]]
 

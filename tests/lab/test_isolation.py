@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import COMMAND, NOBODY, running
-from someone_inside_calls import CALLS
 
-from port25lab import trial
-from port25lab.sandbox import limits, namespaces
+from machine import COMMAND, NOBODY, running
+from port25lab.kernel import confinement, namespaces
+from port25lab.machine import sandbox_trial
+from system_calls import CALLS
 
 ROOT = os.geteuid() == 0
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ def inside(request: pytest.FixtureRequest) -> Iterator[Program]:
         if looked.returncode == 3:
             pytest.skip(f"an ordinary user gets no sandbox here: {looked.stdout}")
     helper = subprocess.Popen(
-        [*prefix, sys.executable, str(HERE / "someone_inside.py"), kind],
+        [*prefix, sys.executable, str(HERE / "support/program_in_lab.py"), kind],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -144,7 +144,7 @@ def test_mounts_are_read_only_on_kernels_without_mount_setattr_too(
     monkeypatch: pytest.MonkeyPatch, user_namespace: bool
 ) -> None:
     monkeypatch.setattr(namespaces, "restrict_all_mounts", namespaces.restrict_each_mount)
-    mounts = trial.in_sandbox(Path("/proc/self/mountinfo").read_text, user_namespace=user_namespace)
+    mounts = sandbox_trial.in_sandbox(Path("/proc/self/mountinfo").read_text, user_namespace=user_namespace)
     on_top = {fields[4]: set(fields[5].split(",")) for fields in map(str.split, mounts.splitlines())}
     own = {"/run", "/tmp", "/var/tmp", "/dev/shm", "/dev/pts", "/proc/sys/net"}
     assert {place for place, flags in on_top.items() if "ro" not in flags} <= own
@@ -196,22 +196,24 @@ def _status(text: str) -> dict[str, str]:
 
 
 def _assert_confined(status: dict[str, str]) -> None:
-    most = sum(1 << number for number in limits.PROGRAM)
+    most = sum(1 << number for number in confinement.PROGRAM)
     for kind in ("CapEff", "CapPrm", "CapBnd"):
         assert int(status[kind], 16) & ~most == 0, kind
     assert (status["CapInh"].strip("0"), status["CapAmb"].strip("0")) == ("", "")
     assert status["NoNewPrivs"] == "1"
-    assert status["Seccomp"] == ("2" if platform.machine() in limits.MACHINES else "0")
+    assert status["Seccomp"] == ("2" if platform.machine() in confinement.MACHINES else "0")
 
 
 def test_a_program_has_the_capabilities_of_a_router_and_gets_no_others(inside: Program) -> None:
     _assert_confined(_status(inside("cat", "/proc/self/status").stdout))
-    assert int(_status(inside("cat", "/proc/1/status").stdout)["CapBnd"], 16) & ~sum(1 << n for n in limits.LAB) == 0
+    assert (
+        int(_status(inside("cat", "/proc/1/status").stdout)["CapBnd"], 16) & ~sum(1 << n for n in confinement.LAB) == 0
+    )
 
 
 @pytest.mark.parametrize("call", sorted(CALLS))
 def test_system_calls_that_reach_past_namespaces_are_refused(inside: Program, call: str) -> None:
-    done = inside(sys.executable, str(HERE / "someone_inside_calls.py"), call)
+    done = inside(sys.executable, str(HERE / "support/system_calls.py"), call)
     assert done.stdout == f"{'ENOSYS' if call == 'clone3' else 'EPERM'}\n", done.stderr
 
 

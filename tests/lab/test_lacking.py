@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from machine import COMMAND, NOBODY, Machine
 
+from machine import COMMAND, NOBODY, Machine
 from port25lab.pytest_plugin import LabFactory
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can make such a machine")
 needs_sudo = pytest.mark.skipif(not shutil.which("sudo") or not ROOT, reason="takes root and sudo")
-NO_IPV6 = (sys.executable, str(Path(__file__).with_name("no_ipv6.py")))
+NO_IPV6 = (sys.executable, str(Path(__file__).parent / "support/no_ipv6.py"))
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_where_namespaces_start_without_ipv6_a_lab_allows_it_again(
 ) -> None:
     """As with ``ipv6.disable_ipv6=1`` at boot: no interface of a new namespace has it, the loopback one included."""
     faulty(
-        "from port25lab.sandbox import namespaces\n"
+        "from port25lab.kernel import namespaces\n"
         "real = namespaces.unshare\n"
         "def unshare(flags, *more):\n"
         "    real(flags, *more)\n"

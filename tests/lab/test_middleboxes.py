@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from port25lab import doctor
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError
-from port25lab.mailpath import MailPath
+from port25lab.machine import doctor, feature, kernel_features
+from port25lab.model.path import PathSpec
 from port25lab.pytest_plugin import LabFactory, LabUnderTest
-from port25lab.run import Engine, Quiet
-from port25lab.scenario import lab_config, question_about
+from port25lab.scenario.questions import lab_config, question_about
 
 MX = {4: "192.0.2.25", 6: "2001:db8:25::25"}
 
@@ -164,12 +165,12 @@ def test_a_machine_without_nfqueue_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     def lacking() -> str:
         raise OSError("no chain/target/match by that name")
 
-    features = [feature for feature in doctor.KERNEL if feature.name == "NFQUEUE"]
-    monkeypatch.setattr(doctor, "KERNEL", [replace(features[0], check=lacking)])
-    monkeypatch.setattr(doctor, "modules_remedy", lambda names: f"sudo modprobe --all {' '.join(names)}")
+    features = [feature for feature in kernel_features.KERNEL if feature.name == "NFQUEUE"]
+    monkeypatch.setattr(kernel_features, "KERNEL", [replace(features[0], check=lacking)])
+    monkeypatch.setattr(feature, "modules_remedy", lambda names: f"sudo modprobe --all {' '.join(names)}")
     doctor.require_kernel.cache_clear()
     config = lab_config("residential_isp", {"isp-edge": "asa-fixup-inline"}, {})
-    question = question_about(MailPath(source="pc", to="mx"), config)
+    question = question_about(PathSpec(source="pc", to="mx"), config)
     with Engine(Quiet()) as engine, pytest.raises(MachineError) as refused:
         engine.verdicts([question])
     doctor.require_kernel.cache_clear()

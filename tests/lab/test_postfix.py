@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from port25lab import doctor
 from port25lab.errors import MachineError
-from port25lab.mailpath import MailPath
+from port25lab.machine import doctor
+from port25lab.model.path import PathSpec
+from port25lab.model.verdict import Verdict
 from port25lab.pytest_plugin import LabFactory, LabUnderTest
-from port25lab.verdict import Verdict
 
 TO_MX: dict[str, Any] = {"source": "home-server", "to": "mx:example.net", "sender": "owner@home.example"}
 TO_RELAY: dict[str, Any] = {"source": "home-server", "to": "relay-service", "sender": "owner@home.example"}
@@ -99,7 +99,7 @@ def test_the_isps_relay_as_smarthost_is_a_way_out(home: LabUnderTest) -> None:
 def test_attempts_side_by_side_have_ports_of_their_own(home: LabUnderTest) -> None:
     """The kernel's trace tells apart what one and the same host sends at the same time, whoever picks the port."""
     paths = [dict(TO_MX, client=client, ip_version=4) for client in ("postfix", "msmtp", "curl", "aiosmtplib")]
-    evidence = [found for _, found in home.up.attempts([MailPath(**path) for path in paths])]
+    evidence = [found for _, found in home.up.attempts([PathSpec(**path) for path in paths])]
     packets = [(found.hops[0].decisions if found.hops else found.decisions)[0].packet for found in evidence]
     assert len(set(packets)) == len(paths)
 

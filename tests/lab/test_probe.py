@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from client_only import CA, WITHOUT_PRIVILEGES
 
-from port25lab.probe import ClientView, Finding
+from client_only import CA, WITHOUT_PRIVILEGES
+from port25lab.probe.case import Diagnosis
+from port25lab.probe.client_view import ClientView
 from port25lab.pytest_plugin import LabFactory, LabUnderTest
 
 PROBE = ("env", CA, sys.executable, "-m", "port25lab", "probe")
@@ -30,7 +31,7 @@ class Probed:
         document = json.loads(done["stdout"])
         self.code = done["returncode"]
         self.view = ClientView.model_validate(document["view"])
-        self.findings = [Finding.model_validate(finding) for finding in document["findings"]]
+        self.findings = [Diagnosis.model_validate(finding) for finding in document["findings"]]
 
     def found(self, port: int = 25) -> set[tuple[str, int | None]]:
         """Mechanisms and hops on a port, over both IP versions."""
@@ -83,7 +84,7 @@ AS_ROOT_TOO = ("op25b", "op25b-reset", "redirect", "accept-close")
 @pytest.fixture(scope="module")
 def policies_met(lab: LabFactory) -> dict[tuple[str, bool], Probed]:
     """A probe behind each policy, by policy and privilege."""
-    home(lab).up  # noqa: B018  # the engine makes its nursery once, and not in several threads
+    home(lab).up  # noqa: B018  # the engine makes its sandboxes once, and not in several threads
 
     def meet(policy: str) -> dict[tuple[str, bool], Probed]:
         behind = home(lab, policy)

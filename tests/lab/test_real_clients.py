@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from port25lab import doctor
 from port25lab.errors import MachineError
-from port25lab.mailpath import MailPath
+from port25lab.machine import doctor
+from port25lab.model.path import PathSpec
 from port25lab.pytest_plugin import LabFactory
 
 
@@ -59,7 +59,7 @@ def test_attempts_at_the_same_time_are_told_apart(lab: LabFactory, client: str) 
     """Dropped and delivered, from one host at once: each has the trace of its own packets."""
     home = lab("residential_isp", {"isp-edge": "op25b"}).up
     out, through = {"to": "mx:example.net"}, {"to": "isp-relay"}
-    paths = [MailPath(source="home-server", client=client, ip_version=4, **to) for to in (out, through)]
+    paths = [PathSpec(source="home-server", client=client, ip_version=4, **to) for to in (out, through)]
     found = dict(home.attempts(paths))
     assert [len(found[path].decisions) for path in paths] == [1, 0]
     assert [found[path].answered_by for path in paths] == [None, "isp-relay"]

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import COMMAND, NOBODY, Machine, command_line, descendants, running
 
-from port25lab import nursery, zygote
+from machine import COMMAND, NOBODY, Machine, command_line, descendants, running
 from port25lab.errors import MachineError
-from port25lab.nursery import Nursery
-from port25lab.sandbox import ownpython
+from port25lab.kernel import own_python
+from port25lab.lab import forkserver, sandboxes
+from port25lab.lab.sandboxes import Sandboxes
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can act as two users")
@@ -85,7 +85,7 @@ def test_the_helper_imports_nothing_from_a_pythonpath_that_another_user_can_writ
     for name in set(PLANTED) - {"sitecustomize", "trustme"}:
         (strangers_folder / f"{name}.py").unlink()
     ran = _run_in(strangers_folder, str(SCRIPT), PYTHONPATH=str(strangers_folder))
-    assert [line for line in ran.splitlines() if "zygote" in line or not line.startswith("sitecustomize")] == []
+    assert [line for line in ran.splitlines() if "forkserver" in line or not line.startswith("sitecustomize")] == []
     assert "sitecustomize" in ran, "what runs is seen"
 
 
@@ -134,19 +134,19 @@ def test_a_helper_without_the_engines_socket_does_nothing() -> None:
     stranger, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with stranger, other_end:
         for stdin in (subprocess.DEVNULL, subprocess.PIPE, other_end.fileno()):
-            argv = ownpython.command(nursery.PROGRAM, user_namespace=True)
+            argv = own_python.command(sandboxes.PROGRAM, user_namespace=True)
             helper = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.DEVNULL)
             helper.communicate(timeout=30)
-            assert helper.returncode == zygote.NO_SOCKET
+            assert helper.returncode == forkserver.NO_SOCKET
 
 
 @needs_root
 def test_a_helper_makes_root_sandboxes_only_where_its_own_command_line_said_so() -> None:
     """A request cannot ask for one: the helper of an ordinary run under sudo is root."""
-    with Nursery() as one:
+    with Sandboxes() as one:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         request = b'{"user_namespace": false, "keep": [], "imports": []}'
-        socket.send_fds(one._zygote, [request], [theirs.fileno()])
+        socket.send_fds(one._forkserver, [request], [theirs.fileno()])
         theirs.close()
         inner = int(ours.recv(1 << 10).split(b":")[1].strip(b" }\n"))
         assert Path(f"/proc/{inner}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
@@ -156,15 +156,15 @@ def test_a_helper_makes_root_sandboxes_only_where_its_own_command_line_said_so()
 def test_folders_in_which_another_user_can_plant_something(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir(mode=0o755)
-    assert not ownpython.others_can_write(own)
+    assert not own_python.others_can_write(own)
     own.chmod(0o777)
-    assert ownpython.others_can_write(own)
+    assert own_python.others_can_write(own)
     own.chmod(0o1777)
-    assert ownpython.others_can_write(own), "sticky: files cannot be replaced, and can be added"
+    assert own_python.others_can_write(own), "sticky: files cannot be replaced, and can be added"
     (own / "below").mkdir(mode=0o755)
-    assert not ownpython.others_can_write(own / "below"), "as below /tmp"
+    assert not own_python.others_can_write(own / "below"), "as below /tmp"
     own.chmod(0o777)
-    assert ownpython.others_can_write(own / "below"), "it can be replaced as a whole"
+    assert own_python.others_can_write(own / "below"), "it can be replaced as a whole"
 
 
 # -- sudo --------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from kernel_listing import Kernel, missing
 
+from kernel_listing import Kernel, missing
 from port25lab.errors import InputError
 from port25lab.rules import Family, parse
 

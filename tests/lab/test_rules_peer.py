@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_listing import Kernel, missing
 
+from kernel_listing import Kernel, missing
 from port25lab.errors import InputError
 from port25lab.rules import Family, Ruleset, Source, join, parse, parse_listing, stack
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import pytest
-from kernel_listing import OUT, Kernel, missing
 
+from kernel_listing import OUT, Kernel, missing
 from port25lab.rules import Packet, Ruleset, parse, parse_listing, walk
 
 SEEDS = range(40)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, now, running
 
-from port25lab.lab import Lab
-from port25lab.nursery import Nursery, _engine_folders
+from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, now, running
+from port25lab.engine.engine import _plan
+from port25lab.lab.handle import Lab
+from port25lab.lab.sandboxes import Sandboxes, _engine_folders
 from port25lab.pytest_plugin import LabFactory
-from port25lab.run import _plan
-from port25lab.scenario import lab_config
+from port25lab.scenario.questions import lab_config
 
 ROOT = os.geteuid() == 0
 PATHS = ("run", "hosting", "--pause", "-k", "op25b and vps-1")
@@ -69,14 +69,14 @@ def test_nothing_on_this_machine_changes_while_a_lab_is_up(machine: Machine, ord
 
 
 @everybody
-@pytest.mark.parametrize("victim", ["command", "zygote", "outer", "inner"])
+@pytest.mark.parametrize("victim", ["command", "forkserver", "outer", "inner"])
 def test_kill_9_leaves_nothing(machine: Machine, ordinary: bool, victim: str) -> None:
     before = machine.look()
     with running([*_user_of(machine, ordinary), *COMMAND, *PATHS]) as run:
         run.wait_for(UP)
         run.catch()
         namespaces, ended = run.namespaces(), now()
-        if victim in ("command", "zygote"):
+        if victim in ("command", "forkserver"):
             os.kill(run.first(victim), signal.SIGKILL)
         else:  # the lab goes; the rest of the run goes on, and is ended like any other
             pair = (run.first("outer"), run.first("inner"))
@@ -125,7 +125,7 @@ def test_an_interrupted_run_ends_at_once_says_so_and_leaves_nothing(
 
 def test_two_runs_side_by_side_have_the_same_node_names_and_nothing_to_do_with_one_another() -> None:
     plan = _plan(lab_config("hosting", {}, {"servers": 2}))
-    with Nursery() as one, Nursery() as two, Lab(one, plan, {}) as first, Lab(two, plan, {}) as second:
+    with Sandboxes() as one, Sandboxes() as two, Lab(one, plan, {}) as first, Lab(two, plan, {}) as second:
         assert first.run("vps-1", ["ip", "link", "set", "eth0", "down"])["returncode"] == 0
         assert "state DOWN" in first.run("vps-1", ["ip", "link", "show", "eth0"])["stdout"]
         assert "state UP" in second.run("vps-1", ["ip", "link", "show", "eth0"])["stdout"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from port25lab import catalogue
-from port25lab.sandbox.ownpython import search_path
+from port25lab.kernel.own_python import search_path
+from port25lab.scenario import catalogue
 
 pytestmark = pytest.mark.skipif(not shutil.which("mn"), reason="no mn on this machine")
 

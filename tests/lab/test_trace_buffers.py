@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from port25lab.mailpath import MailPath
-from port25lab.outcome import Outcome
+from port25lab.engine.engine import Engine
+from port25lab.model.outcome import Outcome
+from port25lab.model.path import PathSpec
+from port25lab.model.question import Question
 from port25lab.pytest_plugin import LabFactory
-from port25lab.run import Engine
-from port25lab.scenario import Question, lab_config, question_about
+from port25lab.scenario.questions import lab_config, question_about
 
 MX: dict[str, Any] = {"source": "sender", "to": "mx:example.net", "ip_version": 4}
 
@@ -20,12 +21,12 @@ LOST = "the kernel lost trace events of edge (ENOBUFS)"
 MATCHED = "".join(f"-A FORWARD -p tcp --dport 25 -m comment --comment {number}\n" for number in range(50))
 """Rules that every SYN to port 25 meets: fifty events, more than a small buffer holds."""
 
-SMALL = "import port25lab.trace as t\nt.RECEIVE_BUFFER = 4000"
+SMALL = "import port25lab.kernel.nftrace as t\nt.RECEIVE_BUFFER = 4000"
 """Room for six events: enough to open one connection, if no rule matches it."""
 
 SMALL_AT_FIRST = """\
 import os
-import port25lab.trace as t
+import port25lab.kernel.nftrace as t
 buffers, helper = [t.RECEIVE_BUFFER, 4000, 4000], os.getpid()
 def next_lab():
     if os.getpid() == helper:
@@ -36,7 +37,7 @@ os.register_at_fork(before=next_lab)
 
 ASLEEP = """\
 import asyncio, time
-import port25lab.attempt as a
+import port25lab.attempt.attempts as a
 make = a.Attempts.make
 async def slow(self, *arguments):
     if not hasattr(self, "slept"):
@@ -55,7 +56,7 @@ def dropping(make_policy: Callable[..., str], name: str = "many", before: str = 
 def dropped(street: str, policy: str, count: int) -> list[Question]:
     """So many paths of one lab, all of them dropped."""
     config = lab_config(street, {"edge": policy}, {})
-    paths = [MailPath(**MX, recipient=f"user{number}@example.net") for number in range(count)]
+    paths = [PathSpec(**MX, recipient=f"user{number}@example.net") for number in range(count)]
     return [question_about(path, config, expected=Outcome.DROPPED, by="edge") for path in paths]
 
 
@@ -98,8 +99,8 @@ def test_a_loss_does_not_spoil_later_attempts_of_the_same_lab(
 ) -> None:
     faulty(SMALL)
     edge = own_lab(street, {"edge": dropping(make_policy)})
-    assert edge.up.attempt(MailPath(**MX)).trace_lost == LOST
-    later = edge.up.attempt(MailPath(source="sender", to="server", port=587, security="starttls", auth="alice"))
+    assert edge.up.attempt(PathSpec(**MX)).trace_lost == LOST
+    later = edge.up.attempt(PathSpec(source="sender", to="server", port=587, security="starttls", auth="alice"))
     assert (later.trace_lost, later.delivered_to) == (None, "server")
 
 

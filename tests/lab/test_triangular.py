@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from port25lab.outcome import Outcome
-from port25lab.run import Engine, Quiet
-from port25lab.scenario import load_questions
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
+from port25lab.model.outcome import Outcome
+from port25lab.scenario.questions import load_questions
 
 TABLE = {
     # policy: server gets SYN, bot gets SYN-ACK, bot's RST reaches server (Qian et al. 2010)

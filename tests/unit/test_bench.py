@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from port25lab.outcome import MEANINGS, Outcome
-from port25lab.run import plan_jobs
-from port25lab.scenario import load_questions
+from port25lab.engine.jobs import plan_jobs
+from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.scenario.questions import load_questions
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -33,7 +33,7 @@ def test_the_plain_script_knows_nothing_of_programs_in_the_middle():
 def test_every_blocked_outcome_is_blocked_for_smtplib():
     from catalogue import AGREE
 
-    assert {AGREE.get(outcome) for outcome, meaning in MEANINGS.items() if meaning.blocked} == {"blocked"}
+    assert {AGREE.get(outcome) for outcome, meaning in OUTCOME_INFO.items() if meaning.blocked} == {"blocked"}
     assert AGREE[Outcome.DELIVERED] == "delivered"
 
 

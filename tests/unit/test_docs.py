@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import typer
 
-from port25lab import catalogue
-from port25lab.cli import app
-from port25lab.evidence import Arrival, Observation
-from port25lab.mechanism import Mechanism
-from port25lab.outcome import Outcome
-from port25lab.policy import PolicyFile
-from port25lab.scenariofile import Expectation, PathEntry, ScenarioFile
-from port25lab.services.kinds import KINDS, MIDDLEBOXES
-from port25lab.verdict import Verdict
+from port25lab.cli.main import app
+from port25lab.model.evidence import Arrival, Observation
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.outcome import Outcome
+from port25lab.model.service_kinds import MIDDLEBOXES, SERVICE_KINDS
+from port25lab.model.verdict import Verdict
+from port25lab.scenario import catalogue
+from port25lab.scenario.format import Expectation, PathEntry, ScenarioFile
+from port25lab.scenario.policy import PolicyFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -100,6 +100,6 @@ def test_every_field_of_a_verdict_is_in_the_manual() -> None:
 
 def test_every_outcome_mechanism_and_kind_of_service_is_in_the_manual() -> None:
     assert not missing([*Outcome, *Mechanism], page("outcomes.md"))
-    assert not missing([kind for kind in KINDS if kind not in MIDDLEBOXES], page("topologies.md"))
+    assert not missing([kind for kind in SERVICE_KINDS if kind not in MIDDLEBOXES], page("topologies.md"))
     middleboxes = [*MIDDLEBOXES, *(name for kind in MIDDLEBOXES.values() for name in (*kind.required, *kind.optional))]
     assert not missing(middleboxes, page("middleboxes.md"))

@@ -17,15 +17,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from port25lab.evidence import IcmpError
-from port25lab.probe.view import IpVersion
+from port25lab.model.evidence import IcmpError
+from port25lab.probe.client_view import IpVersion
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
+
 _IPV6_2292PKTOPTIONS, _IPV6_2292HOPLIMIT = 6, 8
+
 _HOP_LIMIT_CONTROL = 52
+
 _EXTENDED_ERROR = struct.Struct("=IBBBxII")
+
 _CONTROL = struct.Struct("@Nii")
+
 _ORIGIN_ICMP = (2, 3)
+
 _TCP_STATE = struct.Struct("=8B24I")
 """The beginning of struct tcp_info (tcp(7))."""
 

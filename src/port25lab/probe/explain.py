@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from port25lab.evidence import Stage
-from port25lab.mechanism import MEANINGS, Mechanism
-from port25lab.probe import indistinguishable
-from port25lab.probe.classify import Finding
-from port25lab.probe.view import ClientView
+from port25lab.model.evidence import Stage
+from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
+from port25lab.probe import ambiguous
+from port25lab.probe.case import Diagnosis
+from port25lab.probe.client_view import ClientView
 
 SILENT = (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP)
+
 WORKING = (Mechanism.NONE,)
 
-Group = Sequence[Finding]
+Group = Sequence[Diagnosis]
 """Findings that differ in the port and the IP version alone."""
 
 
-def blocked(finding: Finding) -> bool:
+def blocked(finding: Diagnosis) -> bool:
     """Whether something keeps mail from its way: the path is not as its two ends want it."""
     return finding.mechanism not in WORKING
 
 
-def counted(view: ClientView, findings: Sequence[Finding]) -> list[Finding]:
+def counted(view: ClientView, findings: Sequence[Diagnosis]) -> list[Diagnosis]:
     """The findings that the question is about: port 25 where it was probed; an IP version that this machine lacks is
     none.
     """
@@ -37,7 +38,7 @@ def counted(view: ClientView, findings: Sequence[Finding]) -> list[Finding]:
     return here or asked
 
 
-def story(view: ClientView, findings: Sequence[Finding]) -> list[str]:
+def story(view: ClientView, findings: Sequence[Diagnosis]) -> list[str]:
     """Paragraphs: port 25 first, then the other ports that somebody blocks, then the ways out."""
     groups = _groups([finding for finding in findings if _worth_telling(view, finding)])
     paragraphs = [_paragraph(view, group) for group in groups]
@@ -46,7 +47,7 @@ def story(view: ClientView, findings: Sequence[Finding]) -> list[str]:
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
-def ways_out(view: ClientView, findings: Sequence[Finding]) -> str:
+def ways_out(view: ClientView, findings: Sequence[Diagnosis]) -> str:
     """What to do instead, by what was seen to work; nothing where another port is no help."""
     stopped = {f.mechanism for f in counted(view, findings) if blocked(f)}
     if not stopped & HELPED_BY_ANOTHER_PORT:
@@ -54,7 +55,7 @@ def ways_out(view: ClientView, findings: Sequence[Finding]) -> str:
     open_ports = {
         one.port for one in view.sessions if one.port != 25 and one.stage is Stage.DONE and "AUTH" in one.keywords_tls
     }
-    shut = {f.port for f in findings if f.port != 25 and MEANINGS[f.mechanism].middle} - open_ports
+    shut = {f.port for f in findings if f.port != 25 and MECHANISM_INFO[f.mechanism].middle} - open_ports
     seen = [name for port, name in WAYS.items() if port in open_ports]
     others = [name for port, name in WAYS.items() if port not in shut | open_ports]
     if not shut & {465, 587} and 2525 not in open_ports:
@@ -91,7 +92,7 @@ HELPED_BY_ANOTHER_PORT = {
 }
 
 
-def _worth_telling(view: ClientView, finding: Finding) -> bool:
+def _worth_telling(view: ClientView, finding: Diagnosis) -> bool:
     """Port 25, what is in the way of other ports, and every port where nothing else was asked about.
 
     Silence at the door of a server that answers on 25 is its own firewall's affair.
@@ -99,20 +100,20 @@ def _worth_telling(view: ClientView, finding: Finding) -> bool:
     if finding.port == 25 or finding.port in _delivered(view) or not view.session(25, finding.ip_version):
         return True
     at_the_door = finding.mechanism in SILENT and finding.hop is None
-    return MEANINGS[finding.mechanism].middle and not at_the_door
+    return MECHANISM_INFO[finding.mechanism].middle and not at_the_door
 
 
 def _delivered(view: ClientView) -> set[int]:
     return {one.port for one in view.deliveries}
 
 
-def _lacking(view: ClientView, finding: Finding) -> bool:
+def _lacking(view: ClientView, finding: Diagnosis) -> bool:
     return finding.mechanism is Mechanism.NO_ROUTE and finding.hop == 0
 
 
-def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
+def _groups(findings: Sequence[Diagnosis]) -> list[list[Diagnosis]]:
     """The same finding over both IP versions and on several ports is told once, port 25 first."""
-    groups: dict[tuple[object, ...], list[Finding]] = {}
+    groups: dict[tuple[object, ...], list[Diagnosis]] = {}
     for finding in sorted(findings, key=lambda finding: (finding.port, finding.ip_version)):
         key = (finding.mechanism, finding.alternatives, finding.also, finding.hop, finding.until)
         groups.setdefault(key, []).append(finding)
@@ -133,15 +134,15 @@ def _all(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
-def _doubts(finding: Finding) -> Iterator[str]:
+def _doubts(finding: Diagnosis) -> Iterator[str]:
     if finding.certain:
         return
     others = " or ".join(finding.alternatives)
-    pair = indistinguishable.explain(finding.candidates)
+    pair = ambiguous.explain(finding.candidates)
     yield f"This may also be {others}: {pair.reason}; {pair.remedy}." if pair else f"This may also be {others}."
 
 
-def _place(finding: Finding) -> str:
+def _place(finding: Diagnosis) -> str:
     """Where, in the words of somebody who looks for the culprit."""
     router = f" ({finding.router})" if finding.router else ""
     if finding.hop == 0:
@@ -164,7 +165,7 @@ def _silent(view: ClientView, group: Group) -> Iterator[str]:
     yield "If it worked a while ago, it may be a limit on connections that is used up: that looks the same."
 
 
-def _whose(view: ClientView, finding: Finding) -> Iterator[str]:
+def _whose(view: ClientView, finding: Diagnosis) -> Iterator[str]:
     """Whose block it is, as far as one can say."""
     control = view.control_session(finding.ip_version)
     if control is not None and control.connected:
@@ -258,7 +259,7 @@ def _lost(view: ClientView, group: Group) -> Iterator[str]:
 
 
 def _plainly(view: ClientView, group: Group) -> Iterator[str]:
-    meaning = MEANINGS[group[0].mechanism]
+    meaning = MECHANISM_INFO[group[0].mechanism]
     if group[0].mechanism not in (*WORKING, Mechanism.UNKNOWN):
         yield f"{meaning.text[0].upper()}{meaning.text[1:]}."
 

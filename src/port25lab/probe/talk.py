@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from port25lab.evidence import LONGEST_REPLY, Stage, enhanced_code
+from port25lab.model.evidence import LONGEST_REPLY, Stage, enhanced_code
+from port25lab.probe.client_view import Certificate, Session
 from port25lab.probe.dial import Dialled, drop, icmp_error, unacknowledged
-from port25lab.probe.view import Certificate, Session
 
 MOST_BYTES = 1 << 16
 """A reply of more bytes is none."""

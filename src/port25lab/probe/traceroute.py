@@ -13,9 +13,9 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
-from port25lab.evidence import IcmpError
+from port25lab.model.evidence import IcmpError
+from port25lab.probe.client_view import Answer, IpVersion, Step, Trace
 from port25lab.probe.dial import Dialled, dial, drop, set_ttl
-from port25lab.probe.view import Answer, IpVersion, Step, Trace
 
 WAVE = 6
 """So many SYNs at once: few come as far as the destination."""

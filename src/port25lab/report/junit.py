@@ -7,10 +7,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from port25lab.mechanism import Mechanism
-from port25lab.outcome import Outcome
-from port25lab.report import files, words
-from port25lab.verdict import Verdict
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.outcome import Outcome
+from port25lab.model.verdict import Verdict
+from port25lab.report import describe, explain, files, text
 
 
 def write_junit(verdicts: Iterable[Verdict], path: Path) -> None:
@@ -26,7 +26,7 @@ def junit(verdicts: Iterable[Verdict]) -> bytes:
     for verdict in everything:
         scenarios.setdefault(verdict.scenario, []).append(verdict)
     for scenario, its in scenarios.items():
-        suite = SubElement(root, "testsuite", {"name": words.visible(scenario)} | _counts(its, skipped=True))
+        suite = SubElement(root, "testsuite", {"name": text.visible(scenario)} | _counts(its, skipped=True))
         properties = SubElement(suite, "properties")
         for name, value in _policies(its).items():
             SubElement(properties, "property", name=name, value=value)
@@ -41,16 +41,16 @@ def _case(suite: Element, verdict: Verdict) -> None:
     case = SubElement(
         suite,
         "testcase",
-        classname=words.visible(f"{verdict.scenario}{variant}"),
-        name=words.visible(words.bare_id(verdict)),
+        classname=text.visible(f"{verdict.scenario}{variant}"),
+        name=text.visible(describe.bare_id(verdict)),
         time=f"{verdict.observation.seconds:.3f}",
     )
     if not verdict.ok:
         kind = "error" if verdict.outcome is Outcome.ERROR else "failure"
-        trouble = SubElement(case, kind, type=verdict.outcome.value, message=words.mismatch(verdict))
-        trouble.text = words.explain(verdict)
+        trouble = SubElement(case, kind, type=verdict.outcome.value, message=explain.mismatch(verdict))
+        trouble.text = explain.explain(verdict)
     else:
-        rule = f": {words.rule_label(verdict.blame)}" if verdict.blame else ""
+        rule = f": {describe.rule_label(verdict.blame)}" if verdict.blame else ""
         how = f" by {verdict.mechanism.value}" if verdict.mechanism not in (Mechanism.NONE, Mechanism.UNKNOWN) else ""
         SubElement(case, "system-out").text = verdict.outcome.value + how + rule
 
@@ -69,7 +69,7 @@ def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:
 def _policies(verdicts: Iterable[Verdict]) -> dict[str, str]:
     """``policies`` or ``policies.VARIANT``, and what was loaded where."""
     return {
-        words.visible(f"policies.{verdict.variant}" if verdict.variant else "policies"): words.policies_words(
+        text.visible(f"policies.{verdict.variant}" if verdict.variant else "policies"): describe.policies_words(
             verdict.policies
         )
         for verdict in verdicts

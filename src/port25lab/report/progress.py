@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from port25lab.report import words
+from port25lab.report import text
 from port25lab.report.console import open_console
 
 
@@ -70,7 +70,7 @@ class Progress:
 
     def lab_ready(self, name: str, seconds: float) -> None:
         """The lab's last service answers; it took so long."""
-        self._running[name] = f"up in {words.duration(seconds)}"
+        self._running[name] = f"up in {text.duration(seconds)}"
 
     def attempt_done(self, name: str) -> None:
         """A path was tried in this lab."""
@@ -83,7 +83,7 @@ class Progress:
 
     def line(self) -> Text:
         """The line as it is now, without its spinner."""
-        now = [f"{words.visible(name)} {state}" for name, state in list(self._running.items())]
+        now = [f"{text.visible(name)} {state}" for name, state in list(self._running.items())]
         return Text.assemble(
             (f"{self._clock() - self._start:.1f} s", "cyan"),
             f"  {self.labs_done}/{self.labs} labs  {self.paths_done}/{self.paths} paths",

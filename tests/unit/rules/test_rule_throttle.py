@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from test_rule_walk import SYN, loaded
 
 from port25lab.rules import Decision, by_chance, diverts, is_stateless, over_limit, throttled, walk
+from rule_packets import SYN, loaded
 
 ABOVE = "-m hashlimit --hashlimit-above 3/hour --hashlimit-mode srcip --hashlimit-name a"
 UPTO = "-m hashlimit --hashlimit-upto 3/hour --hashlimit-mode srcip --hashlimit-name a"

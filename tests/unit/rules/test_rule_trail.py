@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from test_rule_walk import SYN
 
 from port25lab.rules import parse, trail, walk
+from rule_packets import SYN
 
 LOGDROP = (
     "*filter\n:LOGDROP - [0:0]\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"

@@ -9,20 +9,7 @@ import pytest
 
 from port25lab.rules import Decision, Outcome, Packet, Ruleset, Sets, Walk, answers_of, no_sets, parse, sets_of, walk
 from port25lab.rules.packet import ACK
-
-SYN = Packet(
-    "ip",
-    IPv4Address("198.51.100.130"),
-    IPv4Address("203.0.113.25"),
-    source_port=40000,
-    destination_port=25,
-    in_interface="access0",
-    out_interface="core0",
-)
-
-
-def loaded(rules: str, table: str = "filter") -> Ruleset:
-    return parse(f"*{table}\n{rules}\nCOMMIT\n", "ip", file="f")
+from rule_packets import SYN, loaded
 
 
 def met(rules: str, packet: Packet = SYN, way: str = "forward", sets: Sets = no_sets) -> Walk:

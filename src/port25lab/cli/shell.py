@@ -1,0 +1,98 @@
+"""A shell in a node of a lab that is still up: for `run --pause` and `run --shell-on-failure`."""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+
+from port25lab.engine.engine import OnLabUp
+from port25lab.errors import InputError, nearest
+from port25lab.lab.handle import Lab
+from port25lab.model.verdict import Verdict
+from port25lab.report.text import visible
+
+
+def shell_prompt(*, only_failed: bool) -> OnLabUp:
+    """What the runner calls with each lab: it asks for nodes and opens shells until the person goes on."""
+
+    def hold(lab: Lab, verdicts: Sequence[Verdict]) -> None:
+        failures = [verdict for verdict in verdicts if not verdict.ok]
+        if only_failed and not failures:
+            return
+        console = Console(stderr=True, highlight=False)
+        console.print(f"\nlab [bold]{lab.plan.name}[/bold] is up; nodes: {', '.join(sorted(lab.plan.nodes))}")
+        for verdict in failures:
+            console.print(f"  {visible(f'{verdict.path}: {verdict.reason}')}", style="red", markup=False)
+        while node := _ask(console, lab):
+            open_shell(lab, node)
+
+    return hold
+
+
+def _ask(console: Console, lab: Lab) -> str:
+    while True:
+        try:
+            console.print("shell in node (empty: go on) > ", end="")
+            _wait_for_a_line()
+            node = input().strip()
+        except EOFError:
+            return ""
+        if not node or node in lab.plan.nodes:
+            return node
+        console.print(str(InputError(f"no node {node!r}", allowed=nearest(node, lab.plan.nodes))), markup=False)
+
+
+def _wait_for_a_line() -> None:
+    """So that ``input`` need not wait: a signal that comes just before it reads would be slept through."""
+    try:
+        waited_for: list[Any] = [sys.stdin.fileno()]
+    except (OSError, ValueError):
+        return  # not a real file; its reads are over at once
+    signalled, tell = socket.socketpair()
+    with signalled, tell:
+        tell.setblocking(False)
+        before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+        try:
+            select.select([*waited_for, signalled], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def open_shell(lab: Lab, node: str) -> int:
+    """Run the user's shell in a node, on the user's terminal. Returns its exit code."""
+    place = lab.enter(node)
+    etc = " && ".join(f"mount --bind {place.etc}/{name} /etc/{name}" for name in ("resolv.conf", "hosts"))
+    sysfs = "mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys"
+    start = f'{etc} && {sysfs} && hostname {node} && exec {shlex.join(place.confine)} "${{SHELL:-/bin/sh}}"'
+    argv = [*place.command, "unshare", "--mount", "--uts", "sh", "-c", start]
+    process = subprocess.Popen(argv)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell
+    try:
+        return process.wait()
+    except BaseException:
+        with suppress(PermissionError):  # under sudo it is root's; it ends with its lab
+            process.kill()
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _take_the_terminal_back()
+
+
+def _take_the_terminal_back() -> None:
+    """A shell gives the terminal back to those it had it from; in a PID namespace of its own it does not see them."""
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        with suppress(OSError, ValueError):  # no terminal
+            os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+    finally:
+        signal.signal(signal.SIGTTOU, before)

@@ -1,0 +1,223 @@
+"""The packets of a lab: captured at every node, matched to attempts, and written to a file where one is wanted.
+
+Always on is a light capture: what opens, refuses or ends a connection, at all nodes. Nodes whose policy brings
+programs are captured with all of TCP, so that the two sides of a middlebox can be compared. Where a file is to be
+written, it gets everything at hosts and at nodes with rules.
+
+An attempt is known by its source port, as in ``trace``; where NAT gives it another one, by the initial sequence number
+of its SYN, and by the addresses and ports that this SYN then had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import BinaryIO
+
+from port25lab.errors import LabError
+from port25lab.evidence.capture_file import Recording
+from port25lab.evidence.deciding_packets import PASSING, Sighting, deciding, icmp_errors
+from port25lab.evidence.divergence import divergence
+from port25lab.kernel.headers import ETHERNET, Packet, opens_or_ends, parse
+from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
+from port25lab.model.evidence import IcmpError, PacketSeen
+from port25lab.network.builder import LOOPBACK_INDEX, SOURCE_PORTS, LabNode
+
+DRAIN_SECONDS = 0.02
+"""How often the rings are emptied; besides, at the beginning and at the end of each attempt."""
+
+BURST_SECONDS = 0.005
+"""Many attempts may begin in one turn of the event loop: then the rings are emptied so often meanwhile."""
+
+LONGEST_SESSION = 1 << 20
+"""Bytes that are kept of an attempt for comparison, both sides and directions together."""
+
+_Ends = tuple[bytes, int | None, bytes, int | None]
+
+
+@dataclass
+class Seen:
+    """What the capture tells of one attempt."""
+
+    packets: list[PacketSeen] = field(default_factory=list)
+    icmp: list[IcmpError] = field(default_factory=list)
+    divergence: str | None = None
+    lost: int = 0
+    """Packets that the capture has lost in the whole lab so far."""
+
+
+class Capture:
+    """A whole lab's: ``open`` and ``start`` it, ``begin`` each attempt, ask what was ``seen`` of it, and ``finish``."""
+
+    def __init__(self, file: BinaryIO | None = None, comment: str = "") -> None:
+        """``file`` gets a pcapng of everything; the capture closes it."""
+        self._nodes: list[LabNode] = []
+        self._opening: list[Future[None]] = []
+        self._rings: dict[str, Ring] = {}
+        self._interfaces: dict[tuple[str, int], str] = {}
+        self._compared: set[str] = set()
+        self._held: list[Frame] = []
+        self._drained = 0
+        self._attempts = _Attempts()
+        self._recording = Recording(file, comment) if file is not None else None
+
+    def open(self, nodes: Iterable[LabNode], passing_on: Iterable[str], ruled: Iterable[str]) -> None:
+        """Get ready in the background. ``passing_on``: nodes with programs that sessions pass; ``ruled``: with rules.
+
+        The kernel takes its time over each ring, so they are made in threads while the lab goes on starting.
+        """
+        self._nodes = list(nodes)
+        self._compared = set(passing_on)
+        if self._recording:
+            hosts = {node.name for node in self._nodes if not node.plan.forward}
+            self._recording.nodes = hosts | self._compared | set(ruled)
+        for node in self._nodes:
+            self._name_interfaces(node)
+            self._rings[node.name] = _ring(node, self._depth(node.name))
+        pool = ThreadPoolExecutor(max(1, len(self._rings)), thread_name_prefix="ring")
+        self._opening = [pool.submit(ring.start) for ring in self._rings.values()]
+        pool.shutdown(wait=False)
+
+    async def start(self) -> None:
+        """Capture from now on."""
+        for opening in self._opening:
+            await asyncio.wrap_future(opening)
+        for ring in self._rings.values():
+            ring.read([])  # what is from before the start
+        if self._recording:
+            self._recording.begin(self._nodes, self._interfaces)
+        self._drain_again()
+
+    def begin(self, ports: Sequence[int], label: str) -> None:
+        """An attempt is about to be made from these source ports."""
+        if time.time_ns() - self._drained > BURST_SECONDS * 1e9:
+            self.drain()
+        if self._recording:
+            self._recording.comments |= dict.fromkeys(ports, (ports, label))
+
+    def seen(self, ports: Iterable[int], client: str) -> Seen:
+        """All that was seen of an attempt that is over. May be asked once."""
+        self.drain()
+        sightings = [seen for port in ports for seen in self._attempts.take(port)]
+        nodes = {seen.node for seen in sightings} & self._compared
+        differences = [divergence(seen for seen in sightings if seen.node == node) for node in sorted(nodes)]
+        return Seen(
+            packets=deciding(sightings),
+            icmp=icmp_errors(sightings, client),
+            divergence=next((difference for difference in differences if difference), None),
+            lost=sum(ring.lost for ring in self._rings.values()),
+        )
+
+    def lost(self) -> dict[str, int]:
+        """Packets that were not captured because a ring was full, by node."""
+        counts = {node: ring.count_lost() for node, ring in self._rings.items()}
+        return {node: count for node, count in counts.items() if count}
+
+    def finish(self) -> int:
+        """Write all that is left, and close the file. Returns its packets; OSError if any was not written."""
+        self.drain(final=True)
+        return self._recording.finish(self.lost()) if self._recording else 0
+
+    def drain(self, *, final: bool = False) -> None:
+        """Take what the kernel has queued, in order of time over all nodes.
+
+        What comes in while the rings are read one after another is held back until the next time.
+        """
+        until = self._drained = time.time_ns()
+        frames = self._held
+        for ring in self._rings.values():
+            ring.read(frames)
+        if not frames:
+            return
+        frames.sort(key=itemgetter(0))
+        taken = len(frames) if final else bisect_left(frames, until, key=itemgetter(0))
+        self._held = frames[taken:]
+        self._take(frames[:taken])
+
+    def _take(self, frames: Iterable[Frame]) -> None:
+        recording, compared, note = self._recording, self._compared, self._attempts.note
+        for frame in frames:
+            nanoseconds, node, interface, leaving, _, data = frame
+            packet = parse(data) if opens_or_ends(data) or node in compared else None
+            number = recording.write(frame, packet) if recording is not None and node in recording.nodes else None
+            if packet is not None:
+                name = self._interfaces.get((node, interface), "?")
+                kept = data[ETHERNET:] if node in compared else b""
+                note(Sighting(nanoseconds, node, name, leaving, packet, kept, number))
+
+    def _depth(self, node: str) -> Depth:
+        if self._recording and node in self._recording.nodes:
+            return EVERYTHING
+        return SESSIONS if node in self._compared else LIGHT
+
+    def _name_interfaces(self, node: LabNode) -> None:
+        names = [*(port.name for port in node.plan.interfaces), *node.plan.bridges]
+        self._interfaces |= {(node.name, node.index(name)): name for name in names}
+        self._interfaces[node.name, LOOPBACK_INDEX] = "lo"
+
+    def _drain_again(self) -> None:
+        self.drain()
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._drain_again)
+
+
+class _Attempts:
+    """Sightings by the source port of the attempt that they belong to."""
+
+    def __init__(self) -> None:
+        self._sightings: dict[int, list[Sighting]] = defaultdict(list)
+        self._kept: defaultdict[int, int] = defaultdict(int)
+        """Source port → bytes kept of its session."""
+        self._over: set[int] = set()
+        self._ports: dict[int, int] = {}
+        """Initial sequence number → source port."""
+        self._translated: dict[_Ends, int] = {}
+        """Addresses and ports that NAT made → source port."""
+
+    def note(self, seen: Sighting) -> None:
+        """Keep a sighting, if it belongs to an attempt that is not over. A server may say more than memory holds."""
+        port = self._port(seen.packet)
+        if port is None or port in self._over:
+            return
+        if seen.packet.kind in PASSING:
+            if not seen.packet.length or self._kept[port] > LONGEST_SESSION:
+                return
+            self._kept[port] += len(seen.data)
+        self._sightings[port].append(seen)
+
+    def take(self, port: int) -> list[Sighting]:
+        """The sightings of an attempt, which is over."""
+        self._over.add(port)
+        self._kept.pop(port, None)
+        return self._sightings.pop(port, [])
+
+    def _port(self, packet: Packet) -> int | None:
+        head = packet if packet.about is None else packet.about
+        source_port, destination_port, sequence = head.source_port, head.destination_port, head.sequence
+        if source_port is not None and source_port in SOURCE_PORTS:
+            if packet.kind == "SYN" and sequence is not None:
+                self._ports.setdefault(sequence, source_port)
+            return source_port
+        if destination_port in SOURCE_PORTS:
+            return destination_port
+        ends = (packet.source, packet.source_port, packet.destination, packet.destination_port)
+        if packet.kind != "SYN" and packet.about is None:
+            return self._translated.get(ends)
+        port = None if sequence is None else self._ports.get(sequence)
+        if port is not None and packet.about is None:
+            self._translated[ends] = self._translated[*ends[2:], *ends[:2]] = port
+        return port
+
+
+def _ring(node: LabNode, depth: Depth) -> Ring:
+    try:
+        packets: socket.socket = node.run_inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+    except OSError as error:
+        raise LabError(f"{node.name}: packets cannot be captured: {error.strerror or error}") from error
+    return Ring(node.name, packets, depth, depth.router_frames if len(node.plan.interfaces) > 1 else depth.host_frames)

@@ -1,0 +1,124 @@
+"""A lab while it runs: network, policies and services in one sandbox, and the attempts that are made in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from port25lab.attempt.attempts import Attempts
+from port25lab.errors import LabError
+from port25lab.evidence import rule_map
+from port25lab.evidence.capture import Capture
+from port25lab.evidence.rule_trace import Tracer
+from port25lab.mail.services.start import Services
+from port25lab.model.evidence import Evidence
+from port25lab.model.path import PathSpec
+from port25lab.model.plan import Plan
+from port25lab.model.policy import Policy
+from port25lab.network import firewall
+from port25lab.network import host as host_module
+from port25lab.network.builder import SOURCE_PORTS, LabNet
+from port25lab.network.host import LabHost
+
+CA_FILE = Path("/run/port25lab/ca.pem")
+
+
+class LabRuntime:
+    """Build it, ``start`` it, then make attempts. It is never stopped: its process ends."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        policies: Mapping[str, Sequence[Policy]],
+        early: Sequence[PathSpec] = (),
+        pcap: BinaryIO | None = None,
+    ) -> None:
+        """``policies``: all that each node loads, in order; the network's own rules (NAT) come first.
+
+        ``early``: probes that continue sessions from before the policies; the network's own rules are older still.
+        ``pcap``: where to write all packets.
+        """
+        brought = {
+            node: [service for policy in stack for service in policy.services] for node, stack in policies.items()
+        }
+        self._plan, self._policies = plan.with_services(brought), policies
+        self._early = early
+        self._tracer = Tracer()
+        self._capture = Capture(pcap, f"port25lab, topology {plan.name}")
+        self._passing_on = [node for node, services in brought.items() if services]
+        self._hosts: dict[str, LabHost] = {}
+        self._attempts: Attempts | None = None
+
+    async def start(self) -> dict[str, float]:
+        """Build everything, and return when the last service answers. Returns seconds by phase.
+
+        Raises LabError, and InputError for a rule that iptables refuses.
+        """
+        clock = _Clock()
+        net = LabNet(self._plan)
+        net.build()
+        self._capture.open(net.hosts, passing_on=self._passing_on, ruled=self._policies)
+        clock.phase("network")
+        for name, stack in self._policies.items():
+            at_once = stack[: len(self._plan.nodes[name].policies)] if self._early else stack
+            firewall.load(net[name], at_once, self._plan.sets)
+            rules = rule_map.join(net[name], at_once)
+            sessions = rules.limits or any(policy.watch == "session" for policy in stack)
+            self._tracer.watch(net[name], rules, sessions=sessions)
+        asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
+        clock.phase("policies")
+        host_module.prepare_etc()
+        ports = iter(SOURCE_PORTS)
+        self._hosts = {node.name: LabHost(node, ports, self._tracer.drain) for node in net.hosts}
+        services = Services(self._plan, self._hosts)
+        await services.start(CA_FILE)
+        clock.phase("services")
+        await services.ready()
+        clock.phase("ready")
+        await self._capture.start()
+        clock.phase("capture")
+        self._attempts = Attempts(self._plan, self._hosts, services, self._tracer, self._capture, CA_FILE)
+        if self._early:
+            await self._attempts.open_early(self._early)
+            for name, stack in self._policies.items():
+                loaded = len(self._plan.nodes[name].policies)
+                firewall.load(net[name], stack, self._plan.sets, loaded=loaded)
+                self._tracer.update_rules(name, rule_map.join(net[name], stack))
+            clock.phase("late policies")
+        return clock.seconds
+
+    def end_capture(self) -> dict[str, Any]:
+        """Complete the capture file. Tells its ``packets``, those ``lost`` by node, and the ``problem``, if any."""
+        packets, problem = 0, None
+        try:
+            packets = self._capture.finish()
+        except OSError as error:
+            problem = f"not all packets could be written: {error.strerror or error}"
+        return {"packets": packets, "lost": self._capture.lost(), "problem": problem}
+
+    async def attempt(self, path: PathSpec, label: str = "") -> Evidence:
+        """Try one path. ``label``: what a capture file says at its first packet."""
+        if self._attempts is None:
+            raise LabError("the lab has not been started")
+        return await self._attempts.make(path, label)
+
+    def host(self, name: str) -> LabHost:
+        """A node, to run programs in."""
+        if name not in self._hosts:
+            raise LabError(f"no node {name!r} in this lab")
+        return self._hosts[name]
+
+
+class _Clock:
+    """Where the time of a start goes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def phase(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self._last = now - self._last, now

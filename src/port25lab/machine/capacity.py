@@ -1,0 +1,188 @@
+"""Room for labs: what each takes of namespaces and open files, what this user may have, and how many fit side by side.
+
+Limits on namespaces are the user's (``user.max_net_namespaces`` and its kin), and count for everything that the user
+runs. Where one is near, or may be hidden, ``fit`` really makes what the labs would take. Open files are a process's:
+each lab is a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from port25lab.errors import MachineError
+from port25lab.kernel import namespaces
+from port25lab.machine import sandbox_trial
+from port25lab.model.plan import Plan
+
+PROC = Path("/proc")
+
+DESCRIPTORS = 16384
+"""To what the limit on open files is raised, as far as the machine allows."""
+
+FREED_SECONDS = 0.5
+"""How long to wait for namespaces of earlier trials to be freed."""
+
+LEAST = 64
+"""Open files without which not even the engine works."""
+
+_ENGINE, _FOR_EACH_LAB = 32, 3
+"""Open files of the engine's own process: by itself, and for each lab."""
+
+SPARE = 4
+"""A limit is near where less than so many times the need is allowed: other processes of the user take some as well."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one lab takes."""
+
+    name: str
+    networks: int
+    """Network namespaces: the sandbox's and one for each node."""
+    mounts: int
+    """Mount namespaces: the sandbox's and one for each program that runs at the same time."""
+    descriptors: int
+    """Open files of its process."""
+
+    @classmethod
+    def of(cls, plan: Plan, paths: int, programs: int) -> Need:
+        """What a lab of this plan takes in which so many paths are tried side by side.
+
+        ``programs``: how many mail programs may run at the same time. Measured: with its rings, trace sockets and
+        listeners a lab has 6 descriptors for each node and each service. A path has a connection with two ends for
+        some of its time; in the whole catalogue 259 paths of one lab had 173 more open files at most.
+        """
+        services = sum(len(node.services) for node in plan.nodes.values())
+        files = 64 + 6 * (len(plan.nodes) + services) + 2 * paths
+        return cls(f"a lab of {plan.name}", 1 + len(plan.nodes), 1 + programs, files)
+
+
+LARGEST = Need("the largest lab of the catalogue", 28, 9, 1024)
+"""No scenario of the catalogue takes more."""
+
+
+def raise_descriptors() -> int:
+    """Let this process and its children have as many open files as they may. Returns how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
+        with contextlib.suppress(ValueError, OSError):  # root alone may
+            resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+            return DESCRIPTORS
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)
+
+
+def require_descriptors(needs: Sequence[Need], limit: int) -> None:
+    """Raise MachineError where a lab takes more open files than a process may have. ``limit``: how many those are."""
+    for need in sorted(needs, key=lambda need: -need.descriptors):
+        if need.descriptors > limit:
+            raise descriptors_problem(f"{need.name} takes {need.descriptors}", limit, need.descriptors)
+
+
+def descriptors_problem(what: str, limit: int, number: int) -> MachineError:
+    """Too few open files. ``what`` takes this ``number`` of them."""
+    enough = max(4096, 1 << (number - 1).bit_length())
+    return MachineError(
+        f"{what} open files, and the limit (ulimit -n) is {limit}", f"sudo prlimit --pid=$$ --nofile={enough}"
+    )
+
+
+def fit(
+    needs: Sequence[Need], at_once: int, way: sandbox_trial.Way, descriptors: int = DESCRIPTORS, *, up: int = 0
+) -> int:
+    """How many of these labs can be up at the same time: ``at_once``, or fewer. Raises MachineError for none.
+
+    ``descriptors``: how many open files the engine may have. ``up``: how many labs are up already.
+    """
+    wanted = max(1, min(at_once, len(needs), (descriptors - _ENGINE) // _FOR_EACH_LAB))
+    most = max(needs, key=lambda need: need.networks)
+    largest = replace(most, mounts=max(need.mounts for need in needs))
+    if not _near(wanted + up, largest):
+        return wanted
+    found = sandbox_trial.by(
+        way, "port25lab.machine.capacity:make", wanted, largest.networks, largest.mounts, way.user_namespace
+    )
+    return judge(found, largest)
+
+
+def judge(found: Mapping[str, Any], need: Need) -> int:
+    """How many labs there was room for, from what ``make`` says. Raises MachineError for none."""
+    if found["labs"]:
+        return int(found["labs"])
+    short = found["short"]
+    if short not in sandbox_trial.LIMITS:
+        raise MachineError(f"no namespaces for {need.name}: {short}", sandbox_trial.CONTAINER_REMEDY)
+    number = {"net": need.networks, "mnt": need.mounts}.get(short, 1)
+    raise sandbox_trial.limit_problem(f"{need.name} takes", short, PROC, number)
+
+
+def _near(labs: int, largest: Need) -> bool:
+    """Whether a limit is near, or may be hidden: those of outer user namespaces count as well, and are not seen."""
+    try:
+        if (PROC / "self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+            return True
+    except OSError:
+        return True
+    takes = {"net": largest.networks, "mnt": largest.mounts}
+    values = {kind: limit.value(PROC / "sys") for kind, limit in sandbox_trial.LIMITS.items()}
+    return any(int(value) < SPARE * labs * takes.get(kind, 1) for kind, value in values.items() if value is not None)
+
+
+def make(labs: int, networks: int, mounts: int, user_namespace: bool) -> Mapping[str, Any]:
+    """Make the namespaces of so many labs, each lab's in a process of its own, and let go of them.
+
+    Returns ``labs``, how many there could be at the same time, and of what the next one was ``short``.
+    """
+    holders: list[int] = []
+    short = None
+    waiting, ends = os.pipe()
+    try:
+        while short is None and len(holders) < labs:
+            reading, writing = os.pipe()
+            child = sandbox_trial.fork()
+            if child == 0:
+                os.close(ends)
+                _hold(waiting, writing, networks, mounts, user_namespace)
+            holders.append(child)
+            os.close(writing)
+            with os.fdopen(reading) as pipe:
+                said = pipe.readline().strip()
+            short = None if said == "made" else said or "the process died"
+    finally:
+        os.close(waiting)
+        os.close(ends)  # the processes see the end, and go
+        for child in holders:
+            os.waitpid(child, 0)
+    return {"labs": len(holders) - (short is not None), "short": short}
+
+
+def _hold(waiting: int, writing: int, networks: int, mounts: int, user_namespace: bool) -> None:
+    """Never returns: has a lab's namespaces until the other end of ``waiting`` closes."""
+    kind, held = "user", []
+    try:
+        namespaces.die_with_parent(signal.SIGKILL)
+        if user_namespace:
+            namespaces.unshare(namespaces.NEWUSER)
+        for kind, number in (("pid", 1), ("ipc", 1), ("uts", 1), ("mnt", mounts), ("net", networks)):
+            for _ in range(number):
+                namespaces.unshare(sandbox_trial.KINDS[kind], FREED_SECONDS)
+                if number > 1:
+                    held.append(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY))
+        said = "made"
+    except OSError as error:
+        said = kind if error.errno == errno.ENOSPC else sandbox_trial.words(error)
+    os.write(writing, f"{said}\n".encode())
+    os.close(writing)
+    if said == "made":
+        os.read(waiting, 1)
+    os._exit(0)

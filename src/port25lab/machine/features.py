@@ -1,0 +1,187 @@
+"""Programs and settings of this machine that labs need or can use."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from port25lab.errors import MachineError
+from port25lab.kernel import nftrace
+from port25lab.kernel.own_python import search_path
+from port25lab.machine import capacity, sandbox_trial
+from port25lab.machine.feature import Feature, run
+from port25lab.machine.kernel_features import NETLINK_NETFILTER
+
+PYTHON = (3, 11)
+
+DEBIANS_PYTHON = Path("/usr/lib/python3/dist-packages")
+
+
+def _linux() -> str:
+    if platform.system() != "Linux":
+        raise OSError(f"this is {platform.system()}, not Linux")
+    return platform.release()
+
+
+def _python() -> str:
+    if sys.version_info[:2] < PYTHON:
+        raise OSError(f"Python {platform.python_version()} is older than {PYTHON[0]}.{PYTHON[1]}")
+    return f"{platform.python_version()}, {sys.executable}"
+
+
+def _mininet() -> str:
+    if importlib.util.find_spec("mininet") is None:
+        if not (DEBIANS_PYTHON / "mininet").is_dir():
+            raise MachineError("Mininet is not installed", apt("mininet"))
+        folder = sys.prefix if sys.prefix != sys.base_prefix else ".venv"
+        raise MachineError(
+            f"{sys.executable} does not see Debian's Mininet in {DEBIANS_PYTHON}",
+            f"/usr/bin/python3 -m venv --upgrade --system-site-packages {folder}",
+        )
+    if sys.version_info >= (3, 12) and importlib.util.find_spec("setuptools") is None:
+        raise MachineError("Mininet imports distutils, which is missing", f"{sys.executable} -m pip install setuptools")
+    return version("mininet")
+
+
+def _program(name: str) -> Callable[[], str]:
+    """A check that a program is there."""
+
+    def check() -> str:
+        found = shutil.which(name, path=search_path())
+        if not found:
+            raise OSError(f"{name} is not installed")
+        return found
+
+    return check
+
+
+def _nf_tables(name: str, alternative: str) -> Callable[[], str]:
+    """A check that iptables is the one that talks to nf_tables: the kernel traces no rules of the other."""
+
+    def check() -> str:
+        words = run(_program(name)(), "--version")
+        if "nf_tables" not in words:
+            raise MachineError(
+                f"{name} is not the nf_tables one, whose rules can be traced: {words}",
+                f"sudo update-alternatives --set {alternative} /usr/sbin/{alternative}-nft",
+            )
+        return words
+
+    return check
+
+
+def _swaks() -> str:
+    program = _program("swaks")()
+    supported = run(program, "--support")
+    for what, package in (("TLS", "libnet-ssleay-perl"), ("IPv6", "libio-socket-inet6-perl")):
+        if f"=== {what} supported" not in supported:
+            raise MachineError(f"swaks without {what}", apt(package))
+    return f"{program}, with TLS and IPv6"
+
+
+def _postfix() -> str:
+    """Postfix, with what it takes to log in somewhere; and a sandbox in which it can become its own user."""
+    program = _program("postfix")()
+    if not any(Path("/usr/lib").glob("*/sasl2/libplain.so")):
+        raise MachineError("Postfix cannot log in: there is no SASL PLAIN", apt("libsasl2-modules"))
+    if os.geteuid() != 0 and sandbox_trial.problem(user_namespace=True) is None:
+        raise MachineError(
+            "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root",
+            "sudo .venv/bin/port25lab run real/postfix",
+        )
+    return program
+
+
+def _socket_buffers() -> str:
+    """Ask for the buffer that the trace asks for, and see what is granted: net.core.rmem_max caps it (socket(7))."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, nftrace.RECEIVE_BUFFER)
+        granted = kernel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # doubled by the kernel
+    if granted < nftrace.RECEIVE_BUFFER:
+        raise MachineError(
+            f"net.core.rmem_max={granted}, and labs want {nftrace.RECEIVE_BUFFER}: fewer attempts go on at once",
+            f"sudo sysctl -w net.core.rmem_max={nftrace.RECEIVE_BUFFER}",
+        )
+    return f"{granted} bytes granted, as many as labs want (net.core.rmem_max)"
+
+
+def apt(package: str) -> str:
+    """The command that installs a Debian package."""
+    return f"sudo apt-get install --no-install-recommends {package}"
+
+
+MACHINE = (
+    Feature("Linux", "namespaces and netfilter", _linux, "use a Linux machine, such as the one of: vagrant up"),
+    Feature("Python", "port25lab itself", _python, apt("python3")),
+    Feature("Mininet", "the network of a lab", _mininet, apt("mininet")),
+    Feature("iptables-restore", "policies, IPv4", _nf_tables("iptables-restore", "iptables"), remedy=apt("iptables")),
+    Feature(
+        "ip6tables-restore", "policies, IPv6", _nf_tables("ip6tables-restore", "ip6tables"), remedy=apt("iptables")
+    ),
+    Feature("nft", "the trace that names rules", _program("nft"), apt("nftables")),
+    Feature("ipset", "address sets of policies", _program("ipset"), apt("ipset")),
+)
+"""What is required, and looked for in no time."""
+
+SANDBOX = Feature(
+    "sandbox",
+    "labs apart from this machine's own network",
+    lambda: str(sandbox_trial.find()),
+    sandbox_trial.CONTAINER_REMEDY,
+)
+
+
+def room_for_largest_lab(way: sandbox_trial.Way) -> tuple[Feature, ...]:
+    """Checks that there is room for the largest lab of the catalogue, as sandboxes made this way have it."""
+
+    def namespaces() -> str:
+        largest = capacity.LARGEST
+        found = sandbox_trial.by(
+            way, "port25lab.machine.capacity:make", 1, largest.networks, largest.mounts, way.user_namespace
+        )
+        capacity.judge(found, largest)
+        return f"{largest.networks} network namespaces made, as {largest.name} takes"
+
+    def files() -> str:
+        limit = sandbox_trial.by(way, "port25lab.machine.capacity:raise_descriptors")
+        capacity.require_descriptors([capacity.LARGEST], limit)
+        return f"{limit} for each lab"
+
+    return (
+        Feature("namespaces", "a node of a lab each", namespaces, sandbox_trial.LIMITS["net"].remedy),
+        Feature("open files", "sockets of a lab's nodes", files, "ulimit -n 4096"),
+    )
+
+
+ROOM = room_for_largest_lab(sandbox_trial.Way(user_namespace=True))
+
+SWAKS = "swaks libnet-ssleay-perl libio-socket-inet6-perl"
+
+NO_DAEMON = "echo 'postfix postfix/main_mailer_type select No configuration' | sudo debconf-set-selections"
+
+POSTFIX = f"{NO_DAEMON} && {apt('--no-remove postfix libsasl2-modules')}"
+"""Without a configuration nothing of it runs on this machine itself. Another mail server on it is not thrown out."""
+
+EXTRAS = (
+    Feature(
+        "socket buffers",
+        "room for the rule trace",
+        _socket_buffers,
+        f"sudo sysctl -w net.core.rmem_max={nftrace.RECEIVE_BUFFER}",
+        required=False,
+    ),
+    Feature("swaks", "client swaks", _swaks, apt(SWAKS), required=False),
+    Feature("curl", "client curl", _program("curl"), apt("curl"), required=False),
+    Feature("msmtp", "client msmtp", _program("msmtp"), apt("msmtp"), required=False),
+    Feature("postfix", "client postfix, a mail server of one's own", _postfix, POSTFIX, required=False),
+    Feature("tshark", "reading captured packets", _program("tshark"), apt("tshark"), required=False),
+    Feature("Open vSwitch", "switches, in mn", _program("ovs-vsctl"), apt("openvswitch-switch"), required=False),
+)
+"""What makes more possible."""

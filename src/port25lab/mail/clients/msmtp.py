@@ -1,0 +1,137 @@
+"""The client `msmtp`: a process inside the host, known by what it says with --debug.
+
+``-->`` is what it sends and ``<--`` what the server answers, both on stdout; why it gives up stands on stderr. It takes
+no source port and does not say which address it dials: the kernel picks the one out of a range of the attempt's own,
+and its rule trace knows the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from port25lab.errors import LabError
+from port25lab.mail.clients.base import Target
+from port25lab.mail.clients.transcript import Transcript
+from port25lab.mail.smtp_session import CLOSED, Submission
+from port25lab.model.evidence import Observation, Stage, silence
+from port25lab.model.path import Security
+
+if TYPE_CHECKING:
+    from port25lab.network.host import LabHost
+
+
+SPARE_SECONDS = 20.0
+"""For starting msmtp, and for a server that answers each command just in time."""
+
+NOT_TRIED = (64, 73, 78)
+"""Exit codes (sysexits.h) of a msmtp that never came to the network: EX_USAGE, EX_CANTCREAT, EX_CONFIG."""
+
+_TIMED_OUT = "the operation timed out"
+"""msmtp's own timer, in place of the kernel's."""
+
+
+class Msmtp:
+    """Runs msmtp and reads what it says."""
+
+    async def send(
+        self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
+    ) -> Observation:
+        """Try to send one message. Left to pick an address, msmtp asks the host's own resolver.
+
+        The password has to come from a file: one of the sandbox's own /tmp, which nobody else can read.
+        """
+        with NamedTemporaryFile("w", prefix="msmtp-") as config:
+            config.write(configuration(target, submission, ca_file))
+            config.flush()
+            argv = ["msmtp", "--debug", f"--file={config.name}", "--", submission.rcpt_to]
+            done = await host.run(argv, stdin=submission.message, seconds=submission.timeout + SPARE_SECONDS)
+        said, complained = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
+        if done.returncode in NOT_TRIED:
+            raise LabError(f"msmtp on {host.name}: {' '.join(complained) or 'no word'}")
+        if done.timed_out:
+            # Its own timer is for connecting; killed while it waits for a reply, it has said nothing at all.
+            complained.append(f"msmtp: network read error: {_TIMED_OUT}")
+        first = Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER
+        seen = read_transcript(said, complained, submission.timeout, first)
+        return Observation(**seen, seconds=done.seconds)
+
+
+def configuration(target: Target, submission: Submission, ca_file: Path) -> str:
+    """An msmtprc for this one message."""
+    settings = {
+        "account": "default",
+        "host": target.addresses[0] if target.ip_version else target.host,
+        "port": str(target.port),
+        "domain": submission.local_hostname,
+        "from": submission.mail_from,
+        "timeout": f"{submission.timeout:.0f}",
+    }
+    if submission.security is not Security.NONE:
+        settings |= {
+            "tls": "on",
+            "tls_starttls": "on" if submission.security is Security.STARTTLS else "off",
+            "tls_trust_file": str(ca_file),
+            "tls_host_override": submission.server_name,
+        }
+    if submission.username is not None:
+        settings |= {"auth": "plain", "user": submission.username, "password": f'"{submission.password or ""}"'}
+    return "".join(f"{name} {value}\n" for name, value in settings.items())
+
+
+def read_transcript(
+    said: Iterable[str], complained: Iterable[str], timeout: float, after_connecting: Stage = Stage.BANNER
+) -> dict[str, Any]:
+    """The fields of an observation, without its seconds."""
+    told = Transcript(after_connecting)
+    for line in said:
+        if line.startswith(("--> ", "<-- ")) and told.stage is Stage.CONNECT:
+            told.connected()
+        if line.startswith("--> "):
+            told.command(line[4:])
+        elif line.startswith("<-- "):
+            told.answer(line[4:])
+        elif line.startswith(" "):
+            _session_parameters(told, line.strip())
+    for line in complained:
+        _complaint(told, line.removeprefix("msmtp: "), timeout, after_connecting)
+    return told.finished()
+
+
+def _session_parameters(told: Transcript, text: str) -> None:
+    if found := re.match(r"\(TLS([\d.]+)\)-", text):
+        if told.stage is Stage.CONNECT:
+            told.connected()
+        told.encrypted(f"TLSv{found[1]}")
+    elif found := re.match(r"SHA256: ([0-9A-F:]+)$", text):
+        told.seen["certificate"] = found[1].replace(":", "").lower()
+
+
+def _complaint(told: Transcript, text: str, timeout: float, after_connecting: Stage) -> None:
+    if found := re.match(r"cannot connect to .+, port \d+: (.+)", text):
+        told.not_connected(found[1])
+        if found[1] == _TIMED_OUT:
+            told.seen["errno"] = "ETIMEDOUT"
+    elif text.startswith("cannot locate host"):
+        told.failed(text, Stage.RESOLVE)
+    elif found := re.match(r"(?:TLS certificate verification|TLS handshake) failed: (.+)", text):
+        told.failed(found[1].strip(), Stage.TLS)
+    elif text == "the server does not support TLS via the STARTTLS command":
+        told.lacks("STARTTLS")
+    elif text == "the server does not support authentication":
+        told.lacks("AUTH")
+    elif found := re.match(r"(?:network|TLS) (?:read|write) error: (.+)|cannot (?:read|write) .+TLS.*?: (.+)", text):
+        words = found[1] or found[2]
+        told.failed(silence(timeout) if words == _TIMED_OUT else words, _at_least(told, after_connecting))
+    elif text == "the server sent an empty reply":
+        told.failed(CLOSED, _at_least(told, after_connecting))
+    elif told.seen["reply"] is None and not text.startswith("could not send mail"):
+        told.failed(text, _at_least(told, after_connecting))
+
+
+def _at_least(told: Transcript, after_connecting: Stage) -> Stage:
+    """msmtp says nothing when it has connected: an error that only an open connection can have shows it."""
+    return after_connecting if told.stage is Stage.CONNECT else told.stage

@@ -1,0 +1,50 @@
+"""A host as servers and mail programs see it: sockets that belong to it, a name, and somebody to ask for names.
+
+``labhost.LabHost`` is the one in a lab. Services and clients know this face alone, so they can be tried on loopback.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from port25lab.model.addresses import IPInterface
+
+
+class Host(Protocol):
+    """Where sockets come from. All sockets are non-blocking."""
+
+    @property
+    def name(self) -> str:
+        """The node's name in its topology."""
+
+    @property
+    def hostname(self) -> str:
+        """What it says of itself in EHLO and in its banner."""
+
+    @property
+    def addresses(self) -> Sequence[IPInterface]:
+        """All that it has."""
+
+    @property
+    def resolvers(self) -> Sequence[str]:
+        """Addresses of the DNS servers that it asks."""
+
+    def listen(self, address: str, port: int) -> socket.socket:
+        """A listening TCP socket; ``::`` listens on IPv6 alone."""
+
+    def bind_datagram(self, address: str, port: int) -> socket.socket:
+        """A bound UDP socket."""
+
+    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+        """A UDP socket with an ephemeral port."""
+
+    def netfilter(self) -> socket.socket:
+        """A netlink socket to the host's own netfilter (nfnetlink)."""
+
+    async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
+        """A connected TCP socket. Raises OSError with the kernel's errno; ETIMEDOUT after a bounded time."""
+
+    def source_port(self) -> int:
+        """A source port that nobody in the lab has used."""

@@ -1,0 +1,201 @@
+"""Names as clients ask for them: from a host's own sockets, of that host's own resolvers, through whatever is between.
+
+    await mx(host, "example.net")          → [Mx(preference=10, exchange="mx.example.net")]
+    await addresses(host, "mx.example.net", None)  → ["2001:db8:25::25", "192.0.2.25"]
+
+What does not resolve raises ``DnsFailure``, whose text says why and whom was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Literal
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+
+from port25lab.mail.host import Host
+from port25lab.model.service_kinds import DNS_PORT
+
+TRY_SECONDS = 1.0
+"""Before a question is asked again; doubled each time, as resolvers do."""
+
+TRIES = 3
+"""How often a server is asked over UDP before the next one is asked."""
+
+TCP_SECONDS = 2.0
+
+PAYLOAD = 1232
+"""What fits into a UDP packet of every path (DNS flag day 2020)."""
+
+IpVersion = Literal[4, 6]
+
+_AnyRecord = Any
+"""A record of dnspython, whose fields depend on its type."""
+
+_ADDRESS_TYPES: dict[IpVersion, dns.rdatatype.RdataType] = {6: dns.rdatatype.AAAA, 4: dns.rdatatype.A}
+
+
+class DnsFailure(Exception):  # noqa: N818  # a finding, not an error of ours
+    """A name did not resolve. ``smtp_code`` and ``enhanced_code`` are set where asking again would not help a mail."""
+
+    def __init__(self, text: str, smtp_code: int | None = None, enhanced_code: str | None = None) -> None:
+        super().__init__(text)
+        self.smtp_code, self.enhanced_code = smtp_code, enhanced_code
+
+
+@dataclass(frozen=True, order=True)
+class Mx:
+    """A mail exchanger; the lowest preference comes first."""
+
+    preference: int
+    exchange: str
+
+
+async def mx(host: Host, domain: str) -> list[Mx]:
+    """The domain's exchangers in order; the domain itself where it has none (RFC 5321 section 5.1)."""
+    found = await _records(host, domain, dns.rdatatype.MX)
+    exchangers = sorted(Mx(record.preference, _text(record.exchange)) for record in found)
+    if [exchanger.exchange for exchanger in exchangers] == ["."]:
+        raise DnsFailure(f"{domain} takes no mail (null MX, RFC 7505)", 556, "5.1.10")
+    return exchangers or [Mx(0, domain)]
+
+
+async def addresses(host: Host, name: str, ip_version: IpVersion | None) -> list[str]:
+    """The name's addresses of one IP version; None: of each version that the host has, IPv6 first (RFC 6724)."""
+    literal = _literal(name)
+    versions = _versions(host) if ip_version is None else [ip_version]
+    if literal is not None:
+        if ip_version in (None, literal):
+            return [name]
+        raise DnsFailure(f"{name} is no IPv{ip_version} address")
+    answers = await asyncio.gather(
+        *(_records(host, name, _ADDRESS_TYPES[version]) for version in versions), return_exceptions=True
+    )
+    found = [record.address for answer in answers if not isinstance(answer, BaseException) for record in answer]
+    if not found:
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        wanted = " or ".join(f"IPv{version}" for version in versions)
+        raise DnsFailure(f"{name} has no {wanted} address", 550, "5.1.2")
+    return found
+
+
+async def ptr(host: Host, address: str) -> str:
+    """The name of an address."""
+    found = await _records(host, ip_address(address).reverse_pointer, dns.rdatatype.PTR)
+    if not found:
+        raise DnsFailure(f"{address} has no name")
+    return _text(found[0].target)
+
+
+async def ask(host: Host, server: str, query: dns.message.Message) -> dns.message.Message:
+    """Put one question to one server: over UDP, again where no answer comes, and over TCP where it does not fit.
+
+    Raises DnsFailure when the server cannot be reached or does not answer.
+    """
+    try:
+        answer = await _over_udp(host, server, query)
+        return await _over_tcp(host, server, query) if answer.flags & dns.flags.TC else answer
+    except TimeoutError:
+        raise DnsFailure(f"the DNS server {server} does not answer") from None
+    except (OSError, EOFError, dns.exception.DNSException) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DnsFailure(f"the DNS server {server} cannot be asked: {reason}") from None
+
+
+def question(name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
+    """A query as this lab's clients send it."""
+    return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD)
+
+
+async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> list[_AnyRecord]:
+    """The records of one type; none where the name has others. The first server that knows decides."""
+    try:
+        query = question(name, rdtype)
+    except (dns.exception.DNSException, UnicodeError):
+        raise DnsFailure(f"{name!r} is no domain name", 550, "5.1.2") from None
+    failure = DnsFailure(f"{host.name} has no DNS server to ask")
+    for server in host.resolvers:
+        try:
+            answer = await ask(host, server, query)
+        except DnsFailure as silent:
+            failure = silent
+            continue
+        if answer.rcode() == dns.rcode.NXDOMAIN:
+            raise DnsFailure(f"{name} does not exist (NXDOMAIN from {server})", 550, "5.1.2")
+        if answer.rcode() == dns.rcode.NOERROR:
+            return _chased(answer)
+        failure = DnsFailure(f"{name} cannot be resolved ({dns.rcode.to_text(answer.rcode())} from {server})")
+    raise failure
+
+
+def _chased(answer: dns.message.Message) -> list[_AnyRecord]:
+    """The records at the end of the answer's CNAME chain, if any."""
+    if not isinstance(answer, dns.message.QueryMessage):
+        return []
+    try:
+        return list(answer.resolve_chaining().answer or ())
+    except dns.exception.DNSException:
+        return []
+
+
+async def _over_udp(host: Host, server: str, query: dns.message.Message) -> dns.message.Message:
+    loop = asyncio.get_running_loop()
+    with host.datagram(6 if ":" in server else 4) as sock:
+        # Connected: the kernel drops what others send, and an ICMP error becomes an errno at once.
+        await loop.sock_connect(sock, (server, DNS_PORT))
+        for number in range(TRIES):
+            await loop.sock_sendall(sock, query.to_wire())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TRY_SECONDS * 2**number):
+                    while (answer := _parsed(await loop.sock_recv(sock, 65535), query)) is None:
+                        pass
+                    return answer
+    raise TimeoutError
+
+
+async def _over_tcp(host: Host, server: str, query: dns.message.Message) -> dns.message.Message:
+    async with asyncio.timeout(TCP_SECONDS):
+        reader, writer = await asyncio.open_connection(sock=await host.connect(server, DNS_PORT))
+        try:
+            writer.write(query.to_wire(prepend_length=True))
+            length = int.from_bytes(await reader.readexactly(2), "big")
+            answer = _parsed(await reader.readexactly(length), query)
+        finally:
+            writer.close()
+    if answer is None:
+        raise EOFError("what it says is no answer to the question")
+    return answer
+
+
+def _parsed(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:
+    """The message, if it answers the query."""
+    try:
+        message = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=False)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    return message if query.is_response(message) else None
+
+
+def _versions(host: Host) -> list[IpVersion]:
+    own = {address.version for address in host.addresses}
+    return [version for version in _ADDRESS_TYPES if version in own] or list(_ADDRESS_TYPES)
+
+
+def _literal(name: str) -> int | None:
+    with suppress(ValueError):
+        return ip_address(name).version
+    return None
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=name != dns.name.root)

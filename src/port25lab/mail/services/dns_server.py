@@ -1,0 +1,177 @@
+"""DNS servers on a node: the wire, over UDP and TCP, around anything that can answer a query.
+
+Two things can: ``zones.Zones`` for the whole lab, and ``Resolver``, which asks another server and remembers.
+A query that makes no sense gets FORMERR or silence, never more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+
+from port25lab.kernel import ipv6
+from port25lab.mail.host import Host
+from port25lab.mail.resolver import PAYLOAD, DnsFailure, ask, question
+from port25lab.mail.services.tasks import TaskSupervisor, accept
+from port25lab.model.service_kinds import DNS_PORT
+
+IDLE_SECONDS = 10.0
+
+CACHE_SIZE = 500
+
+_HEADER = struct.Struct(">HHHHHH")
+
+_PLAIN_UDP = 512
+
+_BADVERS = dns.rcode.Rcode(16)
+
+Query = dns.message.Message
+
+Answer = Callable[[Query], Awaitable[Query]]
+"""Answers a query with one question of class IN."""
+
+
+def serve(host: Host, keeper: TaskSupervisor, what: str, answer: Answer) -> None:
+    """Serve DNS on all of a host's addresses. Raises OSError where the port is taken."""
+    # A socket for each address: an answer then comes from the address that was asked.
+    wildcards, loopbacks = (("0.0.0.0", "::"), ("127.0.0.1", "::1")) if ipv6.works() else (("0.0.0.0",), ("127.0.0.1",))  # noqa: S104
+    own = dict.fromkeys((*loopbacks, *(str(address.ip) for address in host.addresses)))
+    for address in own:
+        sock = host.bind_datagram(address, DNS_PORT)
+        keeper.start(host.name, what, _datagrams(sock, host, keeper, what, answer), holding=sock)
+    for wildcard in wildcards:
+        listener = host.listen(wildcard, DNS_PORT)
+
+        async def stream(connection: socket.socket, _source_port: int) -> None:
+            await _stream(connection, answer)
+
+        keeper.start(host.name, what, accept(listener, keeper, host.name, what, stream), holding=listener)
+
+
+async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
+    """What a server sends back for these bytes; None: nothing."""
+    try:
+        query = dns.message.from_wire(wire)
+    except (dns.exception.DNSException, ValueError, struct.error):
+        return _formerr(wire)
+    if query.flags & dns.flags.QR:
+        return None
+    rcode = _objection(query)
+    if rcode is None:
+        response = await answer(query)
+    else:
+        response = dns.message.make_response(query, our_payload=PAYLOAD)
+        response.set_rcode(rcode)
+    if not over_udp:
+        return response.to_wire(max_size=65535)
+    limit = min(max(query.payload, _PLAIN_UDP), PAYLOAD) if query.edns >= 0 else _PLAIN_UDP
+    try:
+        return response.to_wire(max_size=limit)
+    except dns.exception.TooBig:
+        response.answer, response.authority, response.additional = [], [], []
+        response.flags |= dns.flags.TC
+        return response.to_wire(max_size=limit)
+
+
+class Resolver:
+    """Answers what another server answers, asked from the resolver's own host, and remembers it for its time."""
+
+    def __init__(self, host: Host, upstream: str) -> None:
+        self._host, self._upstream = host, upstream
+        self._cache: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], tuple[float, dns.message.Message]] = {}
+
+    async def answer(self, query: dns.message.Message) -> dns.message.Message:
+        """What the upstream server says; SERVFAIL where it says nothing."""
+        response = dns.message.make_response(query, recursion_available=True, our_payload=PAYLOAD)
+        asked = query.question[0]
+        try:
+            known = await self._look_up(asked.name, asked.rdtype)
+        except DnsFailure:
+            response.set_rcode(dns.rcode.SERVFAIL)
+            return response
+        response.set_rcode(known.rcode())
+        response.answer, response.authority = list(known.answer), list(known.authority)
+        return response
+
+    async def _look_up(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
+        now = asyncio.get_running_loop().time()
+        expiry, known = self._cache.get((name, rdtype), (now, None))
+        if known is not None and now < expiry:
+            return known
+        known = await ask(self._host, self._upstream, question(name, rdtype))
+        if known.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            lives = [rrset.ttl for section in (known.answer, known.authority) for rrset in section]
+            self._cache.pop((name, rdtype), None)
+            self._cache[name, rdtype] = now + min(lives, default=0), known
+            if len(self._cache) > CACHE_SIZE:
+                del self._cache[next(iter(self._cache))]
+        return known
+
+
+async def _datagrams(sock: socket.socket, host: Host, keeper: TaskSupervisor, what: str, answer: Answer) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def answer_one(wire: bytes, sender: tuple[str, int]) -> None:
+        response = await reply(wire, answer, over_udp=True)
+        if response is not None:
+            with suppress(OSError):  # a policy on this very node may forbid the answer
+                await loop.sock_sendto(sock, response, sender)
+
+    while True:
+        wire, sender = await loop.sock_recvfrom(sock, 65535)
+        keeper.start(host.name, what, answer_one(wire, sender))
+
+
+async def _stream(connection: socket.socket, answer: Answer) -> None:
+    """Queries one after the other, each behind its length (RFC 7766)."""
+    reader, writer = await asyncio.open_connection(sock=connection)
+    try:
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                length = int.from_bytes(await reader.readexactly(2), "big")
+                wire = await reader.readexactly(length)
+            response = await reply(wire, answer, over_udp=False)
+            if response is None:
+                break
+            writer.write(len(response).to_bytes(2, "big") + response)
+            await writer.drain()
+    except (OSError, EOFError):  # the client's affair: it left, or fell silent
+        pass
+    finally:
+        writer.close()
+
+
+def _objection(query: dns.message.Message) -> dns.rcode.Rcode | None:
+    """Why a query that could be read is not answered."""
+    if query.opcode() != dns.opcode.QUERY:
+        return dns.rcode.NOTIMP
+    if query.edns > 0:
+        return _BADVERS
+    if len(query.question) != 1:
+        return dns.rcode.FORMERR
+    if query.question[0].rdclass != dns.rdataclass.IN:
+        return dns.rcode.REFUSED
+    return None
+
+
+def _formerr(wire: bytes) -> bytes | None:
+    """FORMERR with the query's id; None where there is not even a header, or where it is an answer already."""
+    if len(wire) < _HEADER.size:
+        return None
+    ident, flags, *_counts = _HEADER.unpack_from(wire)
+    if flags & dns.flags.QR:
+        return None
+    kept = flags & (0x7800 | dns.flags.RD)  # opcode and RD (RFC 1035 section 4.1.1)
+    return _HEADER.pack(ident, dns.flags.QR | kept | dns.rcode.FORMERR, 0, 0, 0, 0)

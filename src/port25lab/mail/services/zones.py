@@ -1,0 +1,142 @@
+"""The lab's DNS data, built from a plan, and the authoritative answers that follow from it. Pure: no sockets here.
+
+Every name of a node has its published addresses, every domain an MX that points to its node, every published address
+a PTR. A zone is a name's last two labels (``example.net``); the root has all that lies above.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from ipaddress import ip_address
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdataset
+import dns.rdatatype
+import dns.rrset
+
+from port25lab.model.addresses import IPAddress, IPNetwork
+from port25lab.model.plan import NodePlan, Plan
+from port25lab.model.service_kinds import SERVICE_KINDS, Role
+
+TTL = 60
+
+LISTED = "127.0.0.2"
+"""What a blocklist answers for an address that it holds (RFC 5782 section 2.1)."""
+
+REVERSE = ("in-addr.arpa.", "ip6.arpa.")
+
+_IN = dns.rdataclass.IN
+
+_NOT_ANSWERED = frozenset({dns.rdatatype.AXFR, dns.rdatatype.IXFR})
+
+
+class Zones:
+    """All zones of a lab."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._records: dict[dns.name.Name, dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]] = defaultdict(dict)
+        self._names: set[dns.name.Name] = set()
+        self._apexes: set[dns.name.Name] = set()
+        self._servers = [node.hostname for node in plan.nodes.values() if _serves_dns(node)]
+        for apex in (".", *REVERSE):
+            self._add_zone(dns.name.from_text(apex))
+        self._blocklists: dict[dns.name.Name, tuple[IPNetwork, ...]] = {}
+        mail: dict[str, int] = defaultdict(int)
+        for node in plan.nodes.values():
+            self._add_node(node)
+            for service in node.services:
+                for zone, members in service.get("blocklists", {}).items():
+                    self._add_zone(dns.name.from_text(zone))
+                    self._blocklists[dns.name.from_text(zone)] = plan.sets[members]
+            for domain in dict.fromkeys(map(str.lower, node.domains)):
+                # A domain with several nodes prefers them in the plan's order.
+                mail[domain] += 10
+                self.add(domain, "MX", f"{mail[domain]} {node.hostname}.")
+
+    def add(self, name: str, kind: str, value: str) -> None:
+        """Add one record, and the zone that it belongs to; ``value`` as a zone file has it."""
+        owner = dns.name.from_text(name)
+        if not any(owner.is_subdomain(dns.name.from_text(apex)) for apex in REVERSE):
+            self._add_zone(dns.name.Name(owner.labels[-3:]))
+        self._put(owner, kind, value)
+
+    def answer(self, query: dns.message.Message) -> dns.message.Message:
+        """The authoritative answer to a query with one question of class IN."""
+        answer = dns.message.make_response(query, our_payload=1232)
+        asked = query.question[0]
+        if asked.rdtype in _NOT_ANSWERED:
+            answer.set_rcode(dns.rcode.REFUSED)
+            return answer
+        answer.flags |= dns.flags.AA
+        self._look_up_in_blocklists(asked.name)
+        records = self._records.get(asked.name, {})
+        if asked.rdtype == dns.rdatatype.ANY:
+            found = list(records.values())
+        else:
+            found = [records[asked.rdtype]] if asked.rdtype in records else []
+        answer.answer = [dns.rrset.from_rdata_list(asked.name, TTL, list(rdataset)) for rdataset in found]
+        if not found:
+            # An existing name without such a record has its rcode NOERROR (RFC 2308 section 2.2).
+            answer.set_rcode(dns.rcode.NOERROR if asked.name in self._names else dns.rcode.NXDOMAIN)
+            apex = self._apex(asked.name)
+            soa = self._records[apex][dns.rdatatype.SOA]
+            answer.authority = [dns.rrset.from_rdata_list(apex, TTL, list(soa))]
+        return answer
+
+    def _look_up_in_blocklists(self, name: dns.name.Name) -> None:
+        """Have the records of a listed address (RFC 5782 section 2.1): a set may be too large to write all down."""
+        for zone, networks in self._blocklists.items():
+            address = _address_in(name, zone)
+            if address is not None and any(address in network for network in networks):
+                self._put(name, "A", LISTED)
+                self._put(name, "TXT", '"dynamic address space"')
+
+    def _add_node(self, node: NodePlan) -> None:
+        names = node.names or ((node.hostname,) if node.services else ())
+        for name in names:
+            for address in node.published:
+                self.add(name, "AAAA" if address.version == 6 else "A", str(address))
+        for address in node.published if names else ():
+            self.add(address.reverse_pointer, "PTR", f"{node.hostname}.")
+
+    def _add_zone(self, apex: dns.name.Name) -> None:
+        if apex in self._apexes:
+            return
+        self._apexes.add(apex)
+        primary = self._servers[0] if self._servers else "localhost"
+        self._put(apex, "SOA", f"{primary}. hostmaster.{primary}. 1 3600 600 86400 {TTL}")
+        for server in self._servers:
+            self._put(apex, "NS", f"{server}.")
+
+    def _put(self, owner: dns.name.Name, kind: str, value: str) -> None:
+        rdtype = dns.rdatatype.from_text(kind)
+        rdataset = self._records[owner].setdefault(rdtype, dns.rdataset.Rdataset(_IN, rdtype, ttl=TTL))
+        rdataset.add(dns.rdata.from_text(_IN, rdtype, value))
+        # A name exists when one below it does (RFC 8020).
+        self._names.update(dns.name.Name(owner.labels[start:]) for start in range(len(owner.labels)))
+
+    def _apex(self, name: dns.name.Name) -> dns.name.Name:
+        while name not in self._apexes:
+            name = name.parent()
+        return name
+
+
+def _address_in(name: dns.name.Name, zone: dns.name.Name) -> IPAddress | None:
+    """The address that a blocklist is asked about: ``25.2.0.192.dnsbl.example``, or 32 hexadecimal digits likewise."""
+    if not name.is_subdomain(zone):
+        return None
+    parts = name.relativize(zone).to_text().split(".")[::-1]
+    text = ".".join(parts) if len(parts) == 4 else ":".join("".join(parts[at : at + 4]) for at in range(0, 32, 4))
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _serves_dns(node: NodePlan) -> bool:
+    return any(SERVICE_KINDS[service["kind"]].role is Role.AUTHORITY for service in node.services)

@@ -1,0 +1,166 @@
+"""A topology as plain data: what a lab is built from, and what crosses to its process as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from port25lab.model.addresses import IPAddress, IPInterface
+from port25lab.model.path import MX_PREFIX
+
+InterfaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")]
+"""Linux limits an interface name to 15 bytes (IFNAMSIZ - 1)."""
+
+NOT_PUBLISHED = tuple(
+    ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+)
+"""Address blocks that public DNS should not carry: RFC 1918, RFC 6598, RFC 4193, link-local."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InterfacePlan(_Frozen):
+    """One interface of a node, with at most one address of each family."""
+
+    name: InterfaceName
+    ip: IPv4Interface | None = None
+    ip6: IPv6Interface | None = None
+
+
+class BridgePlan(_Frozen):
+    """A kernel bridge inside a node: a home router's LAN ports are one."""
+
+    ports: tuple[InterfaceName, ...]
+    ip: IPv4Interface | None = None
+    ip6: IPv6Interface | None = None
+
+
+class Route(_Frozen):
+    """A static route; ``via`` None is a blackhole."""
+
+    to: IPv4Network | IPv6Network
+    via: IPv4Address | IPv6Address | None
+
+
+class NodePlan(_Frozen):
+    """One node, complete: what it is linked to stands in the plan's links."""
+
+    name: str
+    interfaces: tuple[InterfacePlan, ...] = ()
+    bridges: dict[InterfaceName, BridgePlan] = {}
+    forward: bool = False
+    routes: tuple[Route, ...] = ()
+    services: tuple[dict[str, Any], ...] = ()
+    names: tuple[str, ...] = ()
+    public: tuple[IPv4Address | IPv6Address, ...] = ()
+    resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
+    policies: tuple[str, ...] = ()
+
+    @property
+    def hostname(self) -> str:
+        """The name that the node says of itself in EHLO and in its banner."""
+        return self.names[0] if self.names else f"{self.name}.port25lab.example"
+
+    @property
+    def addresses(self) -> tuple[IPInterface, ...]:
+        """All addresses that the node has on its interfaces and bridges."""
+        ports: Iterable[InterfacePlan | BridgePlan] = (*self.interfaces, *self.bridges.values())
+        return tuple(address for port in ports for address in (port.ip, port.ip6) if address is not None)
+
+    @property
+    def published(self) -> tuple[IPAddress, ...]:
+        """The addresses that DNS gives for the node's names."""
+        if self.public:
+            return self.public
+        own = tuple(address.ip for address in self.addresses)
+        return tuple(ip for ip in own if not any(ip in block for block in NOT_PUBLISHED)) or own
+
+    def without_ipv6(self) -> NodePlan:
+        """The same node on a kernel without IPv6."""
+        bare = {"ip6": None}
+        return self.model_copy(
+            update={
+                "interfaces": tuple(port.model_copy(update=bare) for port in self.interfaces),
+                "bridges": {name: bridge.model_copy(update=bare) for name, bridge in self.bridges.items()},
+                "routes": tuple(route for route in self.routes if route.to.version == 4),
+                "public": tuple(address for address in self.public if address.version == 4),
+                "resolvers": tuple(address for address in self.resolvers if address.version == 4),
+            }
+        )
+
+    @property
+    def users(self) -> dict[str, str]:
+        """Everybody who can authenticate at one of the node's services, with the password."""
+        return {user: word for service in self.services for user, word in service.get("users", {}).items()}
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains whose mail ends here."""
+        return tuple(domain for service in self.services for domain in service.get("domains", ()))
+
+
+class LinkPlan(_Frozen):
+    """A cable between two interfaces."""
+
+    node1: str
+    interface1: InterfaceName
+    node2: str
+    interface2: InterfaceName
+
+
+class Plan(_Frozen):
+    """A whole topology as data."""
+
+    name: str
+    file: Path
+    parameters: dict[str, int | bool | str] = {}
+    nodes: dict[str, NodePlan]
+    links: tuple[LinkPlan, ...] = ()
+    sets: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {}
+
+    @model_validator(mode="after")
+    def _links_join_known_interfaces(self) -> Plan:
+        for link in self.links:
+            for node, interface in ((link.node1, link.interface1), (link.node2, link.interface2)):
+                if node not in self.nodes or interface not in {i.name for i in self.nodes[node].interfaces}:
+                    raise ValueError(f"link to {node}/{interface}, which does not exist")
+        return self
+
+    def with_services(self, more: Mapping[str, Iterable[dict[str, Any]]]) -> Plan:
+        """The same plan with services that policies bring to nodes."""
+        nodes = {
+            name: node.model_copy(update={"services": (*node.services, *more.get(name, ()))})
+            for name, node in self.nodes.items()
+        }
+        return self.model_copy(update={"nodes": nodes})
+
+    def without_ipv6(self) -> Plan:
+        """The same plan on a kernel without IPv6."""
+        nodes = {name: node.without_ipv6() for name, node in self.nodes.items()}
+        sets = {name: tuple(block for block in blocks if block.version == 4) for name, blocks in self.sets.items()}
+        return self.model_copy(update={"nodes": nodes, "sets": sets})
+
+    def owner(self, address: str) -> str | None:
+        """The node that a client means by this address: the one that publishes it, else the one that has it."""
+        for node in self.nodes.values():
+            if any(str(public) == address for public in node.public):
+                return node.name
+        for node in self.nodes.values():
+            if any(str(own.ip) == address for own in node.addresses):
+                return node.name
+        return None
+
+    def server(self, to: str) -> NodePlan | None:
+        """The node behind a path's ``to``: a node's name, a DNS name, an address or ``mx:DOMAIN``."""
+        for node in self.nodes.values():
+            if to == node.name or to in node.names or to in {f"{MX_PREFIX}{domain}" for domain in node.domains}:
+                return node
+        owner = self.owner(to)
+        return self.nodes[owner] if owner else None

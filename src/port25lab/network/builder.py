@@ -1,0 +1,283 @@
+"""The network of a lab: Mininet's API over a building method of our own.
+
+Stock Mininet starts a shell on a pty for each node (13 ms) and runs `ip` for each link and address (10 ms). Here a
+node is a network namespace held by a file descriptor, its shell starts when somebody asks for one, and all links and
+addresses go to the kernel in netlink batches. Nothing is torn down link by link: the kernel reaps a sandbox whole.
+
+Neighbours know one another's MAC addresses from the start. Linux keeps the neighbours of all namespaces in one table of
+1024 entries (``gc_thresh3``, which root alone can raise): twenty labs side by side fill it, and packets get lost.
+Permanent entries do not count.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from ipaddress import IPv4Interface
+from typing import Any
+
+from mininet.link import Intf, Link
+from mininet.net import Mininet
+from mininet.node import Node
+from mininet.topo import Topo
+
+from port25lab.errors import LabError
+from port25lab.kernel import confinement, ipv6, namespaces, netlink
+from port25lab.model.addresses import IPInterface
+from port25lab.model.plan import InterfacePlan, NodePlan, Plan
+
+LOOPBACK_INDEX = 1
+
+SOURCE_PORTS = range(20000, 50000)
+"""Of attempts: below the ephemeral range, so that a source port names one attempt in the whole lab."""
+
+EVERY_NODE = {
+    "net/ipv6/conf/default/accept_dad": "0",
+    "net/ipv6/conf/default/router_solicitations": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv4/ip_local_port_range": "50000 60999",
+    "net/ipv4/tcp_syn_retries": "1",
+    "net/ipv4/tcp_syn_linear_timeouts": "0",
+    "net/ipv4/tcp_rto_max_ms": "1000",
+    "net/ipv4/tcp_reflect_tos": "1",
+}
+"""Source ports of attempts lie below the ephemeral range. A SYN is sent twice, as by the engine's own clients, and
+given up 1 s after the second one (2 s after it on kernels before 6.15, which cannot be told not to double the wait).
+A SYN-ACK carries the mark of the raw-packet probe that it answers."""
+
+ROUTERS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv4/icmp_ratelimit": "0",
+    "net/ipv4/icmp_msgs_per_sec": "100000",
+    "net/ipv4/icmp_msgs_burst": "100000",
+    "net/ipv6/icmp/ratelimit": "0",
+}
+"""Linux limits its ICMP errors for each namespace: a burst of attempts would see a REJECT as a DROP."""
+
+
+class PlanTopo(Topo):  # type: ignore[misc]
+    """A plan as a Mininet ``Topo``."""
+
+    def build(self, plan: Plan) -> None:
+        for node in plan.nodes.values():
+            self.addHost(node.name, plan=node)
+        addresses = {(node.name, port.name): port.ip for node in plan.nodes.values() for port in node.interfaces}
+        for link in plan.links:
+            self.addLink(
+                link.node1,
+                link.node2,
+                intfName1=link.interface1,
+                intfName2=link.interface2,
+                params1={"ip": addresses[link.node1, link.interface1]},
+                params2={"ip": addresses[link.node2, link.interface2]},
+            )
+
+
+class LabNode(Node):  # type: ignore[misc]
+    """A Mininet node that is a namespace and nothing else until a shell is wanted."""
+
+    def __init__(self, name: str, **params: Any) -> None:
+        self.plan: NodePlan = params.get("plan") or NodePlan(name=name)
+        self.network = namespaces.new_network()
+        self.home: int = params.pop("home")
+        self._number: int = params.pop("number")
+        self._indexes: dict[str, int] = {}
+        self._bridged = {port: name for name, bridge in self.plan.bridges.items() for port in bridge.ports}
+        super().__init__(name, **params)
+
+    def index(self, interface: str) -> int:
+        """The kernel's index of an interface: given out here, in the order in which interfaces are made."""
+        return self._indexes.setdefault(interface, LOOPBACK_INDEX + 1 + len(self._indexes))
+
+    def mac(self, interface: str) -> bytes:
+        """The MAC address of an interface, one of those that are free to be given out (IEEE 802, bit 0x02)."""
+        return b"\x02\0" + self._number.to_bytes(2) + self.index(interface).to_bytes(2)
+
+    def behind(self, port: str) -> str:
+        """The interface that has the addresses: the port itself, or the bridge that it belongs to."""
+        return self._bridged.get(port, port)
+
+    def run_inside(self, call: Callable[[], Any]) -> Any:
+        """Call something with the thread in this node's namespace."""
+        with namespaces.inside(self.network, self.home):
+            return call()
+
+    def startShell(self, mnopts: str | None = None) -> None:
+        """Mininet calls this at birth; see ``need_shell``."""
+
+    def need_shell(self) -> None:
+        """Start the shell that ``cmd`` talks to, in the node's namespace."""
+        if not self.shell:
+            self.inNamespace = False  # the shell inherits the namespace, mnexec need not make one
+            self.run_inside(lambda: Node.startShell(self))
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:
+        self.need_shell()
+        super().sendCmd(*args, **kwargs)
+
+    def popen(self, *args: Any, **kwargs: Any) -> Any:
+        """A process in the node, as ``subprocess.Popen``: without `mnexec`, it inherits the namespace."""
+        argv = [str(word) for word in (args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args)]
+        return self.run_inside(lambda: self._popen(argv, **kwargs))
+
+    def _popen(self, cmd: Any, **params: Any) -> Any:
+        """Mininet starts everything by this, its shell too. Whatever it is gets the limits of programs in nodes."""
+        return super()._popen(cmd, preexec_fn=partial(confinement.drop_capabilities, confinement.PROGRAM), **params)
+
+    def terminate(self) -> None:
+        if self.shell:
+            super().terminate()
+
+
+class LabIntf(Intf):  # type: ignore[misc]
+    """An interface that is configured with its whole node, not by a command of its own."""
+
+    def config(self, ip: IPv4Interface | None = None, **_: Any) -> dict[str, Any]:
+        if ip is not None:
+            self.ip, self.prefixLen = str(ip.ip), ip.network.prefixlen
+        return {}
+
+
+class LabLink(Link):  # type: ignore[misc]
+    """A link that waits to be made with all others."""
+
+    @classmethod
+    def makeIntfPair(cls, *_: Any, **__: Any) -> None:
+        """Nothing yet: ``LabNet.build`` makes all pairs at once."""
+
+
+class LabNet(Mininet):  # type: ignore[misc]
+    """Mininet over netlink batches. Use it as any ``Mininet``; there is no controller and no switch."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.home = namespaces.current_network()
+        self._numbers = itertools.count(1)
+        Mininet.inited = True  # it would check for root and raise limits; a sandbox is root of its own, and small
+        super().__init__(topo=PlanTopo(plan), host=LabNode, link=LabLink, intf=LabIntf, controller=None, build=False)
+
+    def addHost(self, name: str, cls: type | None = None, **params: Any) -> LabNode:
+        node: LabNode = super().addHost(name, cls=cls, home=self.home, number=next(self._numbers), **params)
+        return node
+
+    def addLink(self, node1: Any, node2: Any, *args: Any, **params: Any) -> Any:
+        # Without an address of its own Mininet would ask for a random one for each end; the kernel does that as well.
+        return super().addLink(node1, node2, *args, addr1=None, addr2=None, **params)
+
+    def build(self) -> None:
+        """Make everything. Raises LabError with the kernel's words and the request that it refused."""
+        try:
+            self.buildFromTopo(self.topo)
+            self._prepare_nodes()
+            self._make_links()
+            neighbours = self._neighbours()
+            for node in self.hosts:
+                self._configure(node, neighbours[node.name])
+            for node in self.hosts:
+                self._settle(node)
+        except OSError as error:
+            raise LabError(f"network of {self.plan.name}: {error.strerror or error}") from error
+        self.built = True
+
+    def _prepare_nodes(self) -> None:
+        every_node = EVERY_NODE | (
+            ipv6.ALLOW if any(node.run_inside(ipv6.starts_disabled) for node in self.hosts[:1]) else {}
+        )
+        for node in self.hosts:
+            settings = every_node | (ROUTERS if node.plan.forward else {})
+            with namespaces.inside(node.network, self.home):
+                for name, value in settings.items():
+                    _set(name, value)
+
+    def _make_links(self) -> None:
+        requests = []
+        for link in self.links:
+            one, two = link.intf1, link.intf2
+            request = netlink.veth(
+                one.name,
+                one.node.index(one.name),
+                one.node.network,
+                two.name,
+                two.node.index(two.name),
+                two.node.network,
+                (one.node.mac(one.name), two.node.mac(two.name)),
+            )
+            requests.append((f"link {one.node.name}/{one.name} to {two.node.name}/{two.name}", request))
+        with netlink.Rtnetlink() as kernel:
+            kernel.send(requests)
+
+    def _neighbours(self) -> dict[str, list[tuple[str, bytes]]]:
+        """Requests by node: whom it has at the other end of each of its links."""
+        known: dict[tuple[str, str], tuple[IPInterface, ...]] = {
+            (node.name, name): tuple(own for own in (port.ip, port.ip6) if own is not None)
+            for node in self.hosts
+            for name, port in (*((port.name, port) for port in node.plan.interfaces), *node.plan.bridges.items())
+        }
+        found: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        for link in self.links:
+            for here, there in ((link.intf1, link.intf2), (link.intf2, link.intf1)):
+                own, other = here.node.behind(here.name), there.node.behind(there.name)
+                for address in known[there.node.name, other]:
+                    request = netlink.neighbour(here.node.index(own), address.ip, there.node.mac(other))
+                    found[here.node.name].append((f"neighbour {address.ip} on {own}", request))
+        return found
+
+    def _configure(self, node: LabNode, neighbours: Iterable[tuple[str, bytes]]) -> None:
+        requests = [("lo", netlink.up(LOOPBACK_INDEX))]
+        for port in node.plan.interfaces:
+            # Virtual links would pass on packets of 64 KiB, which no wire carries and no rule on lengths expects.
+            requests.append((f"{port.name} segments", netlink.one_segment(node.index(port.name))))
+            requests.append((f"{port.name} up", netlink.up(node.index(port.name))))
+        for name, bridge in node.plan.bridges.items():
+            requests.append((f"bridge {name}", netlink.bridge(name, node.index(name), node.mac(name))))
+            requests += [(f"port {port}", netlink.enslave(node.index(port), node.index(name))) for port in bridge.ports]
+        ports = [
+            *node.plan.interfaces,
+            *(InterfacePlan(name=n, ip=b.ip, ip6=b.ip6) for n, b in node.plan.bridges.items()),
+        ]
+        for port in ports:
+            for own in (port.ip, port.ip6):
+                if own is not None:
+                    requests.append((f"address {own} on {port.name}", netlink.address(node.index(port.name), own)))
+        requests += neighbours
+        for route in node.plan.routes:
+            requests.append((f"route {route.to} via {route.via}", netlink.route(route.to, route.via)))
+        with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
+            kernel.send([(f"node {node.name}: {what}", request) for what, request in requests])
+
+    def _settle(self, node: LabNode) -> None:
+        """A link is up when both ends are: what is sent before the kernel has noticed gets lost."""
+        names = [*(port.name for port in node.plan.interfaces), *node.plan.bridges]
+        with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
+            kernel.send([(f"state of {node.name}/{name}", netlink.settle(node.index(name))) for name in names])
+
+    def configHosts(self) -> None:
+        """Part of ``build``."""
+
+    def start(self) -> None:
+        if not self.built:
+            self.build()
+
+    def stop(self) -> None:
+        """Let go of the namespaces; what is in them the kernel takes down by itself."""
+        for node in self.hosts:
+            node.terminate()
+            os.close(node.network)
+
+
+def _set(name: str, value: str) -> None:
+    path = f"/proc/sys/{name}"
+    try:
+        descriptor = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return  # this kernel does not have the knob, or no IPv6
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)

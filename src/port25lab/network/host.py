@@ -1,0 +1,272 @@
+"""A node as services and clients use it: sockets and processes that belong to the node's namespace.
+
+A socket belongs to the network namespace in which it was created, so one event loop serves every node of a lab:
+enter the namespace, create the socket, return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from port25lab.errors import LabError
+from port25lab.kernel import confinement, ipv6, namespaces, sandbox
+from port25lab.model.addresses import IPInterface
+from port25lab.network.builder import EVERY_NODE, LabNode
+
+CONNECT_SECONDS = 1.3
+"""How long an unanswered SYN may take, its retransmission after 1 s (RFC 6298 section 2) included: the first ICMPv6
+error for a SYN is ignored by Linux, only the one after the retransmission counts."""
+
+MOST_OUTPUT = 16 << 20
+"""Bytes of each output of a program that are kept."""
+
+FILES = Path("/run/port25lab")
+"""Where each node's own /etc files wait to be mounted."""
+
+NETNS = Path("/run/netns")
+"""Where ip-netns(8) looks for names; private to the sandbox."""
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+_ETH_P_ALL = 3
+
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_NETLINK_NETFILTER = 12
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ran in a host."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool
+    seconds: float
+    """From its start to its end."""
+
+
+class LabHost:
+    """One node's doorway. Implements ``host.Host``, and runs programs."""
+
+    def __init__(
+        self, node: LabNode, ports: Iterator[int], before_connecting: Callable[[], None] = lambda: None
+    ) -> None:
+        """``ports``: source ports that nothing in the lab has used. ``before_connecting`` is called before each SYN."""
+        self._node = node
+        self._ports = ports
+        self._before_connecting = before_connecting
+        self.name: str = node.name
+        self.hostname: str = node.plan.hostname
+        self.addresses: tuple[IPInterface, ...] = node.plan.addresses
+        self.resolvers: tuple[str, ...] = tuple(str(address) for address in node.plan.resolvers)
+        self._write_etc()
+
+    def listen(self, address: str, port: int) -> socket.socket:
+        """A listening TCP socket; ``::`` listens on IPv6 alone."""
+        sock = self._bound(socket.SOCK_STREAM, address, port)
+        sock.listen(128)
+        return sock
+
+    def bind_datagram(self, address: str, port: int) -> socket.socket:
+        """A bound UDP socket."""
+        return self._bound(socket.SOCK_DGRAM, address, port)
+
+    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+        """A UDP socket with an ephemeral port."""
+        return self._socket(_FAMILY[ip_version], socket.SOCK_DGRAM)
+
+    def raw(self, ip_version: Literal[4, 6], protocol: int) -> socket.socket:
+        """A raw socket (raw(7)), for the ICMP errors that reach the node."""
+        return self._socket(_FAMILY[ip_version], socket.SOCK_RAW, protocol)
+
+    def netfilter(self) -> socket.socket:
+        """A netlink socket to the node's own netfilter (nfnetlink)."""
+        sock = self._socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        sock.bind((0, 0))
+        return sock
+
+    def packets(self) -> socket.socket:
+        """A packet socket (packet(7)): all that the node's interfaces take in or send, from the IP header on."""
+        return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+
+    def dial(self, ip_version: Literal[4, 6], source_port: int | None = None) -> socket.socket:
+        """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""
+        # Named, the protocol makes asyncio switch Nagle's algorithm off.
+        sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CONNECT_SECONDS * 1000))
+        sock.bind(("::" if ip_version == 6 else "0.0.0.0", source_port or self.source_port()))  # noqa: S104
+        return sock
+
+    async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
+        """A connected TCP socket. Raises OSError with the kernel's errno."""
+        sock = self.dial(6 if ":" in address else 4, source_port)
+        self._before_connecting()
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except BaseException:
+            sock.close()
+            raise
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+        return sock
+
+    def source_port(self) -> int:
+        """A source port that nobody in the lab has used."""
+        return next(self._ports)
+
+    def source_ports(self, count: int) -> range:
+        """The same, several in a row."""
+        ports = [next(self._ports) for _ in range(count)]
+        return range(ports[0], ports[-1] + 1)
+
+    @contextmanager
+    def ephemeral_ports(self, ports: range) -> Iterator[None]:
+        """Have the kernel pick from these wherever a program of this node leaves the source port to it."""
+        self._node.run_inside(lambda: _EPHEMERAL.write_text(f"{ports[0]} {ports[-1]}"))
+        try:
+            yield
+        finally:
+            self._node.run_inside(lambda: _EPHEMERAL.write_text(EVERY_NODE["net/ipv4/ip_local_port_range"]))
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float, environment: Mapping[str, str] | None = None
+    ) -> Finished:
+        """Run a program in the node, with the node's own resolv.conf and hosts. It is killed after ``seconds``.
+
+        ``environment`` is added to the lab's. Raises LabError where there is no such program.
+        """
+        started = time.perf_counter()
+        process = await self._start(argv, environment or {}, stderr=asyncio.subprocess.PIPE)
+        talk = asyncio.ensure_future(_talk(process, stdin))
+        done, _ = await asyncio.wait({talk}, timeout=seconds)
+        if not done:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        stdout, stderr = await talk
+        seconds = round(time.perf_counter() - started, 6)
+        return Finished(process.returncode or 0, stdout, stderr, timed_out=not done, seconds=seconds)
+
+    @asynccontextmanager
+    async def running(self, argv: Sequence[str]) -> AsyncIterator[asyncio.StreamReader]:
+        """Keep a program running in the node, and read what it says on stdout and stderr; at the end kill it."""
+        process = await self._start(argv, {}, stderr=asyncio.subprocess.STDOUT)
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            await asyncio.to_thread(_bury, process.pid)
+
+    def named(self) -> Path:
+        """Give the node's namespace a name, so that `ip netns exec NODE` and `nsenter` find it."""
+        place = NETNS / self.name
+        if not place.exists():
+            NETNS.mkdir(parents=True, exist_ok=True)
+            place.touch()
+            namespaces.mount(f"/proc/self/fd/{self._node.network}", str(place), None, namespaces.MS_BIND)
+        return place
+
+    async def _start(self, argv: Sequence[str], environment: Mapping[str, str], stderr: int) -> Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+                env=os.environ | environment,
+                preexec_fn=self._move_in,
+            )
+        except FileNotFoundError as error:
+            raise LabError(f"{self.name}: no program {argv[0]!r} on this machine") from error
+
+    def _socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        def make() -> socket.socket:
+            return socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+
+        sock: socket.socket = self._node.run_inside(make)
+        return sock
+
+    def _bound(self, kind: int, address: str, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        # asyncio switches Nagle's algorithm off where a socket says that it is TCP.
+        sock = self._socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        return sock
+
+    def _write_etc(self) -> None:
+        folder = FILES / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        servers = "".join(f"nameserver {address}\n" for address in self.resolvers)
+        (folder / "resolv.conf").write_text(servers + "options timeout:1 attempts:2\n")
+        local = "127.0.0.1 localhost\n::1 localhost\n" if ipv6.works() else "127.0.0.1 localhost\n"
+        (folder / "hosts").write_text(f"{local}127.0.1.1 {self.hostname} {self.name}\n")
+
+    def _move_in(self) -> None:
+        """Runs in the child between fork and exec."""
+        namespaces.setns(self._node.network)
+        namespaces.unshare(namespaces.NEWNS)
+        for file in (FILES / self.name).iterdir():
+            namespaces.mount(str(file), f"/etc/{file.name}", None, namespaces.MS_BIND)
+        sandbox.mount_sysfs()
+        confinement.drop_capabilities(confinement.PROGRAM)
+
+
+async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:
+    """As ``Process.communicate``, in bounded memory: a program that says more than MOST_OUTPUT is killed."""
+    assert process.stdin and process.stdout and process.stderr
+
+    async def heard(stream: asyncio.StreamReader) -> bytes:
+        said = bytearray()
+        while part := await stream.read(1 << 16):
+            if len(said) + len(part) > MOST_OUTPUT:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                part = part[: MOST_OUTPUT - len(said)]
+            said += part
+        return bytes(said)
+
+    async def tell(stream: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # the program need not read it
+            stream.write(stdin)
+            await stream.drain()
+        stream.close()
+        with suppress(ConnectionError):
+            await stream.wait_closed()
+
+    stdout, stderr, _ = await asyncio.gather(heard(process.stdout), heard(process.stderr), tell(process.stdin))
+    await process.wait()
+    return stdout, stderr
+
+
+def _bury(session: int) -> None:
+    """Wait for what a killed program leaves behind: its own children are now those of PID 1, which is this process."""
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-session, 0)
+
+
+def prepare_etc() -> None:
+    """Make the files that nodes mount their own over: /etc/resolv.conf is often a link into /run, private here."""
+    for name in ("resolv.conf", "hosts"):
+        target = Path("/etc", name).resolve()
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()

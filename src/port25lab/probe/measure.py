@@ -1,0 +1,278 @@
+"""The prober: all ports over both IP versions at once, with traceroutes and controls, within one bounded time.
+
+In: a ``Request``. Out: a ``ClientView``, which judges nothing. No mail is sent but the one that the request carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from port25lab.model.evidence import Stage
+from port25lab.probe import names
+from port25lab.probe.client_view import Certificate, ClientView, IpVersion, Session, Trace
+from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
+from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
+from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut
+from port25lab.probe.ttl_capture import Wire
+
+PORTS = (25, 465, 587, 2525)
+
+SUBMISSIONS = 465
+"""TLS from the first byte (RFC 8314)."""
+
+SECONDS = 10.0
+
+CONNECT_SECONDS = 3.2
+"""Time for a SYN and two retransmissions, after 1 s and 3 s (RFC 6298)."""
+
+HEAD_START = 0.15
+"""How long traceroutes wait, so that a limit on connections meets the sessions last."""
+
+FAREWELL_SECONDS = 0.6
+"""Kept back for goodbyes at the end."""
+
+AGAIN = 2
+
+AGAIN_SECONDS = 1.3
+"""How often port 25 is dialled once more, and how long an answer is waited for."""
+
+SECOND_TRY_SECONDS = 0.5
+
+CUT_SECONDS = 1.5
+
+LARGE = 1400
+"""A message of more bytes fills packets."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to probe, and how."""
+
+    host: str
+    ports: Sequence[int] = PORTS
+    ip_versions: Sequence[IpVersion] = (4, 6)
+    seconds: float = SECONDS
+    mx: bool = False
+    """``host`` is a mail domain."""
+    control: str | None = None
+    message: Message | None = None
+    message_port: int = 25
+    trace: bool = True
+
+
+async def probe(request: Request) -> ClientView:
+    """Probe, and tell what was seen. Raises InputError for names that do not resolve."""
+    return await _Prober(request).run()
+
+
+class _Prober:
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        loop = asyncio.get_running_loop()
+        self._started = loop.time()
+        self._end = self._started + request.seconds
+        self._wire = Wire()
+        self._trusting, self._verifying = _contexts()
+        self._distances: dict[str, int] = {}
+
+    async def run(self) -> ClientView:
+        request = self._request
+        exchangers = await names.exchangers(request.host) if request.mx else ()
+        target = exchangers[0] if exchangers else request.host
+        wanted: list[Awaitable[dict[IpVersion, str]]] = [names.addresses(target, request.ip_versions)]
+        if request.control:
+            wanted.append(names.addresses(request.control, request.ip_versions))
+        addresses, *others = await asyncio.gather(*wanted)
+        control = others[0] if others else {}
+        self._wire.start()
+        try:
+            view = await self._look(target, addresses, control)
+        finally:
+            self._wire.close()
+        seconds = round(asyncio.get_running_loop().time() - self._started, 3)
+        return view.model_copy(update={"mx": exchangers, "seconds": seconds})
+
+    async def _look(self, target: str, addresses: dict[IpVersion, str], control: dict[IpVersion, str]) -> ClientView:
+        request = self._request
+        raw = self._wire.open
+        places = [(address, port) for address in addresses.values() for port in request.ports]
+        sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
+        seen, others, traces, delivered, again = await asyncio.gather(
+            asyncio.gather(*sessions.values()),
+            asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values())),
+            asyncio.gather(*self._traces(target, places, control)),
+            asyncio.gather(*self._deliveries(target, addresses, sessions)),
+            asyncio.gather(*(self._again(one) for (_, port), one in sessions.items() if port == 25)),
+        )
+        known = {(one.address, one.port): one for one in traces}
+        cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in seen if _is_cut(one)))
+        return ClientView(
+            host=request.host,
+            target=target,
+            control=request.control,
+            raw=raw,
+            sessions=tuple(seen),
+            controls=tuple(others),
+            deliveries=tuple(one for one in delivered if one is not None),
+            traces=tuple(traces),
+            cut_traces=tuple(one for one in cuts if one is not None),
+            again=tuple(one for some in again for one in some),
+        )
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    async def _session(self, host: str, address: str, port: int) -> Session:
+        manner = self._manner(host, port)
+        session = await self._verified(host, address, port, manner)
+        if session.stage is Stage.TLS and session.certificate is None and manner.name is not None:
+            nameless = await self._once(host, address, port, replace(manner, name=None, tls=self._trusting))
+            return session.model_copy(update={"nameless_tls": nameless.tls is not None})
+        return session
+
+    async def _verified(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
+        """Where the certificate is no proof, once more without asking for one: it is still worth a look."""
+        try:
+            return await self._once(host, address, port, manner, mss)
+        except UnverifiedError as problem:
+            # A password goes to nobody but its server.
+            secret = manner.message is not None and manner.message.user is not None
+            manner = replace(manner, tls=self._trusting, message=None if secret else manner.message)
+            again = await self._once(host, address, port, manner, mss)
+            more: dict[str, object] = {"certificate": _with_problem(again.certificate, str(problem))}
+            if secret and again.stage is Stage.DONE:
+                more |= {"stage": Stage.AUTH, "reply": f"not logged in: the certificate is no proof ({problem})"}
+            return again.model_copy(update=more)
+
+    async def _once(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
+        dialled = await self._dial(address, port, mss)
+        return await talk(dialled, host, address, port, manner)
+
+    async def _dial(self, address: str, port: int, mss: int | None = None) -> Dialled:
+        dialled = await dial(address, port, max(0.1, min(CONNECT_SECONDS, self._left())), mss=mss)
+        dialled.ttl = dialled.ttl or self._wire.ttl(dialled.source_port)
+        return dialled
+
+    async def _again(self, session: Awaitable[Session]) -> list[Session]:
+        """Dial a few times more where it was taken once, for there are limits on how often."""
+        before = await session
+        if not before.connected or self._left() < AGAIN_SECONDS + FAREWELL_SECONDS:
+            return []
+        await asyncio.sleep(HEAD_START)
+        return list(await asyncio.gather(*(self._once_more(before) for _ in range(AGAIN))))
+
+    async def _once_more(self, before: Session) -> Session:
+        dialled = await dial(before.address, before.port, AGAIN_SECONDS)
+        if dialled.sock is not None:
+            drop(dialled.sock)
+        return Session(
+            host=before.host,
+            address=before.address,
+            port=before.port,
+            ip_version=before.ip_version,
+            stage=Stage.BANNER if dialled.sock is not None else Stage.CONNECT,
+            errno=dialled.error,
+            icmp=dialled.icmp,
+            seconds=dialled.seconds,
+        )
+
+    def _manner(self, host: str, port: int, message: Message | None = None) -> Manner:
+        return Manner(
+            deadline=self._end - FAREWELL_SECONDS,
+            tls=self._verifying,
+            name=host,
+            implicit=port == SUBMISSIONS,
+            message=message,
+        )
+
+    # -- a message, where the user asked for one ----------------------------------------------------------------------
+
+    def _deliveries(
+        self,
+        target: str,
+        addresses: dict[IpVersion, str],
+        sessions: Mapping[tuple[str, int], Awaitable[Session]],
+    ) -> Iterable[Awaitable[Session | None]]:
+        message = self._request.message
+        if message is None:
+            return []
+        before = {address: sessions.get((address, self._request.message_port)) for address in addresses.values()}
+        return [self._delivery(target, address, message, session) for address, session in before.items()]
+
+    async def _delivery(
+        self, host: str, address: str, message: Message, before: Awaitable[Session] | None
+    ) -> Session | None:
+        """Send it, where a session without a message has come to its end."""
+        if before is not None and (await before).stage is not Stage.DONE:
+            return None
+        port = self._request.message_port
+        manner = self._manner(host, port, message)
+        # Half of the time that is left: the other half is for the same once more.
+        manner = replace(manner, deadline=manner.deadline - max(0.0, self._left() - FAREWELL_SECONDS) / 2)
+        seen = await self._verified(host, address, port, manner)
+        later = self._manner(host, port, message)
+        if seen.stage is Stage.DATA and seen.errno == "ETIMEDOUT" and len(message.content) > LARGE:
+            small = await self._verified(host, address, port, later, LITTLE_MSS)
+            passed: Literal["passed", "failed"] = "passed" if small.stage is Stage.DONE else "failed"
+            return seen.model_copy(update={"small_segments": passed})
+        if seen.smtp_code in (450, 451) and seen.stage in (Stage.RCPT, Stage.DATA):
+            await asyncio.sleep(SECOND_TRY_SECONDS)
+            second = await self._verified(host, address, port, later)
+            return seen.model_copy(update={"second_try": 250 if second.stage is Stage.DONE else second.smtp_code})
+        return seen
+
+    # -- traceroutes ---------------------------------------------------------------------------------------------------
+
+    def _traces(
+        self, target: str, places: Iterable[tuple[str, int]], control: dict[IpVersion, str]
+    ) -> Iterable[Awaitable[Trace]]:
+        if not self._request.trace:
+            return []
+        tasks = [self._trace(target, address, port) for address, port in places]
+        return tasks + [self._trace(self._request.control or "", address, 25) for address in control.values()]
+
+    async def _trace(self, host: str, address: str, port: int) -> Trace:
+        await asyncio.sleep(HEAD_START)
+        found = await trace(
+            host, address, port, self._end - FAREWELL_SECONDS, enough=lambda: self._distances.get(address)
+        )
+        if found.spoken_at is not None:
+            self._distances[address] = max(found.spoken_at, self._distances.get(address, 0))
+        return found
+
+    async def _trace_cut(self, session: Session, traces: Mapping[tuple[str, int], Trace]) -> Trace | None:
+        """How far away the one is that cuts a session at its first words."""
+        trace = traces.get((session.address, session.port))
+        hops = trace.answered_at if trace else None
+        seconds = min(CUT_SECONDS, self._left() - FAREWELL_SECONDS)
+        if hops is None or seconds < LEAST_SECONDS:
+            return None
+        words = None if session.port == SUBMISSIONS else b"EHLO [127.0.0.1]\r\n"
+        return await trace_cut(session.host, session.address, session.port, hops, seconds, words)
+
+    def _left(self) -> float:
+        return self._end - asyncio.get_running_loop().time()
+
+
+def _is_cut(session: Session) -> bool:
+    """Reset or closed at the first words that the client says: ClientHello or EHLO."""
+    at_hello = session.stage is Stage.TLS and session.port == SUBMISSIONS and session.tls is None
+    at_ehlo = session.stage is Stage.EHLO and session.port != SUBMISSIONS and session.tls is None
+    return (at_hello or at_ehlo) and session.smtp_code is None and session.errno != "ETIMEDOUT"
+
+
+def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """One that takes every certificate, to read it, and one that wants proof. TLS 1.2 is the least (RFC 8996)."""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    verifying = ssl.create_default_context()
+    for context in (trusting, verifying):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return trusting, verifying
+
+
+def _with_problem(certificate: Certificate | None, problem: str) -> Certificate | None:
+    return certificate and certificate.model_copy(update={"problem": problem})

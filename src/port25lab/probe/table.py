@@ -1,0 +1,174 @@
+"""A probe on a console: what was seen on each port, the way there hop by hop, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from textwrap import fill
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from port25lab.model.evidence import Stage
+from port25lab.model.mechanism import MECHANISM_INFO
+from port25lab.probe.case import Diagnosis
+from port25lab.probe.client_view import Answer, ClientView, Session, Trace
+from port25lab.probe.explain import blocked, story
+from port25lab.report import text as text_module
+from port25lab.report.console import emit
+
+CELLS = {
+    Answer.EXPIRED: Text("passes", "dim"),
+    Answer.ACCEPTED: Text("takes it", "green"),
+    Answer.RESET: Text("resets it", "magenta"),
+    Answer.REFUSED: Text("refuses", "red"),
+    Answer.SILENT: Text("silence", "yellow"),
+}
+
+WIDEST = 110
+
+
+def print_probe(console: Console, view: ClientView, findings: Sequence[Diagnosis]) -> None:
+    """The whole story."""
+    emit(console, Group(*_parts(console, view, findings)))
+
+
+def _parts(console: Console, view: ClientView, findings: Sequence[Diagnosis]) -> Iterator[RenderableType]:
+    yield _title(view)
+    yield Text()
+    yield _ports(view, findings)
+    if view.deliveries or view.controls:
+        yield Text()
+        yield _others(view)
+    for ways in _ways(view):
+        yield Text()
+        yield ways
+    width = min(console.width, WIDEST) - 2
+    for paragraph in story(view, findings):
+        yield Text()
+        text = text_module.visible(paragraph)
+        yield Padding(Text(fill(text, width) if console.is_terminal else text), (0, 0, 0, 0))
+
+
+def _title(view: ClientView) -> Text:
+    what = f"{view.target}, MX of {view.host}" if view.mx else view.target
+    text = Text(text_module.visible(what), "bold")
+    return text.append(f"   {view.seconds:.1f} s", "dim").append("" if view.raw else ", without CAP_NET_RAW", "dim")
+
+
+def _ports(view: ClientView, findings: Sequence[Diagnosis]) -> Table:
+    found = {(finding.port, finding.ip_version): finding for finding in findings}
+    table = _table("port", "IP", "address", "what was seen", "finding", "hop")
+    for one in sorted(view.sessions, key=lambda session: (session.port, session.ip_version)):
+        finding = found.get((one.port, one.ip_version))
+        table.add_row(
+            str(one.port),
+            str(one.ip_version),
+            text_module.visible(one.address),
+            text_module.visible(seen(one)),
+            *((_verdict(finding), "" if finding.hop is None else str(finding.hop)) if finding else ("", "")),
+        )
+    return table
+
+
+def _others(view: ClientView) -> Table:
+    table = _table("also", "port", "IP", "what was seen")
+    for what, sessions in (("message", view.deliveries), ("control", view.controls)):
+        for one in sessions:
+            name = f"{what}: {one.host}" if what == "control" else what
+            table.add_row(text_module.visible(name), str(one.port), str(one.ip_version), text_module.visible(seen(one)))
+    return table
+
+
+def _verdict(finding: Diagnosis) -> Text:
+    """The mechanisms that fit, the likeliest first."""
+    style = "green" if not blocked(finding) else "red" if MECHANISM_INFO[finding.mechanism].middle else "magenta"
+    both = "".join(f" + {mechanism}" for mechanism in finding.also)
+    return Text(f"{finding.mechanism}{both}", style).append(
+        "".join(f" or {mechanism}" for mechanism in finding.alternatives), "dim"
+    )
+
+
+def seen(session: Session) -> str:
+    """One connection in a few words."""
+    if not session.connected:
+        return _unconnected(session)
+    parts = [_greeting(session)]
+    if session.tls:
+        proof = session.certificate.problem if session.certificate else None
+        parts.append(f"{session.tls}{f' (certificate: {proof})' if proof else ''}")
+    if "AUTH" in (session.keywords_tls or session.keywords):
+        parts.append("AUTH")
+    if session.stage is not Stage.DONE and session.stage is not Stage.BANNER:
+        parts.append(f"ends at {session.stage}: {_end(session)}")
+    return ", ".join(part for part in parts if part)
+
+
+def _greeting(session: Session) -> str:
+    banner = " ".join((session.banner or "").split())[:60]
+    if session.stage is Stage.BANNER:
+        return f"{session.smtp_code} {banner}" if session.smtp_code else f"taken, {_end(session)}"
+    return f"220 {banner}" if banner else "taken"
+
+
+def _end(session: Session) -> str:
+    if session.smtp_code:
+        return f"{session.smtp_code} {' '.join((session.reply or '').split())[:60]}"
+    if session.errno == "ETIMEDOUT" and session.stage is Stage.BANNER and session.heard:
+        return f"{session.heard} bytes in {session.seconds:.1f} s, and no end"
+    if session.errno == "ETIMEDOUT":
+        return f"silence for the rest of {session.seconds:.1f} s"
+    return session.errno or (session.reply or "")[:60]
+
+
+def _unconnected(session: Session) -> str:
+    if session.icmp is not None:
+        kind = "ICMP" if session.icmp.ip_version == 4 else "ICMPv6"
+        return f"{kind} {session.icmp.type}/{session.icmp.code} from {session.icmp.sender} ({session.errno})"
+    if session.errno == "ETIMEDOUT":
+        return f"no answer (ETIMEDOUT, {session.seconds:.1f} s)"
+    return "reset (ECONNREFUSED)" if session.errno == "ECONNREFUSED" else f"{session.errno}"
+
+
+def _ways(view: ClientView) -> Iterator[Table]:
+    """For each IP version a table: hops down, ports across."""
+    for version in (4, 6):
+        traces = sorted((one for one in view.traces if one.ip_version == version), key=lambda one: _order(view, one))
+        if traces:
+            yield _way(view, version, traces)
+
+
+def _order(view: ClientView, trace: Trace) -> tuple[bool, int]:
+    return trace.host != view.target, trace.port
+
+
+def _way(view: ClientView, version: int, traces: Sequence[Trace]) -> Table:
+    names = [str(one.port) if one.host == view.target else f"{one.port} of {one.host}" for one in traces]
+    table = _table(f"hop IPv{version}", "router", *(text_module.visible(name) for name in names))
+    routers: dict[int, set[str]] = {}
+    for trace in traces:
+        for hop, router in trace.routers.items():
+            routers.setdefault(hop, set()).add(router)
+    for hop in range(1, max(_told(trace) for trace in traces) + 1):
+        cells = [_cell(trace, hop) for trace in traces]
+        name = " ".join(sorted(routers.get(hop, ())))
+        table.add_row(str(hop), text_module.visible(name), *cells)
+    return table
+
+
+def _told(trace: Trace) -> int:
+    """The last hop that is worth a row: where somebody answers, or the first silence."""
+    return trace.answered_at or min(trace.last_hop + 1, trace.furthest)
+
+
+def _cell(trace: Trace, hop: int) -> Text:
+    step = next((one for one in trace.steps if one.ttl == hop), None)
+    if step is None or hop > _told(trace):
+        return Text("")
+    return CELLS[step.answer]
+
+
+def _table(*names: str) -> Table:
+    columns = [Column(name, overflow="fold") for name in names]
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

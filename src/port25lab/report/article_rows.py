@@ -1,0 +1,148 @@
+"""The rows S1 … S15 of the seed article on OP25B, gathered from verdicts: without the policy beside with it.
+
+In: verdicts whose paths carry a `ref`. Out: lines to print; a row has one line for each different answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from port25lab.model.evidence import Blame
+from port25lab.model.outcome import Outcome
+from port25lab.model.verdict import Verdict
+from port25lab.report import describe, text
+
+QUESTIONS: dict[str, str] = {
+    "S1": "customer → ISP's own relay, 25",
+    "S2": "customer → another provider's server, 25",
+    "S3": "self-hosted server at home → recipient's MX, 25",
+    "S4": "customer → company or rental server, 25",
+    "S5": "hotel guest → own contracted server, 25",
+    "S6": "any of S2, S4, S5 on 587 with AUTH",
+    "S7": "587 without credentials, or with wrong ones",
+    "S8": "any of them on 465 with AUTH",
+    "S9": "self-hosted → relay service, 587 with AUTH → MX",
+    "S10": "self-hosted → ISP's relay, 25 → MX",
+    "S11": "cloud instance → recipient's MX, 25",
+    "S12": "cloud instance → relay service, 587 with AUTH",
+    "S13": "infected customer → many MXs, 25",
+    "S14": "outside → self-hosted server at home, 25",
+    "S15": "hosted server → recipient's MX, 25",
+}
+
+NOTES: dict[str, str] = {
+    "S3": "S3: an MX listens on 25 alone, so port 587 of the recipient's MX is no way out. A relay is: S9, S10.",
+    "S8": "S8: RFC 8314 recommends 465 (implicit TLS) again, before STARTTLS on 587; advice against it is older.",
+}
+"""What the article leaves out, by the row that it belongs to."""
+
+NO_POLICY = "none"
+"""The catalogue's policy without rules counts as no policy."""
+
+Answer = tuple[tuple[describe.IpVersion, Outcome], ...]
+"""The outcome for each IP version that was asked."""
+
+
+@dataclass
+class Line:
+    """One answer to one row, and all the verdicts that give it."""
+
+    ref: str
+    without: Answer
+    with_policy: Answer
+    verdicts: list[Verdict] = field(default_factory=list)
+    baseline: list[Verdict] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """True where every verdict behind the line, with and without the policy, is as expected."""
+        return all(verdict.ok for verdict in (*self.verdicts, *self.baseline))
+
+    @property
+    def policies(self) -> list[str]:
+        """Names of the policies under which the answer was found, a stack as ``op25b + ip25b``."""
+        return list(dict.fromkeys(_policy_names(verdict) for verdict in self.verdicts if _policy_names(verdict)))
+
+    @property
+    def blames(self) -> list[Blame]:
+        """The rules that decided, also those that a relay met."""
+        return _blames(self.verdicts)
+
+    @property
+    def rules(self) -> dict[str, list[Blame]]:
+        """For each of ``policies`` the rules that decided."""
+        return {name: _blames(v for v in self.verdicts if _policy_names(v) == name) for name in self.policies}
+
+
+def lines(verdicts: Iterable[Verdict]) -> list[Line]:
+    """The rows in the article's order, other refs after them; a path in one column only leaves the other empty."""
+    questions: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.ref:
+            questions.setdefault((verdict.ref, *describe.question(verdict)), []).append(verdict)
+    found: dict[tuple[str, object, object], Line] = {}
+    for (ref, *_), asked in questions.items():
+        baseline = [verdict for verdict in asked if not _policy_names(verdict)]
+        for group in _by_variant(verdict for verdict in asked if _policy_names(verdict)) or [[]]:
+            line = Line(ref, _without(baseline, group), _answer(group), group, baseline)
+            same = found.setdefault((ref, answer_words(line.without), answer_words(line.with_policy)), line)
+            if same is not line:
+                _absorb(same, line)
+    return sorted(found.values(), key=lambda line: _order(line.ref))
+
+
+def answer_words(answer: Answer) -> str:
+    """``dropped`` where all IP versions agree, else ``v4 dropped, v6 delivered``."""
+    outcomes = {outcome for _, outcome in answer}
+    if len(outcomes) <= 1:
+        return next(iter(outcomes)).value if outcomes else ""
+    return ", ".join(f"{describe.versions_words([version])} {outcome.value}" for version, outcome in answer)
+
+
+def _blames(verdicts: Iterable[Verdict]) -> list[Blame]:
+    asked = list(verdicts)
+    hops = (describe.failing_hop(verdict) for verdict in asked)
+    met = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
+    return list(dict.fromkeys([*(verdict.blame for verdict in asked if verdict.blame), *met]))
+
+
+def _by_variant(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
+    groups: dict[tuple[str, str | None], list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault((verdict.scenario, verdict.variant), []).append(verdict)
+    return list(groups.values())
+
+
+def _without(baseline: list[Verdict], group: list[Verdict]) -> Answer:
+    """What happens without the policy: a variant of the scenario says it, or else the controls do."""
+    if baseline:
+        return _answer(baseline)
+    return _sorted({verdict.ip_version: verdict.control.outcome for verdict in group if verdict.control})
+
+
+def _answer(verdicts: list[Verdict]) -> Answer:
+    return _sorted({verdict.ip_version: verdict.outcome for verdict in verdicts})
+
+
+def _sorted(outcomes: Mapping[describe.IpVersion, Outcome]) -> Answer:
+    return tuple(sorted(outcomes.items(), key=lambda item: item[0] or 0))
+
+
+def _absorb(line: Line, other: Line) -> None:
+    line.verdicts += other.verdicts
+    known = {id(verdict) for verdict in line.baseline}
+    line.baseline += [verdict for verdict in other.baseline if id(verdict) not in known]
+    line.without = line.without if len(line.without) >= len(other.without) else other.without
+    line.with_policy = line.with_policy if len(line.with_policy) >= len(other.with_policy) else other.with_policy
+
+
+def _policy_names(verdict: Verdict) -> str:
+    names = dict.fromkeys(name for stack in verdict.policies.values() for name in stack if name != NO_POLICY)
+    return text.visible(" + ".join(names))
+
+
+def _order(ref: str) -> tuple[int, int, str]:
+    match = re.fullmatch(r"S(\d+)", ref)
+    return (0, int(match[1]), "") if match else (1, 0, ref)

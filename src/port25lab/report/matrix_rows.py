@@ -1,0 +1,112 @@
+"""A table of paths by variants: what each of many policies does with each path. In: verdicts. Out: cells to print.
+
+Where a scenario says what a correct policy does with a path (`should`), a cell says whether this one does it: ``leak``
+for a path that should be blocked and is not, ``over`` for one that should get through and does not. Other cells say
+what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from port25lab.model.outcome import Outcome, Should
+from port25lab.model.verdict import Verdict
+from port25lab.report import describe
+from port25lab.report import text as text_module
+
+RIGHT, NOT_ASKED = "ok", ""
+
+GROUPS: dict[Should | None, str] = {
+    None: "",
+    Should.BLOCKED: "should be blocked",
+    Should.ALLOWED: "should get through",
+    Should.NOT_COVERED: "not covered, or the policy's own choice",
+}
+"""Headings, in the order in which they are printed."""
+
+PASSED = (Outcome.DELIVERED, Outcome.REACHED, Outcome.CLOSED, Outcome.RELAY_DENIED)
+"""The packets came to their destination, whatever that made of them."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one policy does with one path."""
+
+    text: str
+    as_expected: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """One path under all policies."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All paths of a scenario that should go the same way, by its variants."""
+
+    scenario: str
+    should: Should | None
+    variants: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def matrices(verdicts: Iterable[Verdict]) -> list[Matrix]:
+    """The tables that scenarios ask for, by scenario and then by what a correct policy does."""
+    asked: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.matrix:
+            asked.setdefault(verdict.scenario, []).append(verdict)
+    return [matrix for scenario, found in asked.items() for matrix in _of_scenario(scenario, found)]
+
+
+def _of_scenario(scenario: str, verdicts: Sequence[Verdict]) -> list[Matrix]:
+    variants = tuple(dict.fromkeys(verdict.variant or "" for verdict in verdicts))
+    found = []
+    for should in GROUPS:
+        rows: dict[object, list[Verdict]] = {}
+        for verdict in verdicts:
+            if verdict.should is should:
+                rows.setdefault(describe.question(verdict), []).append(verdict)
+        lines = tuple(_line(row, variants) for row in rows.values())
+        if lines:
+            found.append(Matrix(scenario, should, variants, lines))
+    return found
+
+
+def _line(row: Sequence[Verdict], variants: Sequence[str]) -> Line:
+    first = row[0]
+    name = text_module.visible(
+        first.name or ", ".join(filter(None, (describe.ends_words(first), describe.manner_words(first))))
+    )
+    return Line(name, tuple(_cell([verdict for verdict in row if (verdict.variant or "") == v]) for v in variants))
+
+
+def _cell(verdicts: Sequence[Verdict]) -> Cell:
+    """One word where both IP versions agree; else the one that is wrong with its version, or each with its own."""
+    by_word: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_word.setdefault(_word(verdict), []).append(verdict)
+    shown = [word for word in by_word if word != RIGHT] or list(by_word)
+    text = " ".join(
+        word if len(by_word) == 1 else f"{describe.versions_words(v.ip_version for v in by_word[word])} {word}"
+        for word in shown
+    )
+    return Cell(text or NOT_ASKED, all(verdict.ok for verdict in verdicts))
+
+
+def _word(verdict: Verdict) -> str:
+    if verdict.outcome is Outcome.ERROR:
+        return "error"
+    passed = verdict.outcome in PASSED
+    if verdict.should is Should.BLOCKED:
+        return "leak" if passed else RIGHT
+    if verdict.should is Should.ALLOWED:
+        return RIGHT if passed else "over"
+    if verdict.should is Should.NOT_COVERED:
+        return "passes" if passed else "blocked"
+    return verdict.outcome.value

@@ -1,0 +1,90 @@
+"""The catalogue: where topologies, policies and scenarios lie, and how the YAML among them is read.
+
+In: a name of the catalogue or a path of the user's. Out: a path that exists, or a file's data with the place of each
+part of it, so that every complaint about it can say ``FILE:LINE:COLUMN``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from port25lab.errors import InputError, nearest
+
+Kind = Literal["topologies", "policies", "scenarios"]
+
+CATALOGUE_KINDS: tuple[Kind, ...] = ("topologies", "policies", "scenarios")
+
+
+@dataclass(frozen=True)
+class _ContentType:
+    """How one kind of content is stored, and what a person calls it."""
+
+    word: str
+    form: str
+    suffixes: tuple[str, ...]
+    is_one: Callable[[Path], bool]
+
+
+_CONTENT_TYPES: dict[Kind, _ContentType] = {
+    "topologies": _ContentType("topology", "a Python file", (".py",), Path.is_file),
+    "policies": _ContentType("policy", "a folder", (), Path.is_dir),
+    "scenarios": _ContentType("scenario", "a YAML file", (".yaml", ".yml"), Path.is_file),
+}
+
+
+def root() -> Path:
+    """The folder that holds the three content folders: inside the package in a wheel, the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "content"
+    return installed if installed.is_dir() else package.parent.parent
+
+
+def names(kind: Kind) -> list[str]:
+    """The catalogue's names of one kind, sorted; of scenarios, those that `port25lab run` runs by itself."""
+    folder = root() / kind
+    if kind == "policies":
+        return sorted(path.name for path in folder.glob("[!._]*") if path.is_dir())
+    if kind == "topologies":
+        # A file without `topos` is a helper of its siblings.
+        return sorted(path.stem for path in folder.glob("[!._]*.py") if re.search(r"(?m)^topos\b", _text(path)))
+    return sorted(path.stem for path in folder.glob("[!._]*.yaml"))
+
+
+def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path:
+    """The file or folder that is meant. A path of the user's wins over a name of the catalogue.
+
+    ``relative_to`` is the file that refers to it: a path is looked for beside that file first. A bare name in a file
+    is looked for nowhere else, so that a scenario means the same wherever it is run from. Raises InputError.
+    """
+    room = _CONTENT_TYPES[kind]
+    looks_like_path = "/" in name_or_path or name_or_path in (".", "..") or name_or_path.endswith(room.suffixes or "/")
+    places = [] if relative_to is None else [relative_to.parent / name_or_path]
+    if relative_to is None or looks_like_path:
+        places.append(Path(name_or_path))
+    for place in places if name_or_path else []:
+        if room.is_one(place):
+            return place
+    known = all_names(kind)
+    if name_or_path in known:
+        return root() / kind / f"{name_or_path}{''.join(room.suffixes[:1])}"
+    if looks_like_path and any(place.exists() for place in places):
+        raise InputError(f"{name_or_path!r} is no {room.word}", allowed=room.form)
+    raise InputError(
+        f"no {room.word} {name_or_path!r}", allowed=f"{nearest(name_or_path, known)}, or the path of {room.form}"
+    )
+
+
+def all_names(kind: Kind) -> list[str]:
+    """``names``, and the scenarios in subfolders, which run only when they are named: ``conformance/op25b``."""
+    if kind != "scenarios":
+        return names(kind)
+    folder = root() / kind
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("[!._]*.yaml"))
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,97 @@
+"""A policy: a folder with `policy.yaml` and native rules, read and checked before any lab starts.
+
+In: a name of the catalogue or a folder. Out: a ``Policy``, plain data that crosses to a lab's process as JSON. Rules
+keep their author's text; what is checked here is the frame around them (tables, chains, sets), and iptables itself
+has the last word on each rule.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from port25lab.errors import InputError
+from port25lab.model.policy import Policy, Watch
+from port25lab.model.service_kinds import troubles
+from port25lab.scenario import catalogue
+from port25lab.scenario import document as document_module
+from port25lab.scenario.document import Strict, wrong
+from port25lab.scenario.rules_file import RULES_FILES, RulesFile
+
+NFT_FILE = "ruleset.nft"
+
+SetName = Annotated[str, Field(min_length=1)]
+
+
+class PolicyFile(Strict):
+    """What stands in `policy.yaml`."""
+
+    title: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    source: str = ""
+    sets: tuple[SetName, ...] = ()
+    services: tuple[dict[str, Any], ...] = ()
+    watch: Watch = "syn"
+
+    @field_validator("sets", mode="after")
+    @classmethod
+    def _names_of_sets(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
+        for number, name in enumerate(sets):
+            # ipset takes 31 characters, and one is ours: the 6 of IPv6.
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,30}", name):
+                wrong(f"{name!r} is no name for a set", "1 to 30 letters, digits and _ . -", number)
+            if name in sets[:number]:
+                wrong(f"the set {name!r} is named twice", "each set once", number)
+        return sets
+
+
+def load_policy(name_or_path: str, relative_to: Path | None = None) -> Policy:
+    """Read a policy from the catalogue or from a folder.
+
+    Raises InputError ``FILE:LINE:COLUMN`` for the first thing that is wrong in it.
+    """
+    folder = catalogue.find("policies", name_or_path, relative_to)
+    stamps = tuple(_stamp(folder / name) for name in ("policy.yaml", NFT_FILE, *RULES_FILES.values()))
+    return _load(folder, folder.absolute(), stamps)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=256)
+def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
+    """A lab asks for the same few policies again and again: each is read once, until one of its files changes."""
+    document = document_module.read_yaml(folder / "policy.yaml")
+    head = document_module.validated(document, PolicyFile)
+    for number, service in enumerate(head.services):
+        for trouble in troubles(service):
+            keys = () if trouble.parameter is None else (trouble.parameter,)
+            raise document.error(trouble.what, trouble.allowed, "services", number, *keys)
+    if (folder / NFT_FILE).exists():
+        raise InputError(
+            "native nftables rulesets are not supported yet", allowed="rules.v4 and rules.v6", file=folder / NFT_FILE
+        )
+    files = [(family, folder / file) for family, file in RULES_FILES.items() if (folder / file).exists()]
+    if not files and not head.services:
+        raise InputError("the policy has no rules", allowed="rules.v4, rules.v6 or both", file=folder)
+    rulesets = tuple(RulesFile(family, file, head.sets).read() for family, file in files)
+    return Policy(
+        name=absolute.name,
+        folder=folder,
+        title=head.title,
+        description=head.description.strip(),
+        source=head.source.strip(),
+        sets=head.sets,
+        rulesets=rulesets,
+        services=head.services,
+        watch=head.watch,
+    )

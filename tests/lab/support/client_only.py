@@ -1,0 +1,89 @@
+"""The cases of the ground truth, as a prober on the client's machine meets them. In a lab: one process for all of it.
+
+Each host is probed once, as `port25lab probe` does it; with a message only where the mechanism shows in one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ground_truth import NOWHERE, OF_ENDS, Case
+from port25lab.lab.handle import Lab
+from port25lab.model.plan import Plan
+from port25lab.probe.client_view import ClientView
+from port25lab.probe.measure import PORTS
+
+SECONDS = 5.0
+MESSAGE = 8_000
+"""Bytes: some packets full, as the command sends them."""
+
+CA = "SSL_CERT_FILE=/run/port25lab/ca.pem"
+WITHOUT_PRIVILEGES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+
+PROGRAM = """
+import asyncio, json, sys
+from port25lab.mail.message import build_message
+from port25lab.errors import InputError
+from port25lab.probe.client_view import ClientView
+from port25lab.probe.measure import Request, probe
+from port25lab.probe.talk import Message
+
+async def one(host, mx, versions, ports, seconds, port, message):
+    if message is not None:
+        sender, recipient, size, user, password = message
+        message = Message(sender, recipient, build_message("0", sender, recipient, size), user, password)
+    more = {"ip_versions": versions, "ports": ports, "seconds": seconds, "message": message, "message_port": port}
+    try:
+        return await probe(Request(host, mx=mx, **more))
+    except InputError as error:
+        return ClientView(host=host, target=host, unresolved=error.what)
+
+async def main():
+    views = await asyncio.gather(*(one(*asked) for asked in json.load(sys.stdin)))
+    print(json.dumps([view.model_dump(mode="json") for view in views]))
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One probe."""
+
+    host: str
+    mx: bool
+    versions: tuple[int, ...]
+    ports: tuple[int, ...]
+    port: int
+    message: tuple[str, str, int, str | None, str | None] | None
+
+
+def asked(case: Case, plan: Plan) -> Asked:
+    """The probe that a case wants."""
+    path = case.question().path
+    to, mx = str(path.to).removeprefix("mx:"), str(path.to).startswith("mx:")
+    nowhere = case.truth.to == "nowhere"
+    host = NOWHERE[case.version] if nowhere else to if mx else plan.nodes[to].hostname
+    # A limit on port 25 is used up by whoever comes first.
+    ports = PORTS if path.port == 25 else tuple(port for port in PORTS if port != 25)
+    told = (case.truth in OF_ENDS and not nowhere) or path.size
+    user = (path.auth.user, path.auth.password or f"{path.auth.user}-secret") if path.auth else (None, None)
+    message = (
+        ("client@isp.example", path.recipient, min(path.size, MESSAGE), *user) if told and path.recipient else None
+    )
+    return Asked(host, mx, (case.version,) if nowhere else (4, 6), ports, path.port, message)
+
+
+def look(lab: Lab, source: str, wanted: Iterable[Asked], *prefix: str) -> dict[Asked, ClientView]:
+    """Probe all of them side by side from a node."""
+    order = list(dict.fromkeys(wanted))
+    question: list[Any] = [[one.host, one.mx, one.versions, one.ports, SECONDS, one.port, one.message] for one in order]
+    argv = ("env", CA, *prefix, sys.executable, "-c", PROGRAM)
+    done: Mapping[str, Any] = lab.run(source, argv, stdin=json.dumps(question), seconds=60)
+    assert done["returncode"] == 0, done["stderr"]
+    views = [ClientView.model_validate(view) for view in json.loads(done["stdout"])]
+    return dict(zip(order, views, strict=True))

@@ -1,0 +1,28 @@
+"""Starts a lab and runs programs in its nodes as it is told: one JSON array a line, NODE and then argv.
+
+As a program of its own, so that a test can be root and this an ordinary user. Argument: ``user-namespace``, or
+``no-user-namespace`` for what root gets where user namespaces are forbidden.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from port25lab.engine.engine import _plan
+from port25lab.lab.handle import Lab
+from port25lab.lab.sandboxes import Sandboxes
+from port25lab.machine import sandbox_trial
+from port25lab.scenario.questions import lab_config
+
+if sys.argv[1] == "no-user-namespace":
+    sandbox_trial.find = lambda: sandbox_trial.Way(user_namespace=False)
+
+with Sandboxes() as sandboxes:
+    assert sandboxes.user_namespace == (sys.argv[1] == "user-namespace")
+    with Lab(sandboxes, _plan(lab_config(str(Path(__file__).with_name("street.py")), {}, {})), {}) as lab:
+        print("up", flush=True)
+        for line in sys.stdin:
+            node, *argv = json.loads(line)
+            print(json.dumps(lab.run(node, argv)), flush=True)

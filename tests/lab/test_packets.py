@@ -1,0 +1,145 @@
+"""Raw-packet probes in real labs: they arrive, or the rule is named that kept them from arriving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from port25lab.engine.engine import Engine
+from port25lab.engine.progress import Quiet
+from port25lab.model.outcome import Outcome
+from port25lab.model.packet_kinds import PACKET_KINDS
+from port25lab.model.path import PathSpec
+from port25lab.model.verdict import Verdict
+from port25lab.pytest_plugin import LabFactory
+from port25lab.scenario.questions import lab_config, question_about
+
+VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
+
+
+def probe(kind: str, version: int = 4, **more: Any) -> dict[str, Any]:
+    return {"source": "sender", "to": "mx:example.net", "packet": kind, "ip_version": version} | more
+
+
+Ask = Callable[..., list[Verdict]]
+
+
+@pytest.fixture(scope="module")
+def verdicts(street: str) -> Iterator[Ask]:
+    """Ask about paths of the street under these policies; all of a module's tests share one engine."""
+    with Engine(Quiet()) as engine:
+
+        def ask(policies: dict[str, str], *paths: dict[str, Any]) -> list[Verdict]:
+            config = lab_config(street, policies, {})
+            return engine.verdicts([question_about(PathSpec(**path), config) for path in paths])
+
+        yield ask
+
+
+def test_without_a_policy_every_probe_arrives(verdicts: Ask) -> None:
+    paths = [probe(kind, version) for kind in PACKET_KINDS for version in (4, 6)]
+    found = verdicts({}, *paths)
+    assert [(verdict.packet, verdict.reason) for verdict in found if verdict.outcome is not Outcome.REACHED] == []
+    places = {verdict.packet: verdict.arrival and verdict.arrival.reached for verdict in found}
+    assert places.pop("answer") == places.pop("too-big") == "sender"
+    assert set(places.values()) == {"server"}
+    answers = {
+        verdict.packet: verdict.arrival and verdict.arrival.answer for verdict in found if verdict.ip_version == 4
+    }
+    assert {kind for kind, answer in answers.items() if answer == "SYN-ACK"} >= {
+        kind for kind, row in PACKET_KINDS.items() if row.answered
+    }
+
+
+def test_a_rule_without_qualifiers_stops_every_probe_to_the_port(
+    verdicts: Ask, make_policy: Callable[..., str]
+) -> None:
+    rules = "*filter\n-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n"
+    kinds = [kind for kind, row in PACKET_KINDS.items() if row.ported and kind not in ("udp", "sctp")]
+    paths = [probe(kind, version) for kind in kinds for version in (4, 6)]
+    for verdict in verdicts({"edge": make_policy("all", v4=rules, v6=rules)}, *paths):
+        assert (verdict.packet, verdict.outcome, verdict.reason) == (verdict.packet, Outcome.DROPPED, None)
+        assert verdict.blame
+        assert (verdict.blame.node, verdict.blame.rule) == ("edge", "-A FORWARD -p tcp --dport 25 -j DROP")
+        assert verdict.control
+        assert verdict.control.outcome is Outcome.REACHED
+
+
+@VERSIONS
+def test_a_rule_for_later_fragments_is_named(verdicts: Ask, make_policy: Callable[..., str], version: int) -> None:
+    v4 = "*filter\n-A FORWARD -f -j DROP\nCOMMIT\n"
+    v6 = "*filter\n-A FORWARD -m frag --fragmore -j DROP\n-A FORWARD -m frag --fraglast -j DROP\nCOMMIT\n"
+    [verdict] = verdicts({"edge": make_policy("frag", v4=v4, v6=v6)}, probe("fragments", version))
+    assert verdict.outcome is Outcome.DROPPED
+    assert verdict.blame
+    assert verdict.blame.rule_number == 1
+
+
+@VERSIONS
+@pytest.mark.parametrize("kind", ["udp", "sctp", "gre", "wireguard", "ping"])
+def test_other_protocols_are_traced_as_well(
+    verdicts: Ask, make_policy: Callable[..., str], kind: str, version: int
+) -> None:
+    names = "-A FORWARD -p udp --dport 53 -j ACCEPT\n-A FORWARD -p udp --sport 53 -j ACCEPT\n"
+    rules = f"*filter\n:FORWARD DROP [0:0]\n{names}COMMIT\n"
+    [verdict] = verdicts({"edge": make_policy("names-only", v4=rules, v6=rules)}, probe(kind, version))
+    assert verdict.outcome is Outcome.DROPPED
+    assert verdict.blame
+    assert (verdict.blame.chain, verdict.blame.rule_number) == ("FORWARD", None)
+
+
+@VERSIONS
+def test_a_reject_is_told_from_a_drop(verdicts: Ask, make_policy: Callable[..., str], version: int) -> None:
+    rules = "*filter\n-A FORWARD -p tcp --dport 25 -j REJECT\nCOMMIT\n"
+    [verdict] = verdicts({"edge": make_policy("reject", v4=rules, v6=rules)}, probe("syn", version))
+    assert (verdict.outcome, verdict.arrival and verdict.arrival.answer) == (Outcome.REJECTED_ICMP, "ICMP")
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("rule", "outcome"),
+    [
+        ("-A FORWARD -p tcp --dport 25 -j DROP", Outcome.DROPPED),
+        ("-A FORWARD -p tcp --dport 25 --syn -j DROP", Outcome.REACHED),
+        ("-A FORWARD -p tcp --dport 25 -j REJECT --reject-with tcp-reset", Outcome.REJECTED_RESET),
+    ],
+)
+def test_a_session_from_before_the_policy(
+    verdicts: Ask, make_policy: Callable[..., str], rule: str, outcome: Outcome, version: int
+) -> None:
+    rules = f"*filter\n{rule}\nCOMMIT\n"
+    [verdict] = verdicts({"edge": make_policy("late", v4=rules, v6=rules)}, probe("held", version))
+    assert (verdict.outcome, verdict.reason) == (outcome, None)
+
+
+def test_a_session_is_older_than_the_policy_also_in_a_lab_that_is_asked_again(lab: LabFactory, street: str) -> None:
+    streets = lab(street)
+    streets.expect("delivered", source="sender", to="mx:example.net")
+    streets.expect("reached", **probe("held"))
+
+
+@VERSIONS
+def test_a_spoofed_source_and_the_answer_to_it(verdicts: Ask, make_policy: Callable[..., str], version: int) -> None:
+    rules = "*raw\n-A PREROUTING -i access+ -m rpfilter --invert -j DROP\nCOMMIT\n"
+    paths = [probe("syn", version, spoof="other"), probe("answer", version, spoof="other"), probe("syn", version)]
+    opened = verdicts({}, *paths)
+    assert [verdict.arrival and verdict.arrival.reached for verdict in opened] == ["server", "other", "server"]
+    strict = verdicts({"edge": make_policy("bcp38", v4=rules, v6=rules)}, *paths)
+    assert [verdict.outcome for verdict in strict] == [Outcome.DROPPED, Outcome.DROPPED, Outcome.REACHED]
+
+
+def test_a_probe_that_vanishes_without_a_rule_is_an_error(verdicts: Ask, make_policy: Callable[..., str]) -> None:
+    """A tunnel's end that swallows is no rule of the policy's: nothing names it, so nothing is proven."""
+    rules = "*mangle\n-A PREROUTING -p tcp --dport 25 -j TTL --ttl-set 1\nCOMMIT\n"
+    [verdict] = verdicts({"edge": make_policy("ttl", v4=rules)}, probe("syn"))
+    assert verdict.outcome is Outcome.ERROR
+    assert "a plain SYN did not arrive at server within 0.5 s, and no rule dropped it" in str(verdict.reason)
+
+
+def test_nat_changes_the_source_and_not_the_verdict(lab: LabFactory, street: str) -> None:
+    home = lab(street, home=True)
+    for version in (4, 6):
+        home.expect("reached", **probe("syn", version))
+        home.expect("reached", **probe("too-big", version, port=587))

@@ -1,0 +1,572 @@
+"""The kernel's trace, made by hand: which rule decided the fate of which attempt's packet."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from evidence_factory import rule
+from port25lab.errors import LabError
+from port25lab.evidence.rule_map import LoadedRules, Place
+from port25lab.evidence.rule_trace import MARK, PacketTrace, Tracer
+from port25lab.kernel import bpf
+from port25lab.kernel.netlink import attribute
+from port25lab.kernel.nftrace import EVENT_BYTES, _silent_events
+from port25lab.model.evidence import Effect
+
+CUSTOMER, MX, NATTED = "198.51.100.7", "203.0.113.25", "192.0.2.1"
+PORT, SEQUENCE = 20_000, 0x01020304
+SYN, ACK, FIN = 0x02, 0x10, 0x01
+
+IPV4, INET, IPV6 = 2, 1, 10
+POLICY, RETURN, RULE = 1, 2, 3
+DROP, ACCEPT, JUMP = 0, 1, -3
+
+
+# -- events as the kernel writes them ---------------------------------------------------------------------------------
+
+
+def headers(
+    source: str = CUSTOMER,
+    destination: str = MX,
+    ports: tuple[int, int] = (PORT, 25),
+    sequence: int = SEQUENCE,
+    acknowledged: int = 0,
+    flags: int = SYN,
+) -> tuple[bytes, bytes]:
+    """Network and transport header of a packet."""
+    addresses = ip_address(source).packed + ip_address(destination).packed
+    if ip_address(source).version == 4:
+        network = struct.pack(">BBHHHBBH", 0x45, 0, 60, 0, 0, 64, 6, 0) + addresses
+    else:
+        network = struct.pack(">IHBB", 0x6 << 28, 40, 6, 64) + addresses
+    return network, struct.pack(">HHIIBBHHH", *ports, sequence, acknowledged, 0x50, flags, 64_240, 0, 0)
+
+
+def event(
+    trace_id: int,
+    packet: tuple[bytes, bytes] | None = None,
+    *,
+    kind: int = RULE,
+    handle: int | None = 7,
+    verdict: int = ACCEPT,
+    policy: int | None = None,
+    family: int = IPV4,
+    table: str = "filter",
+    chain: str = "op25b",
+) -> bytes:
+    """One trace message. Its headers come with the first rule of a base chain that the packet meets."""
+    parts = [
+        attribute(1, table.encode() + b"\0"),
+        attribute(2, chain.encode() + b"\0"),
+        attribute(4, struct.pack(">I", kind)),
+        attribute(6, struct.pack(">I", trace_id)),
+    ]
+    if handle is not None:
+        parts.append(attribute(3, struct.pack(">Q", handle)))
+    if kind == RULE:
+        parts.append(attribute(5 | 0x8000, attribute(1, struct.pack(">i", verdict))))
+    if policy is not None:
+        parts.append(attribute(16, struct.pack(">I", policy)))
+    if packet is not None:
+        parts += [attribute(8, packet[0]), attribute(9, packet[1])]
+    body = struct.pack(">BBH", family, 0, 0) + b"".join(parts)
+    return struct.pack("=IHHII", 16 + len(body), (10 << 8) | 17, 0, 0, 0) + body
+
+
+class Node:
+    """A node that is traced: its kernel's end of the socket is ours."""
+
+    def __init__(self, name: str, kernel: Any, returncode: int = 0) -> None:
+        self.name = name
+        self._answers = [subprocess.CompletedProcess(["nft"], returncode, "", "no such thing\n"), kernel]
+
+    def run_inside(self, _: Callable[[], object]) -> Any:
+        return self._answers.pop(0)
+
+
+class Lab:
+    """A tracer that watches isp-edge and isp-core, whose kernels say what a test lets them say."""
+
+    def __init__(self) -> None:
+        self.tracer = Tracer()
+        self._kernels: dict[str, socket.socket] = {}
+        self._ours: list[socket.socket] = []
+        for name in ("isp-edge", "isp-core"):
+            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            theirs.setblocking(False)
+            self._kernels[name] = mine
+            self._ours.append(theirs)
+            rules = LoadedRules(name)
+            rules.learn(Place("ip", "filter", "op25b", 7), rule(name, 4), Effect.DROP)
+            rules.learn(Place("ip", "filter", "op25b", 8), rule(name, 5), Effect.REJECT_RESET)
+            rules.learn(Place("ip", "filter", "FORWARD", None), rule(name, None, chain="FORWARD"), Effect.DROP)
+            rules.learn(Place("ip6", "filter", "op25b", 7), rule(name, 3, family="ip6"), Effect.DROP)
+            rules.diversions[Place("ip", "filter", "redirect", 9)] = rule(name, 1, chain="redirect")
+            self.tracer.watch(Node(name, theirs), rules)  # type: ignore[arg-type]
+
+    def says(self, *events: bytes, node: str = "isp-edge") -> None:
+        self._kernels[node].send(b"".join(events))
+
+    def blamed(self, port: int = PORT) -> list[tuple[str, int | None]]:
+        self.tracer.drain()
+        return [(found.blame.node, found.blame.rule_number) for found in self.tracer.decisions(port)]
+
+    def close(self) -> None:
+        for kernel in (*self._kernels.values(), *self._ours):
+            kernel.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    yield lab
+    lab.close()
+
+
+# -- who decided ------------------------------------------------------------------------------------------------------
+
+
+def test_the_rule_that_drops_a_syn_is_blamed(lab: Lab) -> None:
+    lab.says(event(1, headers(), handle=6), event(1, verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
+    [found] = lab.tracer.decisions(PORT)
+    assert found.effect is Effect.DROP
+    assert found.packet == f"SYN {CUSTOMER}:20000 > {MX}:25"
+
+
+def test_a_rule_that_rejects_traces_as_a_drop_and_keeps_its_effect(lab: Lab) -> None:
+    lab.says(event(1, headers(), handle=8, verdict=DROP))
+    lab.tracer.drain()
+    assert [found.effect for found in lab.tracer.decisions(PORT)] == [Effect.REJECT_RESET]
+
+
+def test_a_rule_that_sends_a_syn_elsewhere_is_told_apart_from_one_that_drops_it(lab: Lab) -> None:
+    lab.says(
+        event(1, headers(), chain="redirect", handle=9, verdict=ACCEPT),
+        event(1, headers(destination=NATTED), chain="redirect", handle=9, verdict=ACCEPT),
+        event(2, headers(ports=(PORT + 1, 25), sequence=5), chain="redirect", handle=10, verdict=ACCEPT),
+    )
+    lab.tracer.drain()
+    [found] = lab.tracer.diversions(PORT)
+    assert (found.blame.chain, found.blame.rule_number, found.effect) == ("redirect", 1, Effect.DIVERT)
+    assert found.packet == f"SYN {CUSTOMER}:20000 > {MX}:25"
+    assert not lab.tracer.decisions(PORT)
+    assert not lab.tracer.diversions(PORT + 1)
+
+
+def test_a_packet_that_every_rule_lets_pass_blames_none(lab: Lab) -> None:
+    lab.says(
+        event(1, headers(), verdict=JUMP),
+        event(1, verdict=ACCEPT),
+        event(1, kind=RETURN, handle=None),
+        event(1, kind=POLICY, handle=None, policy=ACCEPT, chain="FORWARD"),
+    )
+    assert lab.blamed() == []
+
+
+def test_a_chain_policy_that_drops_is_blamed_without_a_number(lab: Lab) -> None:
+    lab.says(event(1, headers()), event(1, kind=POLICY, handle=None, policy=DROP, chain="FORWARD"))
+    assert lab.blamed() == [("isp-edge", None)]
+
+
+def test_a_drop_over_ipv6_is_blamed_on_the_rule_for_ipv6(lab: Lab) -> None:
+    lab.says(event(1, headers("2001:db8::7", "2001:db8::25"), family=IPV6, verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 3)]
+    assert lab.tracer.decisions(PORT)[0].packet == "SYN [2001:db8::7]:20000 > [2001:db8::25]:25"
+
+
+def test_a_rule_that_nobody_loaded_is_named_by_its_handle(lab: Lab) -> None:
+    lab.says(event(1, headers(), handle=99, verdict=DROP, family=INET))
+    lab.tracer.drain()
+    [found] = lab.tracer.decisions(PORT)
+    assert (found.blame.family, found.blame.rule) == ("inet", "handle 99")
+
+
+def test_a_dropped_answer_belongs_to_the_attempt_whose_sequence_it_acknowledges(lab: Lab) -> None:
+    lab.says(event(1, headers()))
+    answer = headers(MX, CUSTOMER, (25, PORT), 0xABCDEF, SEQUENCE + 1, SYN | ACK)
+    lab.says(event(2, answer, verdict=DROP), node="isp-core")
+    assert lab.blamed() == [("isp-core", 4)]
+    assert lab.tracer.decisions(PORT)[0].packet == f"SYN-ACK {MX}:25 > {CUSTOMER}:20000"
+    assert lab.blamed(25) == []
+
+
+def test_sequence_numbers_wrap_around(lab: Lab) -> None:
+    lab.says(event(1, headers(sequence=0xFFFFFFFF)))
+    lab.says(event(2, headers(MX, CUSTOMER, (25, PORT), 5, 0, SYN | ACK), verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
+
+
+def test_a_syn_is_followed_behind_nat(lab: Lab) -> None:
+    lab.says(event(1, headers()))
+    lab.says(event(1, headers(source=NATTED, ports=(1025, 25)), verdict=DROP), node="isp-core")
+    assert lab.blamed() == [("isp-core", 4)]
+
+
+def test_attempts_are_told_apart(lab: Lab) -> None:
+    lab.says(event(1, headers()), event(2, headers(ports=(PORT + 1, 25), sequence=99)), event(2, verdict=DROP))
+    assert lab.blamed() == []
+    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+
+
+def test_the_same_id_means_another_packet_on_another_node(lab: Lab) -> None:
+    lab.says(event(1, headers()))
+    lab.says(event(1, headers(ports=(PORT + 1, 25), sequence=99)), node="isp-core")
+    lab.says(event(1, verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
+    assert lab.blamed(PORT + 1) == []
+
+
+def test_an_id_that_is_used_again_means_the_new_packet(lab: Lab) -> None:
+    lab.says(event(1, headers()), event(1, verdict=ACCEPT))
+    lab.says(event(1, headers(ports=(PORT + 1, 25), sequence=99)), event(1, verdict=DROP))
+    assert lab.blamed() == []
+    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+
+
+def test_a_rule_that_drops_the_retransmission_too_is_named_once(lab: Lab) -> None:
+    for trace_id in (1, 2, 3):
+        lab.says(event(trace_id, headers(), verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
+
+
+def test_decisions_stand_in_order_of_time(lab: Lab) -> None:
+    lab.says(event(1, headers(), handle=8, verdict=DROP), event(2, headers(), handle=7, verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 5), ("isp-edge", 4)]
+
+
+def test_decisions_on_the_address_dialled_last_stand_last(lab: Lab) -> None:
+    for number, (sequence, handle) in enumerate(((99, 8), (1, 7))):
+        lab.says(event(number, headers(sequence=sequence), handle=handle, verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 5), ("isp-edge", 4)]
+
+
+# -- what is not to be trusted ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [CUSTOMER, "2001:db8::7"])
+def test_truncated_headers_blame_nobody_and_break_nothing(lab: Lab, source: str) -> None:
+    network, transport = headers(source, MX if source == CUSTOMER else "2001:db8::25")
+    cut = [(network[:length], transport) for length in range(len(network))]
+    cut += [(network, transport[:length]) for length in range(14)]
+    for packet in cut:
+        lab.says(event(1, packet, verdict=DROP))
+        assert lab.blamed() == []
+
+
+def test_an_id_with_truncated_headers_is_no_longer_the_packet_before(lab: Lab) -> None:
+    lab.says(event(1, headers()), event(1, (b"", b"")), event(1, verdict=DROP))
+    assert lab.blamed() == []
+
+
+def test_an_event_of_a_packet_whose_headers_never_came_blames_nobody(lab: Lab) -> None:
+    lab.says(event(5, verdict=DROP))
+    assert lab.blamed() == []
+
+
+def test_messages_of_another_kind_are_passed_over(lab: Lab) -> None:
+    other = struct.pack("=IHHII", 20, (10 << 8) | 6, 0, 0, 0) + b"\x02\0\0\0"
+    lab.says(other, event(1, headers(), verdict=DROP), other)
+    assert lab.blamed() == [("isp-edge", 4)]
+
+
+# -- lost events, and room for them ------------------------------------------------------------------------------------
+
+
+class Overrun:
+    """A kernel that drops events when a test says so: the next reading fails once."""
+
+    def __init__(self, buffer: int = 100 * EVENT_BYTES) -> None:
+        self._buffer, self._waiting = buffer, list[bytes | Exception]()
+        self._mine, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def says(self, what: bytes | Exception) -> None:
+        if not self._waiting:
+            self._mine.send(b"!")
+        self._waiting.append(what)
+
+    def drops(self) -> None:
+        self.says(OSError(errno.ENOBUFS, "No buffer space"))
+
+    def fileno(self) -> int:
+        return self._theirs.fileno()
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return self._buffer
+
+    def recv(self, size: int) -> bytes:
+        if not self._waiting:
+            self._theirs.recv(size)
+            raise BlockingIOError
+        said = self._waiting.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def close(self) -> None:
+        self._mine.close()
+        self._theirs.close()
+
+
+@pytest.fixture
+def edge() -> Iterator[Overrun]:
+    with contextlib.closing(Overrun()) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def core() -> Iterator[Overrun]:
+    with contextlib.closing(Overrun()) as kernel:
+        yield kernel
+
+
+def watching(sessions: bool = False, **kernels: Overrun) -> Tracer:
+    tracer = Tracer()
+    for name, kernel in kernels.items():
+        tracer.watch(Node(name, kernel), LoadedRules(name), sessions=sessions)  # type: ignore[arg-type]
+    return tracer
+
+
+def test_a_loss_concerns_the_attempts_that_were_under_way_and_no_later_one(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    ended_before = tracer.losses()
+    assert tracer.lost_since(ended_before) is None
+    first, second = tracer.losses(), tracer.losses()
+    edge.drops()
+    assert tracer.lost_since(first) == "the kernel lost trace events of edge (ENOBUFS)"
+    later = tracer.losses()
+    assert tracer.lost_since(second) == "the kernel lost trace events of edge (ENOBUFS)"
+    assert tracer.lost_since(later) is None
+
+
+def test_a_loss_before_an_attempt_that_is_found_at_its_beginning_does_not_concern_it(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.drops()
+    assert tracer.lost_since(tracer.losses()) is None
+
+
+def test_a_loss_names_each_node_once(edge: Overrun, core: Overrun) -> None:
+    tracer = watching(edge=edge, core=core)
+    since = tracer.losses()
+    for kernel in (core, core):
+        kernel.drops()
+        tracer.drain()
+    edge.drops()
+    assert tracer.lost_since(since) == "the kernel lost trace events of core and edge (ENOBUFS)"
+
+
+def test_events_after_a_loss_are_read(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.drops()
+    edge.says(event(1, headers(), verdict=DROP))
+    tracer.drain()
+    assert [found.blame.rule for found in tracer.decisions(PORT)] == ["handle 7"]
+
+
+def test_any_other_error_of_the_socket_is_told(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.says(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        tracer.drain()
+
+
+def opening(trace_id: int, **more: Any) -> bytes:
+    """The event of our own table, which comes first of every packet."""
+    return event(trace_id, headers(**more), table="port25lab_trace", chain="arriving", family=INET)
+
+
+def test_attempts_have_room_while_two_packets_of_each_fit_into_the_buffer(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    assert tracer.has_room(50, 0)
+    assert not tracer.has_room(51, 0)
+
+
+def test_the_packet_with_most_events_says_how_many_attempts_have_room(edge: Overrun) -> None:
+    tracer = watching(edge=edge)
+    edge.says(opening(1) + event(1) + event(1) + event(1) + event(1))
+    edge.says(opening(1) + event(1))
+    tracer.drain()
+    assert tracer.has_room(10, 0)
+    assert not tracer.has_room(11, 0)
+
+
+def test_the_node_with_least_room_decides(edge: Overrun) -> None:
+    with contextlib.closing(Overrun(4 * EVENT_BYTES)) as small:
+        tracer = watching(edge=edge, small=small)
+        assert tracer.has_room(2, 0)
+        assert not tracer.has_room(3, 0)
+
+
+def test_packets_of_sessions_take_room_where_they_are_traced(edge: Overrun) -> None:
+    assert watching(edge=edge).has_room(10, 1000)
+    tracer = watching(sessions=True, edge=edge)
+    assert tracer.has_room(10, 80)
+    assert not tracer.has_room(10, 81)
+    edge.says(event(1, headers(flags=ACK)) + event(1, verdict=ACCEPT))
+    tracer.drain()
+    assert tracer.has_room(10, 40)
+    assert not tracer.has_room(10, 41)
+
+
+def test_a_lab_in_which_nothing_is_traced_has_room_for_all() -> None:
+    assert Tracer().has_room(1_000_000, 1_000_000)
+
+
+def test_the_event_loop_is_woken_by_events_of_any_node(lab: Lab) -> None:
+    ready = select.poll()
+    ready.register(lab.tracer, select.POLLIN)
+    assert not ready.poll(0)
+    lab.says(event(1, headers()), node="isp-core")
+    assert ready.poll(0)
+    lab.tracer.drain()
+    assert not ready.poll(0)
+
+
+# -- which events the kernel leaves out --------------------------------------------------------------------------------
+
+
+PROGRAM = bpf.assemble(_silent_events())
+
+
+def kept(message: bytes) -> bool:
+    """Whether the kernel would queue this message: the program is run as filter.rst says."""
+    a = x = at = 0
+    while True:
+        code, true, false, k = PROGRAM[at]
+        at += 1
+        match code:
+            case 0x00:
+                a = k
+            case 0x01:
+                x = k
+            case 0x07:
+                x = a
+            case 0x40 | 0x50:
+                size = 4 if code == 0x40 else 1
+                assert x + k + size <= len(message), "the kernel refuses what a program reads outside of a message"
+                a = int.from_bytes(message[x + k : x + k + size])
+            case 0x20:
+                start = a if k == 0xFFFFF00C else a + 4
+                end = len(message) if k == 0xFFFFF00C else a + struct.unpack_from("=H", message, a)[0]
+                a = next((place for place, kind in placed(message, start, end) if kind == x), 0)
+            case 0x15 | 0x35 | 0x45:
+                holds = {0x15: a == k, 0x35: a >= k, 0x45: bool(a & k)}[code]
+                at += true if holds else false
+            case 0x06:
+                return k > 0
+            case _:
+                raise AssertionError(f"a code that is not known: {code:#x}")
+
+
+def placed(message: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Offset and kind of each attribute."""
+    while start + 4 <= end:
+        length, kind = struct.unpack_from("=HH", message, start)
+        yield start, kind & 0x3FFF
+        start += (length + 3) & ~3
+
+
+@pytest.mark.parametrize("packet", [None, headers(), headers(flags=ACK)], ids=["no headers", "SYN", "segment"])
+def test_a_chain_whose_policy_accepts_is_left_out_and_one_that_drops_is_not(packet: tuple[bytes, bytes] | None) -> None:
+    assert not kept(event(1, packet, kind=POLICY, handle=None, policy=ACCEPT, chain="FORWARD"))
+    assert kept(event(1, packet, kind=POLICY, handle=None, policy=DROP, chain="FORWARD"))
+
+
+@pytest.mark.parametrize("verdict", [ACCEPT, DROP, JUMP, -1])
+def test_every_rule_that_a_syn_or_its_answer_meets_is_kept(verdict: int) -> None:
+    for packet in (headers(), headers(flags=SYN | ACK), headers("2001:db8::7", "2001:db8::25"), None):
+        assert kept(event(1, packet, verdict=verdict))
+
+
+@pytest.mark.parametrize(("verdict", "told"), [(ACCEPT, False), (DROP, True), (JUMP, True), (-1, True)])
+def test_of_a_segment_only_the_first_rule_of_a_chain_that_accepts_is_left_out(verdict: int, told: bool) -> None:
+    assert kept(event(1, headers(flags=ACK), verdict=verdict)) is told
+    assert kept(event(1, None, verdict=verdict)), "its headers came with an earlier event of the same chain"
+
+
+def test_a_fragment_too_short_for_a_tcp_header_is_kept() -> None:
+    assert kept(event(1, (headers()[0], b"\0" * 8)))
+    assert kept(event(1, (headers()[0], b"")))
+
+
+def test_a_return_is_kept() -> None:
+    assert kept(event(1, None, kind=RETURN, handle=7))
+
+
+def test_a_node_that_cannot_be_traced_is_a_failure_of_the_lab() -> None:
+    with pytest.raises(LabError, match="isp-edge: nft: no such thing"):
+        Tracer().watch(Node("isp-edge", None, returncode=1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
+
+
+# -- raw-packet probes ------------------------------------------------------------------------------------------------
+
+
+def probed(source: str = CUSTOMER, *, number: int = 7, transport: bytes | None = None) -> tuple[bytes, bytes]:
+    """The headers of a marked packet of the probe with this number."""
+    network, segment = headers(source, MX if source == CUSTOMER else "2001:db8::25")
+    if source == CUSTOMER:
+        network = network[:1] + bytes([MARK << 2]) + network[2:4] + struct.pack(">H", number) + network[6:]
+    else:
+        network = struct.pack(">I", 6 << 28 | MARK << 22 | number) + network[4:]
+    return network, segment if transport is None else transport
+
+
+@pytest.fixture
+def trail(lab: Lab) -> PacketTrace:
+    trail = PacketTrace("a fragment", 7, SEQUENCE, PORT)
+    lab.tracer.track(trail)
+    return trail
+
+
+@pytest.mark.parametrize(("source", "family", "number"), [(CUSTOMER, IPV4, 4), ("2001:db8::7", IPV6, 3)])
+def test_a_packet_without_ports_is_known_by_its_number(
+    lab: Lab, trail: PacketTrace, source: str, family: int, number: int
+) -> None:
+    lab.says(event(1, probed(source, transport=b"\0" * 8)), event(1, verdict=DROP, family=family))
+    lab.tracer.drain()
+    assert trail.dropped.is_set()
+    [found] = lab.tracer.drops_of(trail)
+    assert (found.blame.rule_number, found.packet.split()[:2]) == (number, ["a", "fragment"])
+
+
+def test_a_probe_is_not_taken_for_an_attempt(lab: Lab, trail: PacketTrace) -> None:
+    lab.says(event(1, probed(), verdict=DROP))
+    assert lab.blamed() == []
+    assert len(lab.tracer.drops_of(trail)) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "sequence", "acknowledged", "flags"),
+    [("SYN-ACK", 99, SEQUENCE + 1, SYN | ACK), ("RST", SEQUENCE + 1, 0, 0x04), ("RST", SEQUENCE + 1, 1, 0x14)],
+)
+def test_answers_to_a_probe_are_known_by_what_they_acknowledge(
+    lab: Lab, trail: PacketTrace, what: str, sequence: int, acknowledged: int, flags: int
+) -> None:
+    _, answer = headers(ports=(25, 25), sequence=sequence, acknowledged=acknowledged, flags=flags)
+    lab.says(event(1, probed(number=60_000, transport=answer), verdict=DROP))
+    lab.tracer.drain()
+    assert [found.packet.split()[0] for found in lab.tracer.drops_of(trail)] == [what]
+
+
+def test_a_marked_packet_of_no_probe_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:
+    lab.says(event(1, probed(number=8, transport=headers(ports=(PORT + 1, 25), sequence=5)[1]), verdict=DROP))
+    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+    assert not trail.dropped.is_set()
+
+
+def test_an_unmarked_packet_with_a_probes_number_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:
+    network, segment = probed()
+    lab.says(event(1, (network[:1] + b"\0" + network[2:], segment), verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
+    assert lab.tracer.drops_of(trail) == []

@@ -1,0 +1,257 @@
+"""The doctor: what a finding says, which setting is to blame, and what an error leads to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from port25lab.errors import MachineError
+from port25lab.kernel import ipv6, nftrace, own_python
+from port25lab.machine import capacity, doctor, features, kernel_features, sandbox_trial
+from port25lab.machine import feature as feature_module
+
+Row = feature_module.Feature
+
+
+def there() -> str:
+    return "version 1"
+
+
+def not_there() -> str:
+    raise OSError("nothing here")
+
+
+def program(folder: Path, name: str, says: str = "") -> None:
+    (folder / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def bin_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with no programs but those put into this folder."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(own_python, "SYSTEM_FOLDERS", ())
+    return tmp_path
+
+
+def test_what_is_there_is_ok_and_needs_no_remedy() -> None:
+    finding = Row("nft", "the trace", there, "sudo apt-get install nftables").examine()
+    assert finding == feature_module.Check("nft", True, "the trace", "version 1")
+    assert finding.ok
+
+
+def test_what_is_missing_has_a_problem_and_a_remedy() -> None:
+    finding = Row("nft", "the trace", not_there, "sudo apt-get install nftables", required=False).examine()
+    assert (finding.ok, finding.required) == (False, False)
+    assert (finding.text, finding.problem, finding.remedy) == (
+        "nothing here",
+        "nothing here",
+        "sudo apt-get install nftables",
+    )
+
+
+def test_require_names_the_first_missing_thing_and_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (Row("a", "", there, "no"), Row("b", "", not_there, "sudo install b"), Row("c", "", not_there, "no"))
+    monkeypatch.setattr(doctor, "MACHINE", rows)
+    with pytest.raises(MachineError) as caught:
+        doctor.require()
+    assert str(caught.value) == "nothing here; sudo install b"
+    assert caught.value.exit_code == 3
+
+
+def test_a_missing_program_is_named_with_its_package(bin_only: Path) -> None:
+    row = next(row for row in features.MACHINE if row.name == "ipset")
+    with pytest.raises(MachineError) as caught:
+        row.find()
+    assert str(caught.value) == "ipset is not installed; sudo apt-get install --no-install-recommends ipset"
+
+
+def test_legacy_iptables_is_refused_with_the_switch_to_nf_tables(bin_only: Path) -> None:
+    program(bin_only, "ip6tables-restore", "ip6tables-restore v1.8.9 (legacy)")
+    row = next(row for row in features.MACHINE if row.name == "ip6tables-restore")
+    finding = row.examine()
+    assert finding.problem is not None
+    assert finding.problem.endswith("ip6tables-restore v1.8.9 (legacy)")
+    assert finding.remedy == "sudo update-alternatives --set ip6tables /usr/sbin/ip6tables-nft"
+
+
+def test_swaks_without_ipv6_is_no_swaks(bin_only: Path) -> None:
+    program(bin_only, "swaks", "=== TLS supported\n*** IPv6 not available: requires IO::Socket::INET6")
+    finding = next(row for row in features.EXTRAS if row.name == "swaks").examine()
+    assert finding.problem == "swaks without IPv6"
+    assert finding.remedy == "sudo apt-get install --no-install-recommends libio-socket-inet6-perl"
+
+
+def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
+    bin_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(bin_only, "postfix")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self]))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(sandbox_trial, "problem", lambda *, user_namespace: None)
+    with pytest.raises(MachineError) as caught:
+        doctor.require_program("postfix", "client postfix")
+    assert (
+        caught.value.what
+        == "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root"
+    )
+    forbidden = MachineError("forbidden here", "")
+    monkeypatch.setattr(sandbox_trial, "problem", lambda *, user_namespace: forbidden)  # so sudo makes the sandbox
+    doctor.require_program("postfix", "client postfix")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    doctor.require_program("postfix", "client postfix")
+
+
+def test_postfix_without_sasl_cannot_log_in(bin_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(bin_only, "postfix")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
+    finding = next(row for row in features.EXTRAS if row.name == "postfix").examine()
+    assert finding.problem == "Postfix cannot log in: there is no SASL PLAIN"
+    assert finding.remedy == "sudo apt-get install --no-install-recommends libsasl2-modules"
+
+
+def test_a_missing_program_is_named_with_whom_it_is_for(bin_only: Path) -> None:
+    with pytest.raises(MachineError) as caught:
+        doctor.require_program("msmtp", "client msmtp")
+    assert str(caught.value) == (
+        "client msmtp needs the program msmtp, which is not on this machine; "
+        "sudo apt-get install --no-install-recommends msmtp"
+    )
+
+
+def test_what_installs_postfix_leaves_it_without_a_configuration_and_other_mail_servers_alone(bin_only: Path) -> None:
+    remedy = next(row for row in features.EXTRAS if row.name == "postfix").examine().remedy
+    assert remedy is not None
+    assert "No configuration" in remedy
+    assert "--no-remove" in remedy
+
+
+def test_an_environment_that_hides_debians_mininet_is_told_from_a_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    row = next(row for row in features.MACHINE if row.name == "Mininet")
+    monkeypatch.setattr(features, "DEBIANS_PYTHON", tmp_path)
+    assert row.examine().problem == "Mininet is not installed"
+    (tmp_path / "mininet").mkdir()
+    finding = row.examine()
+    assert finding.problem == f"{sys.executable} does not see Debian's Mininet in {tmp_path}"
+    assert finding.remedy is not None
+    assert "--system-site-packages" in finding.remedy
+
+
+def test_a_program_that_hangs_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang() -> str:
+        raise subprocess.TimeoutExpired("nft", 10)
+
+    assert "timed out" in str(Row("nft", "", hang, "").examine().problem)
+
+
+def test_socket_buffers_are_as_large_as_the_trace_wants_them() -> None:
+    finding = next(row for row in features.EXTRAS if row.name == "socket buffers").examine()
+    assert finding.text == "212992 bytes granted, as many as labs want (net.core.rmem_max)"
+
+
+def test_a_machine_that_grants_less_is_told_how_to_grant_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nftrace, "RECEIVE_BUFFER", 1 << 30)
+    finding = next(row for row in features.EXTRAS if row.name == "socket buffers").examine()
+    assert (finding.ok, finding.required) == (False, False)
+    assert finding.text.startswith("net.core.rmem_max=")
+    assert finding.text.endswith(", and labs want 1073741824: fewer attempts go on at once")
+    assert finding.remedy == "sudo sysctl -w net.core.rmem_max=1073741824"
+
+
+# -- modules of the kernel ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("0", "sudo modprobe --all veth bridge"),
+        (
+            "1",
+            "kernel.modules_disabled=1 lasts until the next boot: "
+            "printf '%s\\n' veth bridge | sudo tee /etc/modules-load.d/port25lab.conf && sudo reboot",
+        ),
+        (None, "boot a kernel with veth bridge: this one has no loadable modules"),
+    ],
+)
+def test_the_remedy_for_a_missing_module_is_one_that_this_kernel_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, remedy: str
+) -> None:
+    monkeypatch.setattr(feature_module, "MODULES_DISABLED", tmp_path / "modules_disabled")
+    if value is not None:
+        (tmp_path / "modules_disabled").write_text(f"{value}\n")
+    assert Row("links", "", not_there, modules=("veth", "bridge")).examine().remedy == remedy
+
+
+# -- what is not tried -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_sandbox_nothing_that_takes_one_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> sandbox_trial.Way:
+        raise MachineError("x=1 forbids namespaces", "sudo sysctl -w x=0")
+
+    monkeypatch.setattr(sandbox_trial, "find", none)
+    found = {finding.name: finding for finding in doctor.examine()}
+    assert (found["sandbox"].problem, found["sandbox"].remedy) == ("x=1 forbids namespaces", "sudo sysctl -w x=0")
+    for name in ("namespaces", "open files", *(feature.name for feature in kernel_features.KERNEL)):
+        assert found[name].problem == "not tried: there is no sandbox to try it in"
+        assert not found[name].ok
+
+
+def test_the_doctor_says_in_which_way_it_made_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    way = sandbox_trial.Way(False, ("sudo", "--non-interactive"), MachineError("x=1 forbids namespaces", ""))
+    asked: list[tuple[object, ...]] = []
+
+    def by(way: sandbox_trial.Way, call: str, *arguments: object) -> object:
+        asked.append((way.sudo, call))
+        answers = {"try_kernel": [], "make": {"labs": 1, "short": None}, "raise_descriptors": 4096}
+        return answers[call.partition(":")[2]]
+
+    monkeypatch.setattr(sandbox_trial, "find", lambda: way)
+    monkeypatch.setattr(sandbox_trial, "by", by)
+    texts = {finding.name: finding.text for finding in doctor.examine()}
+    assert texts["sandbox"] == "made by sudo, since x=1 forbids namespaces"
+    assert texts["open files"] == "4096 for each lab"
+    assert {sudo for sudo, _ in asked} == {("sudo", "--non-interactive")}, "all of it is tried by sudo"
+
+
+def test_a_lab_that_could_not_be_built_leads_to_what_the_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        feature_module.Check("IPv6", False, "", "none", "none", "reboot"),
+        feature_module.Check("sets", True, "", "no ip_set", "no ip_set", "sudo modprobe ip_set"),
+    ]
+    monkeypatch.setattr(doctor, "examine_kernel", lambda way, *names: rows)
+    with pytest.raises(MachineError, match=r"^labs need sets of the kernel: no ip_set; sudo modprobe ip_set$"):
+        doctor.require_lab(sandbox_trial.Way(user_namespace=True, problem=MachineError("for this test", "")))
+
+
+def test_without_ipv6_a_path_over_it_is_refused_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipv6, "works", lambda: False)
+    doctor.require_ip(4, "a path is asked")
+    doctor.require_ip(None, "a path is asked")
+    with pytest.raises(MachineError) as caught:
+        doctor.require_ip(6, "2 of 4 paths are asked")
+    assert caught.value.what == "this kernel has no IPv6, and 2 of 4 paths are asked over it"
+    assert "-k 'not ipv6'" in caught.value.remedy
+
+
+def test_too_few_open_files_for_the_engine_itself_are_said_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "raise_descriptors", lambda: 32)
+    with pytest.raises(MachineError, match=r"^port25lab takes 64 open files, and the limit \(ulimit -n\) is 32; sudo"):
+        doctor.require()
+
+
+def test_a_program_that_fails_is_quoted() -> None:
+    with pytest.raises(OSError, match=r"^sh: no such\s+qdisc$"):
+        feature_module.run("sh", "-c", "echo no such >&2; echo qdisc >&2; exit 2")
+
+
+def test_every_remedy_is_a_command_or_says_what_to_do() -> None:
+    rows = [*features.MACHINE, features.SANDBOX, *features.ROOM, *kernel_features.KERNEL, *features.EXTRAS]
+    assert all((row.remedy or row.modules) and row.purpose for row in rows)
+    assert len({row.name for row in rows}) == len(rows)

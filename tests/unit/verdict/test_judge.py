@@ -1,0 +1,206 @@
+"""When a verdict is ok, and which rule it blames."""
+
+from __future__ import annotations
+
+import pytest
+
+from evidence_factory import MX6, decision, delivered, dropped, ended, hop, in_session, replied, rule
+from port25lab.model.evidence import Effect, Evidence, Stage
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.outcome import Outcome
+from port25lab.verdict.judge import Judgement, blamed, got_through, judge
+from port25lab.verdict.pipeline import classify
+
+# -- judge ------------------------------------------------------------------------------------------------------------
+
+
+def judged(
+    evidence: Evidence,
+    expected: Outcome | None,
+    *,
+    by: str | None = None,
+    control: Evidence | None = None,
+) -> Judgement:
+    return judge(evidence, expected, by, control)
+
+
+def test_blocked_as_expected_with_a_rule_and_a_control_is_ok() -> None:
+    found = judged(dropped(), Outcome.DROPPED, by="isp-edge", control=delivered())
+    assert found.ok
+    assert found.outcome is Outcome.DROPPED
+    assert found.blame == rule()
+    assert found.reason is None
+    assert found.control
+    assert found.control.through
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        dropped(),
+        ended(Stage.CONNECT, "EHOSTUNREACH", decisions=[decision(Effect.REJECT_ICMP)]),
+        ended(Stage.CONNECT, "ECONNREFUSED", decisions=[decision(Effect.REJECT_RESET)]),
+    ],
+)
+def test_blocked_without_a_control_is_an_error(evidence: Evidence) -> None:
+    for expected in (classify(evidence).outcome, None):
+        found = judged(evidence, expected)
+        assert found.outcome is Outcome.ERROR
+        assert not found.ok
+        assert found.reason
+        assert "no control was run" in found.reason
+
+
+def test_a_control_that_finds_the_port_closed_reached_the_destination() -> None:
+    found = judged(dropped(), Outcome.DROPPED, control=ended(Stage.CONNECT, "ECONNREFUSED"))
+    assert found.ok
+    assert found.control
+    assert found.control.outcome is Outcome.CLOSED
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        dropped(),
+        ended(Stage.CONNECT, "EHOSTUNREACH"),
+        ended(Stage.RESOLVE),
+        delivered().model_copy(update={"error": "trace lost"}),
+    ],
+)
+def test_blocked_with_a_control_that_did_not_get_through_is_an_error(control: Evidence) -> None:
+    found = judged(dropped(), Outcome.DROPPED, control=control)
+    assert found.outcome is Outcome.ERROR
+    assert not found.ok
+    assert found.reason
+    assert "does not get through either" in found.reason
+
+
+def test_a_control_gets_through_when_a_server_answers_whatever_it_answers() -> None:
+    assert got_through(replied(Stage.RCPT, 550))
+    assert judged(dropped(), Outcome.DROPPED, control=replied(Stage.RCPT, 550)).ok
+
+
+def test_an_error_is_never_ok_even_where_it_is_expected() -> None:
+    for expected in (Outcome.ERROR, Outcome.DROPPED, None):
+        found = judged(ended(Stage.DONE, error="the kernel lost trace events"), expected, control=delivered())
+        assert found.outcome is Outcome.ERROR
+        assert not found.ok
+        assert found.blame is None
+        assert found.reason
+        assert found.reason.startswith("the kernel lost trace events")
+
+
+def test_a_timeout_that_no_rule_explains_is_an_error_and_not_a_blocked_path() -> None:
+    found = judged(ended(Stage.CONNECT, "ETIMEDOUT"), Outcome.DROPPED, control=delivered())
+    assert found.outcome is Outcome.ERROR
+    assert not found.ok
+    assert found.blame is None
+
+
+def test_evidence_that_fits_no_outcome_says_so() -> None:
+    assert judged(ended(Stage.DONE), None).reason == "the evidence fits no outcome"
+
+
+@pytest.mark.parametrize("expected", [Outcome.DROPPED, None])
+def test_a_disagreement_is_not_ok_although_the_outcome_is_the_expected_one(expected: Outcome | None) -> None:
+    found = judged(ended(Stage.CONNECT, "EHOSTUNREACH", decisions=[decision()]), expected, control=delivered())
+    assert found.outcome is Outcome.DROPPED
+    assert not found.ok
+    assert found.disagreement
+    assert found.reason == found.disagreement
+
+
+def test_another_outcome_than_the_expected_one_is_not_ok() -> None:
+    found = judged(delivered(), Outcome.DROPPED, control=delivered())
+    assert not found.ok
+    assert found.outcome is Outcome.DELIVERED
+    assert found.reason == "expected dropped, found delivered"
+
+
+def test_a_path_without_expectation_is_ok_when_it_is_clear_what_happened() -> None:
+    assert judged(delivered(), None).ok
+    assert judged(dropped(), None, control=delivered()).ok
+
+
+def test_blocked_by_a_rule_on_another_node_than_expected_is_not_ok() -> None:
+    found = judged(dropped(), Outcome.DROPPED, by="hotel-router", control=delivered())
+    assert found.outcome is Outcome.DROPPED
+    assert not found.ok
+    assert found.reason == "expected a rule on hotel-router to decide, found isp-edge"
+
+
+def test_who_should_block_does_not_matter_where_nothing_should_be_blocked() -> None:
+    assert judged(delivered(), Outcome.DELIVERED, by="isp-edge").ok
+
+
+def test_a_delivered_path_needs_no_control() -> None:
+    assert judged(delivered(), Outcome.DELIVERED).ok
+
+
+def test_a_deferred_message_blames_the_rule_that_its_relay_met() -> None:
+    met = rule("isp-core", 2)
+    evidence = ended(Stage.DONE, hops=[hop(errno="ETIMEDOUT", decisions=[decision(blame=met)])])
+    assert judged(evidence, Outcome.DEFERRED).blame == met
+    assert judged(evidence, Outcome.DEFERRED, by="isp-core").ok
+    assert not judged(evidence, Outcome.DEFERRED, by="isp-edge").ok
+
+
+def test_a_deferred_message_blames_the_rule_although_the_relay_found_no_route_over_ipv6_after_it() -> None:
+    tries = [hop(errno="ETIMEDOUT", decisions=[decision()]), hop(errno="ENETUNREACH", address=MX6)]
+    assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame == rule()
+
+
+def test_a_greylisted_message_blames_no_rule_although_an_earlier_try_met_one() -> None:
+    tries = [hop(errno="ETIMEDOUT", decisions=[decision()]), hop(Stage.RCPT, smtp_code=450, reply="greylisted")]
+    assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame is None
+
+
+def test_a_rule_is_not_blamed_for_what_a_server_says() -> None:
+    relay_denied = replied(Stage.RCPT, 554, "5.7.1 Relay access denied", "5.7.1")
+    assert judged(relay_denied, Outcome.RELAY_DENIED).blame is None
+
+
+def test_the_address_dialled_last_decides_whose_rule_is_to_blame() -> None:
+    both = [decision(blame=rule(family="ip6", number=9)), decision(blame=rule(number=4))]
+    assert blamed(dropped(decisions=both), Outcome.DROPPED) == rule(number=4)
+    assert blamed(dropped(decisions=both, address=MX6), Outcome.DROPPED) == rule(family="ip6", number=9)
+
+
+def test_the_last_rule_that_kept_a_packet_from_passing_decides() -> None:
+    evidence = dropped(decisions=[decision(Effect.REJECT_RESET, rule(number=1)), decision(blame=rule(number=2))])
+    assert classify(evidence).outcome is Outcome.DROPPED
+    assert blamed(evidence, Outcome.DROPPED) == rule(number=2)
+
+
+# -- mechanisms -------------------------------------------------------------------------------------------------------
+
+
+def test_the_mechanism_that_is_expected_has_to_be_at_work() -> None:
+    assert judge(dropped(), Outcome.DROPPED, None, delivered(), Mechanism.SYN_DROP).ok
+    found = judge(dropped(), Outcome.DROPPED, None, delivered(), Mechanism.ANSWER_DROP)
+    assert not found.ok
+    assert found.mechanism is Mechanism.SYN_DROP
+    assert found.reason == "expected answer-drop at work, found syn-drop"
+
+
+def test_outcome_and_mechanism_that_are_not_the_expected_ones_are_both_said() -> None:
+    reason = judge(delivered(), Outcome.DROPPED, None, delivered(), Mechanism.SYN_DROP).reason
+    assert reason == "expected dropped, found delivered; expected syn-drop at work, found none"
+
+
+def test_an_error_says_nothing_about_a_mechanism() -> None:
+    assert judge(dropped(), Outcome.DROPPED, None, None).mechanism is Mechanism.UNKNOWN
+
+
+def test_the_control_tells_stripping_from_a_server_without_starttls() -> None:
+    ends = {"answered_by": "mx", "dialled": "mx"}
+    missed = ended(Stage.STARTTLS, missing="STARTTLS", **ends)
+    assert judge(missed, None, None, ended(Stage.DONE, delivered_to="mx", tls="TLSv1.3", **ends)).outcome is (
+        Outcome.TAMPERED
+    )
+    assert judge(missed, None, None, missed).outcome is Outcome.TLS_FAILED
+
+
+def test_no_rule_is_blamed_for_an_alteration_that_no_rule_made() -> None:
+    assert blamed(ended(Stage.EHLO, decisions=[decision(Effect.THROTTLE)]), Outcome.TAMPERED) is None
+    assert blamed(ended(Stage.EHLO, decisions=[in_session()]), Outcome.TAMPERED) is not None
