@@ -173,7 +173,7 @@ class Lab:
 
 def _start(plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> dict[str, Any]:
     stacks: dict[str, list[Policy]] = {
-        node.name: [load_policy(name, relative_to=plan.file) for name in node.policies]
+        node.name: [load_policy(name, plan.file, "network") for name in node.policies]
         for node in plan.nodes.values()
         if node.policies
     }
