@@ -118,18 +118,18 @@ class Attempts:
             if observation.stage is Stage.DONE and (not tries or tries[-1].observation.stage is Stage.DONE):
                 await journey.settled(SETTLE_SECONDS)
             lost = self.tracer.lost_since(losses)
-        seen = self.capture.seen(ports, host.name)
+        seen = self.capture.seen(ports, host.name, self.tracer.made)
+        connections = seen.connections
         if observation.address is None:  # not every program tells
-            observation = observation.model_copy(update={"address": self.tracer.dialled(ports)})
+            observation = observation.model_copy(update={"address": connections.dialled})
         dialled = self.plan.owner(observation.address) if observation.address else None
-        answered = next((node for port in ports if (node := self.services.answered_by(port))), None)
-        decisions = [decision for port in ports for decision in self.tracer.decisions(port)]
+        decisions = self.tracer.decisions(connections.sequences, connections.ends)
         return Evidence(
             observation=observation,
             decisions=[] if tries else decisions,
-            diverted=[decision for port in ports for decision in self.tracer.diversions(port)],
+            diverted=self.tracer.diversions(connections.sequences),
             icmp=seen.icmp,
-            answered_by=answered,
+            answered_by=self.services.answered_by(connections.arrivals),
             dialled=dialled,
             delivered_to=journey.delivered_to,
             hops=[_decided(hop, decisions) for hop in tries] + [self._hop(record) for record in journey.hops],
@@ -142,14 +142,14 @@ class Attempts:
 
     def _hop(self, record: RelayTry) -> Hop:
         """A relay's try, with the kernel's view of it."""
-        seen = self.capture.seen([record.source_port], record.hop.node)
+        seen = self.capture.seen([record.source_port], record.hop.node, self.tracer.made)
         failed = record.hop.observation.stage is not Stage.DONE
         address = record.hop.observation.address
         return record.hop.model_copy(
             update={
-                "decisions": self.tracer.decisions(record.source_port),
+                "decisions": self.tracer.decisions(seen.connections.sequences, seen.connections.ends),
                 "packets": seen.packets if failed else [],
-                "answered_by": self.services.answered_by(record.source_port),
+                "answered_by": self.services.answered_by(seen.connections.arrivals),
                 "dialled": self.plan.owner(address) if address else None,
             }
         )

@@ -25,7 +25,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from port25lab.evidence.rule_trace import MARK
+from port25lab.evidence.traced_packet import MARK
 
 PIECE = 8
 """Bytes of payload in a fragment: the least that there is, as offsets count in units of eight (RFC 791)."""

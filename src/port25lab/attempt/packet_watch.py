@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from port25lab.evidence.rule_trace import MARK
+from port25lab.evidence.traced_packet import MARK
 
 PACKET_OUTGOING = 4
 """A packet that the node itself sends (packet(7))."""

@@ -123,6 +123,8 @@ class Effect(StrEnum):
     """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
     DIVERT = "divert"
     """Sent to another address, or handed to a program of the node."""
+    CHANGE = "change"
+    """Sent on with another source address or TTL."""
 
 
 class Decision(BaseModel):
@@ -136,6 +138,10 @@ class Decision(BaseModel):
     """Which packet: ``SYN``, ``SYN-ACK`` or another, with addresses and ports where the rule saw it."""
     in_session: bool = False
     """The packet belongs to a session that was open already; such are traced where a policy says ``watch: session``."""
+    target: str | None = None
+    """What the rule does by name, such as ``DNAT``; None for a chain's policy."""
+    by_chance: bool = False
+    """A ``statistic`` match decided: another packet like this one may pass."""
 
 
 def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
@@ -222,7 +228,7 @@ class Evidence(BaseModel):
     observation: Observation
     decisions: list[Decision] = []
     diverted: list[Decision] = []
-    """Rules of a policy that sent the attempt elsewhere: to another server, or through a program."""
+    """Rules of a policy that changed where or how the attempt's SYN goes: another server, a program, another source."""
     icmp: list[IcmpError] = []
     answered_by: str | None = None
     """The node whose service took the connection, as that service itself recorded it."""

@@ -28,7 +28,7 @@ ERRNOS_OF_EFFECT = {
 }
 """What the client must have seen if the rule did what the trace says (DOMAIN: what a client sees)."""
 
-ANSWER = "SYN-ACK"
+ANSWERS = ("SYN-ACK", "RST")
 
 READS_CONTENT = r"(?:-m|--match)\s+string\b|--tls-host\b"
 
@@ -113,4 +113,4 @@ def disagreement(evidence: Evidence) -> str | None:
 
 
 def _is_answer(decision: Decision) -> bool:
-    return decision.packet.startswith(ANSWER)
+    return decision.packet.startswith(ANSWERS)

@@ -106,7 +106,7 @@ class StandIn:
         self.what = f"{service['kind']} on port {service['port']}"
         self._service, self._hold = service, STAND_INS[service["kind"]]
 
-    async def serve(self, sock: socket.socket, _source_port: int) -> None:
+    async def serve(self, sock: socket.socket, _peer: tuple[str, int]) -> None:
         """Hold one connection, and close it. That the client leaves in the middle is its good right."""
         reader, writer = await asyncio.open_connection(sock=sock)
         try:

@@ -54,7 +54,7 @@ def serve(host: Host, keeper: TaskSupervisor, what: str, answer: Answer) -> None
     for wildcard in wildcards:
         listener = host.listen(wildcard, DNS_PORT)
 
-        async def stream(connection: socket.socket, _source_port: int) -> None:
+        async def stream(connection: socket.socket, _peer: tuple[str, int]) -> None:
             await _stream(connection, answer)
 
         keeper.start(host.name, what, accept(listener, keeper, host.name, what, stream), holding=listener)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Relay
 from port25lab.mail.services.smtp_server import MailServer, SmtpListener
-from port25lab.mail.services.tasks import OnConnection, TaskSupervisor, accept
+from port25lab.mail.services.tasks import OnConnection, Peer, TaskSupervisor, accept
 from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, doors_of
@@ -65,7 +65,8 @@ class Services:
         self._keeper = TaskSupervisor()
         self._zones: Zones | None = None
         self._offices: dict[str, MailServer] = {}
-        self._answered: dict[int, str] = {}
+        self._answered: dict[tuple[str, str, int], int] = {}
+        """By node, and the client's address and port as the server sees them: the order in which they came."""
         self._probes: list[_Probe] = []
         self.mailboxes = Mailboxes()
         self.client_tls: ssl.SSLContext = self._authority.client_context()
@@ -76,9 +77,13 @@ class Services:
         """Node → why its service died. The others go on."""
         return self._keeper.failures
 
-    def answered_by(self, source_port: int) -> str | None:
-        """The node whose mail server accepted the connection from this source port, unique in a lab."""
-        return self._answered.get(source_port)
+    def answered_by(self, arrivals: Iterable[tuple[str, str, int]]) -> str | None:
+        """The node whose mail server accepted a connection first.
+
+        ``arrivals``: of the SYNs of an attempt, each node where one arrived, with its source address and port there.
+        """
+        taken = [(order, arrival[0]) for arrival in arrivals if (order := self._answered.get(arrival)) is not None]
+        return min(taken)[1] if taken else None
 
     async def start(self, ca_file: Path) -> None:
         """Start everything. ``ca_file`` gets the certificate of the lab's authority. Raises LabError."""
@@ -178,10 +183,9 @@ class Services:
     def _noting(self, node: str, serve: OnConnection) -> OnConnection:
         """Serve, and note first whose connection it is: also one that breaks before the first byte has its answerer."""
 
-        async def noted(connection: socket.socket, source_port: int) -> None:
-            # The first server counts: one that passes connections on may keep their source port.
-            self._answered.setdefault(source_port, node)
-            await serve(connection, source_port)
+        async def noted(connection: socket.socket, peer: Peer) -> None:
+            self._answered.setdefault((node, *peer), len(self._answered))
+            await serve(connection, peer)
 
         return noted
 

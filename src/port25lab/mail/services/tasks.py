@@ -28,8 +28,11 @@ PASSING = frozenset(
 )
 """What accept(2) says about the connection that it would have returned, not about the listening socket."""
 
-OnConnection = Callable[[socket.socket, int], Coroutine[Any, Any, None]]
-"""Takes an accepted connection, which it closes, and its source port."""
+Peer = tuple[str, int]
+"""A client's address and port, as its server sees them."""
+
+OnConnection = Callable[[socket.socket, Peer], Coroutine[Any, Any, None]]
+"""Takes an accepted connection, which it closes, and the client at its other end."""
 
 
 class TaskSupervisor:
@@ -87,7 +90,7 @@ async def accept(listener: socket.socket, keeper: TaskSupervisor, node: str, wha
             if error.errno not in PASSING:
                 raise
         else:
-            keeper.start(node, what, serve(connection, peer[1]), holding=connection)
+            keeper.start(node, what, serve(connection, (peer[0].partition("%")[0], peer[1])), holding=connection)
 
 
 def _words(error: BaseException) -> str:
