@@ -16,15 +16,28 @@ import struct
 from dataclasses import dataclass
 
 from port25lab.errors import LabError
-from port25lab.kernel.bpf import ACCEPT, REFUSE, Step, assemble, attach
+from port25lab.kernel.bpf import (
+    ACCEPT,
+    IF_ANY_BIT,
+    IF_EQUAL,
+    IF_GREATER,
+    IPV4_LENGTH_TO_X,
+    LOAD_BYTE,
+    LOAD_BYTE_AT_X,
+    LOAD_HALF,
+    REFUSE,
+    Program,
+    Step,
+    assemble,
+    attach,
+)
+from port25lab.kernel.headers import ETH_P_ALL, FIN, RST, SYN
 
 LIGHT_SNAPLEN = 176
 """Bytes kept of a packet that only has to be recognised: enough for an ICMPv6 error and the headers that it quotes."""
 
 FULL_SNAPLEN = 1968
 """Bytes kept where sessions are to be read: whole packets, since no interface of a lab passes on more than its MTU."""
-
-_ETH_P_ALL = 0x0003
 
 _SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 263, 5, 6, 10
 
@@ -50,7 +63,7 @@ _BLOCK = 4096
 class Depth:
     """How much of a node's traffic is captured. Frames are whole fractions of the ring's blocks."""
 
-    program: tuple[tuple[int, int, int, int], ...]
+    program: Program
     snaplen: int
     host_frames: int
     router_frames: int
@@ -109,54 +122,49 @@ class Ring:
         return self.lost
 
 
-_LOAD_HALF, _LOAD_BYTE, _LOAD_BYTE_X, _HEADER_TO_X = 0x28, 0x30, 0x50, 0xB1
-
-_EQUAL, _GREATER, _SET = 0x15, 0x25, 0x45
-
-_EXTENSIONS = (0, 43, 44, 51, 60, 135)
+_IPV6_EXTENSIONS = (0, 43, 44, 51, 60, 135)
 
 
-def _filter(*, sessions: bool) -> list[Step]:
-    """TCP that opens, ends or refuses a connection, or with ``sessions`` all of it, and ICMP errors."""
-    tcp: list[list[Step]] = [
-        [
-            (_LOAD_HALF, 20, None, None),
-            (_SET, 0x3FFF, ACCEPT, None),  # a fragment: its flags may be in another one
-            (_HEADER_TO_X, 14, None, None),
-            (_LOAD_BYTE_X, 14 + 13, None, None),
-            (_SET, 0x07, ACCEPT, REFUSE),
+def _filter(*, sessions: bool) -> list[Step | str]:
+    """TCP that opens, ends or refuses a connection, or with ``sessions`` all of TCP; and ICMP errors."""
+    opens_or_ends: dict[int, list[Step | str]] = {
+        4: [
+            Step(LOAD_HALF, 20),
+            Step(IF_ANY_BIT, 0x3FFF, ACCEPT),  # a fragment: its flags may be in another one
+            Step(IPV4_LENGTH_TO_X, 14),
+            Step(LOAD_BYTE_AT_X, 14 + 13),
+            Step(IF_ANY_BIT, FIN | SYN | RST, ACCEPT, REFUSE),
         ],
-        [(_LOAD_BYTE, 54 + 13, None, None), (_SET, 0x07, ACCEPT, REFUSE)],
-    ]
-    if sessions:
-        tcp = [[(_EQUAL, 6, ACCEPT, ACCEPT)]] * 2
+        6: [Step(LOAD_BYTE, 54 + 13), Step(IF_ANY_BIT, FIN | SYN | RST, ACCEPT, REFUSE)],
+    }
+    every: list[Step | str] = [Step(IF_EQUAL, 6, ACCEPT, ACCEPT)]
     return [
-        (_LOAD_HALF, 12, None, None),
-        (_EQUAL, 0x0800, "ipv4", None),
-        (_EQUAL, 0x86DD, "ipv6", REFUSE),
+        Step(LOAD_HALF, 12),
+        Step(IF_EQUAL, 0x0800, "ipv4"),
+        Step(IF_EQUAL, 0x86DD, "ipv6", REFUSE),
         "ipv4",
-        (_LOAD_BYTE, 23, None, None),
-        (_EQUAL, 6, "tcp", None),
-        (_EQUAL, 1, None, REFUSE),
-        (_LOAD_HALF, 20, None, None),
-        (_SET, 0x1FFF, REFUSE, None),
-        (_HEADER_TO_X, 14, None, None),
-        (_LOAD_BYTE_X, 14, None, None),
-        (_EQUAL, 3, ACCEPT, None),
-        (_EQUAL, 11, ACCEPT, None),
-        (_EQUAL, 12, ACCEPT, REFUSE),
+        Step(LOAD_BYTE, 23),
+        Step(IF_EQUAL, 6, "tcp"),
+        Step(IF_EQUAL, 1, None, REFUSE),
+        Step(LOAD_HALF, 20),
+        Step(IF_ANY_BIT, 0x1FFF, REFUSE),
+        Step(IPV4_LENGTH_TO_X, 14),
+        Step(LOAD_BYTE_AT_X, 14),
+        Step(IF_EQUAL, 3, ACCEPT),
+        Step(IF_EQUAL, 11, ACCEPT),
+        Step(IF_EQUAL, 12, ACCEPT, REFUSE),
         "tcp",
-        *tcp[0],
+        *(every if sessions else opens_or_ends[4]),
         "ipv6",
-        (_LOAD_BYTE, 20, None, None),
-        (_EQUAL, 6, "tcp6", None),
-        *((_EQUAL, kind, ACCEPT, None) for kind in _EXTENSIONS),
-        (_EQUAL, 58, None, REFUSE),
-        (_LOAD_BYTE, 54, None, None),
-        (_EQUAL, 0, REFUSE, None),
-        (_GREATER, 4, REFUSE, ACCEPT),
+        Step(LOAD_BYTE, 20),
+        Step(IF_EQUAL, 6, "tcp6"),
+        *(Step(IF_EQUAL, kind, ACCEPT) for kind in _IPV6_EXTENSIONS),
+        Step(IF_EQUAL, 58, None, REFUSE),
+        Step(LOAD_BYTE, 54),
+        Step(IF_EQUAL, 0, REFUSE),
+        Step(IF_GREATER, 4, REFUSE, ACCEPT),
         "tcp6",
-        *tcp[1],
+        *(every if sessions else opens_or_ends[6]),
     ]
 
 
@@ -178,7 +186,7 @@ def _make_ring(sock: socket.socket, request: bytes) -> None:
 
 def _bind_everywhere(sock: socket.socket) -> None:
     """Receive from all interfaces from now on; Python's own ``bind`` wants the name of one."""
-    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
+    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0, b"")
     _checked(_libc.bind(sock.fileno(), address, len(address)))
 
 

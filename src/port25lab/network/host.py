@@ -20,6 +20,8 @@ from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6, namespaces, sandbox
+from port25lab.kernel.headers import ETH_P_ALL
+from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.model.addresses import IPInterface
 from port25lab.network.builder import EVERY_NODE, LabNode
 
@@ -38,11 +40,7 @@ NETNS = Path("/run/netns")
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
-_ETH_P_ALL = 3
-
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-_NETLINK_NETFILTER = 12
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,13 @@ class LabHost:
 
     def netfilter(self) -> socket.socket:
         """A netlink socket to the node's own netfilter (nfnetlink)."""
-        sock = self._socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        sock = self._socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         sock.bind((0, 0))
         return sock
 
     def packets(self) -> socket.socket:
         """A packet socket (packet(7)): all that the node's interfaces take in or send, from the IP header on."""
-        return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+        return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
 
     def dial(self, ip_version: Literal[4, 6], source_port: int | None = None) -> socket.socket:
         """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""

@@ -17,7 +17,7 @@ from port25lab.probe.client_view import Certificate, ClientView, IpVersion, Sess
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
 from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut
-from port25lab.probe.ttl_capture import Wire
+from port25lab.probe.ttl_capture import TtlCapture
 
 PORTS = (25, 465, 587, 2525)
 
@@ -75,7 +75,7 @@ class _Prober:
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         self._end = self._started + request.seconds
-        self._wire = Wire()
+        self._ttl_capture = TtlCapture()
         self._trusting, self._verifying = _contexts()
         self._distances: dict[str, int] = {}
 
@@ -88,17 +88,17 @@ class _Prober:
             wanted.append(names.addresses(request.control, request.ip_versions))
         addresses, *others = await asyncio.gather(*wanted)
         control = others[0] if others else {}
-        self._wire.start()
+        self._ttl_capture.start()
         try:
             view = await self._look(target, addresses, control)
         finally:
-            self._wire.close()
+            self._ttl_capture.close()
         seconds = round(asyncio.get_running_loop().time() - self._started, 3)
         return view.model_copy(update={"mx": exchangers, "seconds": seconds})
 
     async def _look(self, target: str, addresses: dict[IpVersion, str], control: dict[IpVersion, str]) -> ClientView:
         request = self._request
-        raw = self._wire.open
+        raw = self._ttl_capture.open
         places = [(address, port) for address in addresses.values() for port in request.ports]
         sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
         seen, others, traces, delivered, again = await asyncio.gather(
@@ -153,7 +153,7 @@ class _Prober:
 
     async def _dial(self, address: str, port: int, mss: int | None = None) -> Dialled:
         dialled = await dial(address, port, max(0.1, min(CONNECT_SECONDS, self._left())), mss=mss)
-        dialled.ttl = dialled.ttl or self._wire.ttl(dialled.source_port)
+        dialled.ttl = dialled.ttl or self._ttl_capture.ttl(dialled.source_port)
         return dialled
 
     async def _again(self, session: Awaitable[Session]) -> list[Session]:

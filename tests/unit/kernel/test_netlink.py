@@ -102,13 +102,6 @@ def test_an_interface_is_set_up_and_nothing_else_of_it_changes() -> None:
     assert values == {}
 
 
-def test_an_alias_is_cut_at_what_the_kernel_takes() -> None:
-    _, values = body(netlink.alias(11, "a customer's home router"), NEWLINK, REQUEST_ACK, 16)
-    assert values == {20: b"a customer's home router"}
-    _, values = body(netlink.alias(11, "x" * 300), NEWLINK, REQUEST_ACK, 16)
-    assert values == {20: b"x" * 255}
-
-
 @pytest.mark.parametrize(
     ("interface", "family", "flags"),
     [("198.51.100.7/24", socket.AF_INET, 0), ("2001:db8::7/64", socket.AF_INET6, 0x02)],
