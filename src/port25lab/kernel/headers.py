@@ -187,7 +187,9 @@ def opens_or_ends(frame: bytes) -> bool:
 
     Looks at few bytes, so that most packets of a session need not be parsed.
     """
-    if frame[12:14] == _IPV4 and len(frame) > 47:
+    if frame[12:14] == _IPV4:
+        if len(frame) <= 47:
+            return frame[23:24] == b"\x06"  # the first fragment of a segment may be this short
         protocol = frame[23]
         if protocol == _TCP and frame[14] == 0x45:
             return bool(frame[47] & (SYN | FIN | RST)) or frame[20] & 0x3F != 0
