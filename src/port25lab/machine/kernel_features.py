@@ -12,6 +12,7 @@ from typing import Any
 
 from port25lab.kernel import ipv6, netlink, nftrace
 from port25lab.kernel import namespaces as namespaces_module
+from port25lab.kernel.nfqueue import Queue
 from port25lab.machine import sandbox_trial
 from port25lab.machine.feature import Check, Feature, run
 
@@ -78,8 +79,6 @@ def _limits() -> str:
 
 
 def _queue() -> str:
-    from port25lab.kernel.nfqueue import Queue
-
     _restore("iptables-restore", "filter", "-A FORWARD -p tcp -j NFQUEUE --queue-num 1")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink.NETLINK_NETFILTER) as kernel:
         Queue(kernel, 1, lambda packet: None)

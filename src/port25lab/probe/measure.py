@@ -1,6 +1,6 @@
-"""The prober: all ports over both IP versions at once, with traceroutes and controls, within one bounded time.
+"""The measurement: all ports over both IP versions at once, with traceroutes and a control, within one time limit.
 
-In: a ``Request``. Out: a ``ClientView``, which judges nothing. No mail is sent but the one that the request carries.
+In: a ``Request``. Out: a ``ClientView``, which contains no judgement. No mail is sent but the request's message.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ CONNECT_SECONDS = 3.2
 """Time for a SYN and two retransmissions, after 1 s and 3 s (RFC 6298)."""
 
 HEAD_START = 0.15
-"""How long traceroutes wait, so that a limit on connections meets the sessions last."""
+"""How long traceroutes wait, so that their SYNs do not use up a limit on connections before the sessions."""
 
 FAREWELL_SECONDS = 0.6
-"""Kept back for goodbyes at the end."""
+"""Reserved for QUIT and its reply at the end."""
 
 AGAIN = 2
+"""How often port 25 is dialled after its session."""
 
 AGAIN_SECONDS = 1.3
-"""How often port 25 is dialled once more, and how long an answer is waited for."""
+"""How long each of these connections may take."""
 
 SECOND_TRY_SECONDS = 0.5
 
@@ -65,7 +66,7 @@ class Request:
 
 
 async def probe(request: Request) -> ClientView:
-    """Probe, and tell what was seen. Raises InputError for names that do not resolve."""
+    """Measure. Raises UnresolvedError for a name that does not resolve, MachineError without a resolver for an MX."""
     return await _Prober(request).run()
 
 
@@ -134,11 +135,11 @@ class _Prober:
         return session
 
     async def _verified(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
-        """Where the certificate is no proof, once more without asking for one: it is still worth a look."""
+        """Where the certificate proves nothing, connect once more without verification, to read it."""
         try:
             return await self._once(host, address, port, manner, mss)
         except UnverifiedError as problem:
-            # A password goes to nobody but its server.
+            # A password goes to its own server alone.
             secret = manner.message is not None and manner.message.user is not None
             manner = replace(manner, tls=self._trusting, message=None if secret else manner.message)
             again = await self._once(host, address, port, manner, mss)
@@ -157,7 +158,7 @@ class _Prober:
         return dialled
 
     async def _again(self, session: Awaitable[Session]) -> list[Session]:
-        """Dial a few times more where it was taken once, for there are limits on how often."""
+        """Dial a few times more where one connection was established: a limit on connections shows only then."""
         before = await session
         if not before.connected or self._left() < AGAIN_SECONDS + FAREWELL_SECONDS:
             return []
@@ -205,12 +206,12 @@ class _Prober:
     async def _delivery(
         self, host: str, address: str, message: Message, before: Awaitable[Session] | None
     ) -> Session | None:
-        """Send it, where a session without a message has come to its end."""
+        """Send the message, where a session without a message came to its intended end."""
         if before is not None and (await before).stage is not Stage.DONE:
             return None
         port = self._request.message_port
         manner = self._manner(host, port, message)
-        # Half of the time that is left: the other half is for the same once more.
+        # Half of the time that is left; the other half is for a second try.
         manner = replace(manner, deadline=manner.deadline - max(0.0, self._left() - FAREWELL_SECONDS) / 2)
         seen = await self._verified(host, address, port, manner)
         later = self._manner(host, port, message)
@@ -258,14 +259,14 @@ class _Prober:
 
 
 def _is_cut(session: Session) -> bool:
-    """Reset or closed at the first words that the client says: ClientHello or EHLO."""
+    """Whether the session was reset or closed at the client's first data: ClientHello or EHLO."""
     at_hello = session.stage is Stage.TLS and session.port == SUBMISSIONS and session.tls is None
     at_ehlo = session.stage is Stage.EHLO and session.port != SUBMISSIONS and session.tls is None
     return (at_hello or at_ehlo) and session.smtp_code is None and session.errno != "ETIMEDOUT"
 
 
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """One that takes every certificate, to read it, and one that wants proof. TLS 1.2 is the least (RFC 8996)."""
+    """A TLS context that accepts every certificate, and one that verifies. Both need TLS 1.2 at least (RFC 8996)."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     verifying = ssl.create_default_context()

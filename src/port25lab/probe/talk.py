@@ -1,8 +1,7 @@
-"""One SMTP session of a probe: as far as EHLO and STARTTLS, or as far as a message, and always to an end.
+"""One SMTP session of a probe: as far as EHLO and STARTTLS, or with a message.
 
-Whatever the server says or leaves unsaid, the session ends by its deadline and keeps a bounded part of it in memory
-(a greeting without end, a line of a megabyte, bytes that are no text). Nothing is sent that a server could take for
-mail, unless a ``Message`` is given.
+The session ends by its deadline and uses bounded memory, whatever the server sends (a greeting without end, a line of a
+megabyte, bytes that are no text). No mail is sent unless there is a ``Message``.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from port25lab.probe.client_view import Certificate, Session
 from port25lab.probe.dial import Dialled, drop, icmp_error, unacknowledged
 
 MOST_BYTES = 1 << 16
-"""A reply of more bytes is none."""
+"""The longest reply that is read. A longer one ends the session."""
 
 GOODBYE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message that is to be sent, because the user said so."""
+    """A message to send, for ``--send-to``."""
 
     sender: str
     recipient: str
@@ -47,7 +46,7 @@ class Manner:
     deadline: float
     tls: ssl.SSLContext
     name: str | None
-    """For TLS: what the server is called (SNI); None leaves that out."""
+    """The server's name for TLS (SNI); None: no name is sent."""
     implicit: bool = False
     message: Message | None = None
 
@@ -57,7 +56,7 @@ class UnverifiedError(Exception):
 
 
 class _OverError(Exception):
-    """The session is over, and ``seen`` says why."""
+    """The session is over; the reason is in ``_seen``."""
 
 
 class _EndlessError(Exception):
@@ -75,9 +74,10 @@ class _Reply:
 
 
 async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Manner) -> Session:
-    """Hold a session over a connection, which is closed at the end; or tell why there is none.
+    """Hold a session over a connection, and close it; without a connection, return its error as a ``Session``.
 
-    Raises UnverifiedError where ``manner.tls`` verifies certificates, and this one is no proof.
+    ``dialled``: the connection. ``host``, ``address``, ``port``: of the server, for the result. ``manner``: how to hold
+    the session. Raises UnverifiedError where ``manner.tls`` verifies certificates, and this one proves nothing.
     """
     started = time.monotonic() - dialled.seconds
     seen: dict[str, Any] = {
@@ -124,7 +124,7 @@ class _Conversation:
             self._seen["errno"] = "ETIMEDOUT"
             self._seen["unacknowledged"] = unacknowledged(self._witness)
         except _EndlessError:
-            self._seen["reply"] = f"a reply of more than {MOST_BYTES} bytes"
+            self._seen.update(reply=f"a reply of more than {MOST_BYTES} bytes", endless=True)
         except ssl.SSLCertVerificationError as error:
             raise UnverifiedError(_tls_words(error)) from error
         except ssl.SSLError as error:
@@ -166,7 +166,7 @@ class _Conversation:
         return tuple(sorted({line.split()[0].split("=")[0].upper()[:64] for line in reply.lines[1:] if line.split()}))
 
     async def _starttls(self) -> None:
-        """Ask for TLS, offered or not: a server from whose reply the offer was taken says yes."""
+        """Ask for TLS, offered or not: where a middlebox removed the offer, the server agrees all the same."""
         self._reached(Stage.STARTTLS)
         reply = await self._ask("STARTTLS")
         self._seen["starttls"] = reply.code
@@ -175,7 +175,7 @@ class _Conversation:
                 self._refused(reply)
             return
         self._reached(Stage.TLS)
-        self._buffer.clear()  # what came before the handshake is nobody's (CVE-2011-0411)
+        self._buffer.clear()  # not protected by TLS, so not a reply to anything after it (CVE-2011-0411)
         await self._handshake()
         self._seen["keywords_tls"] = await self._greet()
 
@@ -250,14 +250,14 @@ class _Conversation:
         return line
 
     def _broke(self, error: BaseException) -> None:
-        """The connection ended without a word."""
+        """Note why the connection ended without a reply."""
         icmp = icmp_error(self._witness)
         number = error.errno if isinstance(error, OSError) else None
         name = errno.errorcode.get(number) if number is not None else None
         if name is None and isinstance(error, ConnectionResetError):
             name = "ECONNRESET"
-        words = error.strerror if isinstance(error, OSError) and error.strerror else "the connection was closed"
-        self._seen.update(errno=name, icmp=icmp, reply=words)
+        text = error.strerror if isinstance(error, OSError) else None
+        self._seen.update(errno=name, icmp=icmp, reply=text or "the connection was closed", closed=not text)
 
     async def _handshake(self) -> None:
         assert self._writer is not None
@@ -276,7 +276,7 @@ class _Conversation:
         self._seen["times"].setdefault(stage.value, round(time.monotonic() - self._started, 6))
 
     async def _leave(self) -> None:
-        """Say goodbye to whoever still listens."""
+        """Send QUIT, where the session came to an orderly end."""
         listening = self._seen["stage"] is Stage.DONE or "smtp_code" in self._seen
         if self._writer is None or not listening or self._writer.is_closing():
             return
@@ -301,9 +301,9 @@ class _Conversation:
 
 
 def read_certificate(der: bytes, problem: str | None = None) -> Certificate:
-    """What a certificate says of itself. One that cannot be read has a fingerprint all the same."""
+    """Read a certificate. Where it cannot be parsed, the result has its fingerprint alone."""
     fingerprint = sha256(der).hexdigest()
-    from cryptography import x509
+    from cryptography import x509  # 40 ms, and only probes that reach TLS need it
 
     try:
         parsed = x509.load_der_x509_certificate(der)
@@ -331,5 +331,5 @@ def _tls_words(error: ssl.SSLError) -> str:
 
 
 def _text(data: bytes) -> str:
-    """A server's bytes as text that a terminal can bear: no control characters."""
+    """A server's bytes as text without control characters, which could change a terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "�", data.decode("utf-8", "replace"))[:LONGEST_REPLY]
