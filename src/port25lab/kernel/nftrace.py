@@ -1,7 +1,7 @@
-"""The kernel's rule trace, by netlink (nfnetlink group 9).
+"""nftables' rule trace, by netlink (nfnetlink group 9).
 
-What sets ``nftrace`` on packets, the socket on which the events arrive, the attributes of an event, and the filter that
-leaves out events which say nothing. nft's own monitor prints text and no JSON in the versions that are around.
+The rules that set ``nftrace`` on packets, the socket that receives the events, the attributes of an event, and the
+filter that leaves out events that say nothing. `nft monitor trace` is no substitute: it prints text, and no JSON.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ table inet {table} {{
     }}
 }}
 """
-"""Raw stands at -300, connection tracking at -200: nothing of the user's runs before this."""
+"""``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: none of the user's rules runs
+before these."""
 
 SYNS = "tcp flags & syn == syn meta nftrace set 1 accept"
+"""Traces SYNs and SYN-ACKs."""
 
 RECEIVE_BUFFER = 212_992
-"""Bytes of buffer asked for, for the trace events of one node: the default of net.core.rmem_max (socket(7)). Never
-more, so that labs behave alike where more is allowed. The kernel counts its own needs as well, and doubles it."""
+"""Bytes of receive buffer that a node's trace socket asks for: the default of net.core.rmem_max (socket(7)). It never
+asks for more, so that labs behave alike everywhere. The kernel doubles the number for its own overhead."""
 
 EVENT_BYTES = 1280
-"""What an event takes of the doubled buffer: a message of 300 to 500 bytes in a kernel buffer of 1024, and its head."""
+"""Bytes of the doubled buffer that an event takes: a kernel buffer of 1024 for 300 to 500 bytes, and its header."""
 
 _ADD_MEMBERSHIP = 1
 
@@ -79,7 +81,7 @@ _DROP, _ACCEPT = 0, 1
 OWN_TABLE = TABLE.encode() + b"\0"
 
 _FIRST_ATTRIBUTE = 20
-"""Offset in a message: after the headers of netlink and nfnetlink."""
+"""Offset of the first attribute in a message, behind the headers of netlink and nfnetlink."""
 
 _FIND, _NESTED = 0xFFFFF000 + 12, 0xFFFFF000 + 16
 """Loads that are BPF's extensions for netlink: A = the offset of the attribute of kind X, from offset A on, or inside
@@ -98,7 +100,7 @@ def is_drop(event: dict[int, bytes]) -> bool:
 
 
 def open_socket() -> socket.socket:
-    """A netlink socket on which the trace events of this thread's network namespace arrive, without blocking."""
+    """A non-blocking netlink socket that receives the trace events of this thread's network namespace."""
     kernel = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
     )
