@@ -43,8 +43,8 @@ table inet {table} {{
     }}
 }}
 """
-"""``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: none of the user's rules runs
-before these."""
+"""``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: these rules run before all
+rules of the user's."""
 
 SYNS = "tcp flags & syn == syn meta nftrace set 1 accept"
 """Traces SYNs and SYN-ACKs."""

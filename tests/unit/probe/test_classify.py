@@ -250,7 +250,7 @@ def test_a_name_that_does_not_resolve() -> None:
     }
 
 
-def test_ports_that_were_not_probed_have_no_finding() -> None:
+def test_ports_that_were_not_probed_have_no_diagnosis() -> None:
     seen = view(session(), reset(587), traces=AS_FAR)
     assert classify(seen, 465, 4) is None
     assert [(diagnosis.port, diagnosis.ip_version) for diagnosis in diagnoses(seen)] == [(25, 4), (587, 4)]
