@@ -14,7 +14,7 @@ import typer
 
 from port25lab.errors import InputError, MachineError, OutputError
 from port25lab.probe.case import Diagnosis
-from port25lab.probe.classify import diagnoses
+from port25lab.probe.classify import diagnose
 from port25lab.probe.client_view import ClientView, IpVersion
 from port25lab.probe.explain import blocked, counted
 from port25lab.probe.names import UnresolvedError
@@ -93,7 +93,7 @@ def probe_command(
     except UnresolvedError as error:
         told(_write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0)
         raise
-    found = diagnoses(view)
+    found = diagnose(view)
     problems = _write(json_file, view, found)
     try:
         print_probe(console.open_console(stderr=json_file is not None and files.is_stdout(json_file)), view, found)

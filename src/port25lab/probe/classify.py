@@ -53,7 +53,7 @@ def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | 
     return next(diagnosis for step in PIPELINE if (diagnosis := step(case)) is not None)
 
 
-def diagnoses(view: ClientView) -> list[Diagnosis]:
+def diagnose(view: ClientView) -> list[Diagnosis]:
     """All diagnoses of a view, sorted by port and IP version."""
     asked = dict.fromkeys((one.port, one.ip_version) for one in (*view.sessions, *view.deliveries))
     found = (classify(view, port, version) for port, version in sorted(asked))

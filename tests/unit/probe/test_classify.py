@@ -7,7 +7,7 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.ambiguous import INDISTINGUISHABLE, explain
 from port25lab.probe.case import Diagnosis
-from port25lab.probe.classify import classify, diagnoses
+from port25lab.probe.classify import classify, diagnose
 from port25lab.probe.client_view import Answer, Certificate, ClientView, Step, Trace, hops_of
 
 
@@ -253,7 +253,7 @@ def test_a_name_that_does_not_resolve() -> None:
 def test_ports_that_were_not_probed_have_no_diagnosis() -> None:
     seen = view(session(), reset(587), traces=AS_FAR)
     assert classify(seen, 465, 4) is None
-    assert [(diagnosis.port, diagnosis.ip_version) for diagnosis in diagnoses(seen)] == [(25, 4), (587, 4)]
+    assert [(diagnosis.port, diagnosis.ip_version) for diagnosis in diagnose(seen)] == [(25, 4), (587, 4)]
 
 
 def test_how_far_a_packet_has_come() -> None:
