@@ -132,8 +132,8 @@ def drop_capabilities(kept: frozenset[int]) -> None:
     now = ctypes.create_string_buffer(24)
     _checked(_libc.capget(header, now), "capget")
     _, low, _, _, high, _ = struct.unpack("=6I", now.raw)
-    wanted = sum(1 << number for number in kept) & (low | high << 32)
-    low, high = wanted & 0xFFFFFFFF, wanted >> 32
+    bits = sum(1 << number for number in kept) & (low | high << 32)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
     _checked(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
 
 

@@ -53,11 +53,11 @@ def command(program: str, **arguments: Any) -> list[str]:
 
 def modules() -> list[str]:
     """The folders that such processes import from, beside those of the Python installation."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep) if not sys.flags.ignore_environment else []
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep) if not sys.flags.ignore_environment else []
     if site.ENABLE_USER_SITE:
-        given.append(site.getusersitepackages())
+        folders.append(site.getusersitepackages())
     own = str(Path(port25lab.__file__).resolve().parents[1])
-    return list(dict.fromkeys([*filter(_safe, given), own]))
+    return list(dict.fromkeys([*filter(_safe, folders), own]))
 
 
 def environment() -> dict[str, str]:
@@ -68,8 +68,8 @@ def environment() -> dict[str, str]:
 
 def search_path() -> str:
     """A PATH: the folders of the user's PATH that no other user can write, then those of system programs."""
-    given = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(dict.fromkeys([*filter(_safe, given), *SYSTEM_FOLDERS]))
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*filter(_safe, folders), *SYSTEM_FOLDERS]))
 
 
 def program(name: str) -> str:

@@ -57,14 +57,14 @@ def ways_out(view: ClientView, diagnoses: Sequence[Diagnosis]) -> str:
         one.port for one in view.sessions if one.port != 25 and one.stage is Stage.DONE and "AUTH" in one.keywords_tls
     }
     shut = {f.port for f in diagnoses if f.port != 25 and MECHANISM_INFO[f.mechanism].middle} - open_ports
-    seen = [name for port, name in WAYS.items() if port in open_ports]
+    working = [name for port, name in WAYS.items() if port in open_ports]
     others = [name for port, name in WAYS.items() if port not in shut | open_ports]
     if not shut & {465, 587} and 2525 not in open_ports:
         others = [name for name in others if name != WAYS[2525]]
     ways = []
-    if seen:
-        ways.append(f"{_all(seen)}: open from here at {view.target}")
-    if others and not seen:
+    if working:
+        ways.append(f"{_all(working)}: open from here at {view.target}")
+    if others and not working:
         ways.append(f"{_all(others)}, at a mail provider or a relay service (an MX listens on 25 alone)")
     ways.append("the provider's own relay as a smarthost")
     return f"Ways out: {'; '.join(ways)}; or ask the provider to lift the block."

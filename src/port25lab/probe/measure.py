@@ -84,10 +84,10 @@ class _Prober:
         request = self._request
         exchangers = await names.exchangers(request.host) if request.mx else ()
         target = exchangers[0] if exchangers else request.host
-        wanted: list[Awaitable[dict[IpVersion, str]]] = [names.addresses(target, request.ip_versions)]
+        lookups: list[Awaitable[dict[IpVersion, str]]] = [names.addresses(target, request.ip_versions)]
         if request.control:
-            wanted.append(names.addresses(request.control, request.ip_versions))
-        addresses, *others = await asyncio.gather(*wanted)
+            lookups.append(names.addresses(request.control, request.ip_versions))
+        addresses, *others = await asyncio.gather(*lookups)
         control = others[0] if others else {}
         self._ttl_capture.start()
         try:
@@ -102,7 +102,7 @@ class _Prober:
         raw = self._ttl_capture.open
         places = [(address, port) for address in addresses.values() for port in request.ports]
         sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
-        seen, others, traces, delivered, again = await asyncio.gather(
+        found, others, traces, delivered, again = await asyncio.gather(
             asyncio.gather(*sessions.values()),
             asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values())),
             asyncio.gather(*self._traces(target, places, control)),
@@ -110,13 +110,13 @@ class _Prober:
             asyncio.gather(*(self._again(one) for (_, port), one in sessions.items() if port == 25)),
         )
         known = {(one.address, one.port): one for one in traces}
-        cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in seen if _is_cut(one)))
+        cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in found if _is_cut(one)))
         return ClientView(
             host=request.host,
             target=target,
             control=request.control,
             raw=raw,
-            sessions=tuple(seen),
+            sessions=tuple(found),
             controls=tuple(others),
             deliveries=tuple(one for one in delivered if one is not None),
             traces=tuple(traces),
@@ -213,17 +213,17 @@ class _Prober:
         manner = self._manner(host, port, message)
         # Half of the time that is left; the other half is for a second try.
         manner = replace(manner, deadline=manner.deadline - max(0.0, self._left() - FAREWELL_SECONDS) / 2)
-        seen = await self._verified(host, address, port, manner)
+        found = await self._verified(host, address, port, manner)
         later = self._manner(host, port, message)
-        if seen.stage is Stage.DATA and seen.errno == "ETIMEDOUT" and len(message.content) > LARGE:
+        if found.stage is Stage.DATA and found.errno == "ETIMEDOUT" and len(message.content) > LARGE:
             small = await self._verified(host, address, port, later, LITTLE_MSS)
             passed: Literal["passed", "failed"] = "passed" if small.stage is Stage.DONE else "failed"
-            return seen.model_copy(update={"small_segments": passed})
-        if seen.smtp_code in (450, 451) and seen.stage in (Stage.RCPT, Stage.DATA):
+            return found.model_copy(update={"small_segments": passed})
+        if found.smtp_code in (450, 451) and found.stage in (Stage.RCPT, Stage.DATA):
             await asyncio.sleep(SECOND_TRY_SECONDS)
             second = await self._verified(host, address, port, later)
-            return seen.model_copy(update={"second_try": 250 if second.stage is Stage.DONE else second.smtp_code})
-        return seen
+            return found.model_copy(update={"second_try": 250 if second.stage is Stage.DONE else second.smtp_code})
+        return found
 
     # -- traceroutes ---------------------------------------------------------------------------------------------------
 
@@ -251,8 +251,8 @@ class _Prober:
         seconds = min(CUT_SECONDS, self._left() - FAREWELL_SECONDS)
         if hops is None or seconds < LEAST_SECONDS:
             return None
-        words = None if session.port == SUBMISSIONS else b"EHLO [127.0.0.1]\r\n"
-        return await trace_cut(session.host, session.address, session.port, hops, seconds, words)
+        data = None if session.port == SUBMISSIONS else b"EHLO [127.0.0.1]\r\n"
+        return await trace_cut(session.host, session.address, session.port, hops, seconds, data)
 
     def _left(self) -> float:
         return self._end - asyncio.get_running_loop().time()

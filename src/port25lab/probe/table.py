@@ -66,7 +66,7 @@ def _ports(view: ClientView, diagnoses: Sequence[Diagnosis]) -> Table:
             str(one.port),
             str(one.ip_version),
             text_module.visible(one.address),
-            text_module.visible(seen(one)),
+            text_module.visible(observed(one)),
             *((_verdict(diagnosis), "" if diagnosis.hop is None else str(diagnosis.hop)) if diagnosis else ("", "")),
         )
     return table
@@ -77,7 +77,9 @@ def _others(view: ClientView) -> Table:
     for what, sessions in (("message", view.deliveries), ("control", view.controls)):
         for one in sessions:
             name = f"{what}: {one.host}" if what == "control" else what
-            table.add_row(text_module.visible(name), str(one.port), str(one.ip_version), text_module.visible(seen(one)))
+            table.add_row(
+                text_module.visible(name), str(one.port), str(one.ip_version), text_module.visible(observed(one))
+            )
     return table
 
 
@@ -90,7 +92,7 @@ def _verdict(diagnosis: Diagnosis) -> Text:
     )
 
 
-def seen(session: Session) -> str:
+def observed(session: Session) -> str:
     """One connection in a few words."""
     if not session.connected:
         return _unconnected(session)

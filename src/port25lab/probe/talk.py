@@ -56,7 +56,7 @@ class UnverifiedError(Exception):
 
 
 class _OverError(Exception):
-    """The session is over; the reason is in ``_seen``."""
+    """The session is over; the reason is in ``_facts``."""
 
 
 class _EndlessError(Exception):
@@ -80,7 +80,7 @@ async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Man
     the session. Raises UnverifiedError where ``manner.tls`` verifies certificates, and this one proves nothing.
     """
     started = time.monotonic() - dialled.seconds
-    seen: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "host": host,
         "address": address,
         "port": port,
@@ -89,14 +89,14 @@ async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Man
         "times": {Stage.CONNECT.value: dialled.seconds},
     }
     if dialled.sock is None:
-        return Session(**seen, stage=Stage.CONNECT, errno=dialled.error, icmp=dialled.icmp, seconds=dialled.seconds)
-    conversation = _Conversation(dialled.sock, manner, seen, started)
+        return Session(**facts, stage=Stage.CONNECT, errno=dialled.error, icmp=dialled.icmp, seconds=dialled.seconds)
+    conversation = _Conversation(dialled.sock, manner, facts, started)
     return await conversation.hold()
 
 
 class _Conversation:
-    def __init__(self, sock: socket.socket, manner: Manner, seen: dict[str, Any], started: float) -> None:
-        self._sock, self._manner, self._seen, self._started = sock, manner, seen, started
+    def __init__(self, sock: socket.socket, manner: Manner, facts: dict[str, Any], started: float) -> None:
+        self._sock, self._manner, self._facts, self._started = sock, manner, facts, started
         self._witness = sock.dup()  # asyncio closes its own when the connection breaks
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -111,7 +111,7 @@ class _Conversation:
             await self._leave()
         finally:
             self._close()
-        return Session(**self._seen)
+        return Session(**self._facts)
 
     async def _hold(self) -> None:
         self._reached(Stage.TLS if self._manner.implicit else Stage.BANNER)
@@ -121,20 +121,20 @@ class _Conversation:
         except _OverError:
             pass
         except TimeoutError:
-            self._seen["errno"] = "ETIMEDOUT"
-            self._seen["unacknowledged"] = unacknowledged(self._witness)
+            self._facts["errno"] = "ETIMEDOUT"
+            self._facts["unacknowledged"] = unacknowledged(self._witness)
         except _EndlessError:
-            self._seen.update(reply=f"a reply of more than {MOST_BYTES} bytes", endless=True)
+            self._facts.update(reply=f"a reply of more than {MOST_BYTES} bytes", endless=True)
         except ssl.SSLCertVerificationError as error:
             raise UnverifiedError(_tls_words(error)) from error
         except ssl.SSLError as error:
-            self._seen["reply"] = _tls_words(error)
+            self._facts["reply"] = _tls_words(error)
         except (asyncio.IncompleteReadError, OSError) as error:
             self._broke(error)
-        self._seen["heard"] = self._heard
-        if self._seen["stage"] is Stage.BANNER and self._heard and "banner" not in self._seen:
-            self._seen["banner"] = "\n".join([*self._lines, _text(bytes(self._buffer))])[:LONGEST_REPLY].strip()
-        self._seen["seconds"] = round(time.monotonic() - self._started, 6)
+        self._facts["heard"] = self._heard
+        if self._facts["stage"] is Stage.BANNER and self._heard and "banner" not in self._facts:
+            self._facts["banner"] = "\n".join([*self._lines, _text(bytes(self._buffer))])[:LONGEST_REPLY].strip()
+        self._facts["seconds"] = round(time.monotonic() - self._started, 6)
 
     async def _session(self) -> None:
         manner = self._manner
@@ -143,11 +143,11 @@ class _Conversation:
             await self._handshake()
             self._reached(Stage.BANNER)
         greeting = await self._reply()
-        self._seen["banner"] = greeting.text
+        self._facts["banner"] = greeting.text
         if greeting.code != 220:
             self._refused(greeting)
         keywords = await self._greet()
-        self._seen["keywords_tls" if manner.implicit else "keywords"] = keywords
+        self._facts["keywords_tls" if manner.implicit else "keywords"] = keywords
         if not manner.implicit:
             await self._starttls()
         if manner.message is not None:
@@ -169,20 +169,20 @@ class _Conversation:
         """Ask for TLS, offered or not: where a middlebox removed the offer, the server agrees all the same."""
         self._reached(Stage.STARTTLS)
         reply = await self._ask("STARTTLS")
-        self._seen["starttls"] = reply.code
+        self._facts["starttls"] = reply.code
         if reply.code != 220:
-            if "STARTTLS" in self._seen["keywords"] and self._manner.message is None:
+            if "STARTTLS" in self._facts["keywords"] and self._manner.message is None:
                 self._refused(reply)
             return
         self._reached(Stage.TLS)
         self._buffer.clear()  # not protected by TLS, so not a reply to anything after it (CVE-2011-0411)
         await self._handshake()
-        self._seen["keywords_tls"] = await self._greet()
+        self._facts["keywords_tls"] = await self._greet()
 
     async def _send(self, message: Message) -> None:
         if message.user is not None:
             self._reached(Stage.AUTH)
-            if self._seen.get("tls") is None:
+            if self._facts.get("tls") is None:
                 self._over("not logged in: a password does not go over a connection in clear")
             plain = base64.b64encode(f"\0{message.user}\0{message.password or ''}".encode()).decode()
             self._expect(await self._ask(f"AUTH PLAIN {plain}"), 235)
@@ -202,11 +202,11 @@ class _Conversation:
 
     def _refused(self, reply: _Reply) -> None:
         text = reply.text
-        self._seen.update(smtp_code=reply.code, enhanced_code=enhanced_code(text), reply=text)
+        self._facts.update(smtp_code=reply.code, enhanced_code=enhanced_code(text), reply=text)
         raise _OverError
 
     def _over(self, words: str) -> None:
-        self._seen["reply"] = words
+        self._facts["reply"] = words
         raise _OverError
 
     async def _ask(self, line: str) -> _Reply:
@@ -257,14 +257,14 @@ class _Conversation:
         if name is None and isinstance(error, ConnectionResetError):
             name = "ECONNRESET"
         text = error.strerror if isinstance(error, OSError) else None
-        self._seen.update(errno=name, icmp=icmp, reply=text or "the connection was closed", closed=not text)
+        self._facts.update(errno=name, icmp=icmp, reply=text or "the connection was closed", closed=not text)
 
     async def _handshake(self) -> None:
         assert self._writer is not None
         await self._writer.start_tls(self._manner.tls, server_hostname=self._manner.name)
         tls = self._writer.get_extra_info("ssl_object")
-        self._seen["tls"] = tls.version()
-        self._seen["certificate"] = read_certificate(tls.getpeercert(binary_form=True) or b"")
+        self._facts["tls"] = tls.version()
+        self._facts["certificate"] = read_certificate(tls.getpeercert(binary_form=True) or b"")
 
     def _own_name(self) -> str:
         """An address literal (RFC 5321 section 4.1.3): the one name that every client has."""
@@ -272,12 +272,12 @@ class _Conversation:
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
     def _reached(self, stage: Stage) -> None:
-        self._seen["stage"] = stage
-        self._seen["times"].setdefault(stage.value, round(time.monotonic() - self._started, 6))
+        self._facts["stage"] = stage
+        self._facts["times"].setdefault(stage.value, round(time.monotonic() - self._started, 6))
 
     async def _leave(self) -> None:
         """Send QUIT, where the session came to an orderly end."""
-        listening = self._seen["stage"] is Stage.DONE or "smtp_code" in self._seen
+        listening = self._facts["stage"] is Stage.DONE or "smtp_code" in self._facts
         if self._writer is None or not listening or self._writer.is_closing():
             return
         try:
@@ -289,7 +289,7 @@ class _Conversation:
             pass
 
     def _close(self) -> None:
-        done = self._seen["stage"] is Stage.DONE
+        done = self._facts["stage"] is Stage.DONE
         if self._writer is not None and isinstance(self._writer.transport, asyncio.WriteTransport):
             self._writer.transport.abort()
         else:

@@ -56,15 +56,15 @@ async def trace(
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
 
 
-async def trace_cut(host: str, address: str, port: int, hops: int, seconds: float, words: bytes | None = None) -> Trace:
+async def trace_cut(host: str, address: str, port: int, hops: int, seconds: float, data: bytes | None = None) -> Trace:
     """Find the hop that cuts a session: send the data at which it was cut with growing TTLs, in open connections.
 
     ``host``, ``address``, ``port``: of the destination. ``hops``: the greatest TTL. ``seconds``: the time limit.
-    ``words``: the data, sent after the greeting; None: a TLS ClientHello with the server's name, sent at once.
+    ``data``: that data, sent after the greeting; None: a TLS ClientHello with the server's name, sent at once.
     """
-    said = words or client_hello(host)
+    sent = data or client_hello(host)
     steps = await asyncio.gather(
-        *(_cut_step(address, port, ttl, said, words is not None, seconds) for ttl in range(1, hops + 1))
+        *(_cut_step(address, port, ttl, sent, data is not None, seconds) for ttl in range(1, hops + 1))
     )
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
 
@@ -98,7 +98,7 @@ def _icmp_step(ttl: int, icmp: IcmpError) -> Step:
     return Step(ttl=ttl, answer=answer, sender=icmp.sender)
 
 
-async def _cut_step(address: str, port: int, ttl: int, words: bytes, greeted: bool, seconds: float) -> Step:
+async def _cut_step(address: str, port: int, ttl: int, data: bytes, greeted: bool, seconds: float) -> Step:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     dialled = await dial(address, port, seconds)
@@ -110,9 +110,9 @@ async def _cut_step(address: str, port: int, ttl: int, words: bytes, greeted: bo
             if greeted:
                 await loop.sock_recv(sock, 4096)
             set_ttl(sock, version, ttl)
-            await loop.sock_sendall(sock, words)
-            said = await loop.sock_recv(sock, 1)
-        return Step(ttl=ttl, answer=Answer.ACCEPTED if said else Answer.RESET)
+            await loop.sock_sendall(sock, data)
+            answer = await loop.sock_recv(sock, 1)
+        return Step(ttl=ttl, answer=Answer.ACCEPTED if answer else Answer.RESET)
     except ConnectionError:
         return Step(ttl=ttl, answer=Answer.RESET)
     except TimeoutError:

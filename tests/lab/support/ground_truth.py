@@ -1,8 +1,9 @@
 """The ground truth: for each mechanism a path on which it alone is at work, and the nodes where it can be.
 
-A mechanism in the network is a policy in ``policies/`` beside this folder. Each policy is about one destination, so several
-can be on one router, and each on any router between client and destination. What the ends do by themselves needs no
-policy. Data alone, for more than one classifier: ``cases`` yields all cases, ``Case.question`` is the question of one.
+A mechanism in the network is a policy in ``policies/`` beside this folder. Each policy is about one destination, so
+several can be on one router, and each on any router between client and destination. What the ends do by themselves
+needs no policy. Data alone, for more than one classifier: ``cases`` yields the cases, ``Case.question`` the question of
+one.
 """
 
 from __future__ import annotations

@@ -205,3 +205,16 @@ def test_a_refused_request_is_named_with_the_kernels_own_error(kernel: Kernel) -
     with netlink.Rtnetlink() as route, pytest.raises(OSError, match=r"File exists \(EEXIST\): link h40$") as caught:
         route.send(requests)
     assert caught.value.errno == errno.EEXIST
+
+
+def test_messages_of_one_receive_are_told_apart() -> None:
+    first = struct.pack("=IHHII", 16 + 5, 2, 0, 7, 0) + b"hello" + b"\0" * 3  # padded to four bytes
+    second = struct.pack("=IHHII", 16, 3, 0, 8, 0)
+    assert list(netlink.messages(first + second)) == [(2, 7, b"hello"), (3, 8, b"")]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x10", struct.pack("=IHHII", 0, 2, 0, 7, 0), struct.pack("=I", 15) + bytes(40)]
+)
+def test_what_is_no_message_ends_the_reading(data: bytes) -> None:
+    assert list(netlink.messages(data)) == []

@@ -9,7 +9,7 @@ from port25lab.model.evidence import Stage
 from port25lab.probe.classify import diagnose
 from port25lab.probe.client_view import Answer, ClientView
 from port25lab.probe.explain import counted, story
-from port25lab.probe.table import print_probe, seen
+from port25lab.probe.table import observed, print_probe
 from port25lab.report.console import open_console
 
 OP25B = view(
@@ -77,11 +77,11 @@ def test_a_machine_without_ipv6_is_not_blocked_there() -> None:
 
 
 def test_what_was_seen_in_a_few_words() -> None:
-    assert seen(silent()) == "no answer (ETIMEDOUT, 3.2 s)"
-    assert seen(reset()) == "reset (ECONNREFUSED)"
-    assert seen(refused(25, "198.51.100.130", 3, 13)) == "ICMP 3/13 from 198.51.100.130 (EHOSTUNREACH)"
-    assert seen(session(25, Stage.BANNER, smtp_code=554, banner="5.7.1 No")) == "554 5.7.1 No"
-    assert seen(session(25, Stage.BANNER, reply="the connection was closed")) == "taken, the connection was closed"
+    assert observed(silent()) == "no answer (ETIMEDOUT, 3.2 s)"
+    assert observed(reset()) == "reset (ECONNREFUSED)"
+    assert observed(refused(25, "198.51.100.130", 3, 13)) == "ICMP 3/13 from 198.51.100.130 (EHOSTUNREACH)"
+    assert observed(session(25, Stage.BANNER, smtp_code=554, banner="5.7.1 No")) == "554 5.7.1 No"
+    assert observed(session(25, Stage.BANNER, reply="the connection was closed")) == "taken, the connection was closed"
 
 
 def test_into_a_pipe_goes_plain_text() -> None:
