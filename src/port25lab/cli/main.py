@@ -18,7 +18,7 @@ from port25lab.machine import doctor
 from port25lab.report import console as console_module
 from port25lab.report import streams
 from port25lab.scenario import listing
-from port25lab.scenario.format import schema
+from port25lab.scenario.scenario_file import schema
 
 app = typer.Typer(
     no_args_is_help=True,

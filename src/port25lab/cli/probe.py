@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from port25lab.errors import InputError, MachineError, OutputError
+from port25lab.model.addresses import IpVersion
 from port25lab.probe.case import Diagnosis
 from port25lab.probe.classify import findings
-from port25lab.probe.client_view import ClientView, IpVersion
+from port25lab.probe.client_view import ClientView
 from port25lab.probe.explain import blocked, counted
 from port25lab.probe.names import UnresolvedError
 from port25lab.report import console, files

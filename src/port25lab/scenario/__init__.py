@@ -2,7 +2,7 @@
 
 catalogue    where topologies, policies and scenarios lie
 document     YAML with places
-format       what a scenario file may say
+scenario_file  what a scenario file may say
 topology     a topology file, run and turned into a plan
 policy       a policy folder
 rules_file   its rules

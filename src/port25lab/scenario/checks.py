@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from port25lab.errors import InputError, nearest
 from port25lab.model import service_kinds
+from port25lab.model.addresses import IpVersion
 from port25lab.model.outcome import DECIDED_BY_RULES, Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import MX_PREFIX, Auth
@@ -19,17 +20,16 @@ from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig
 from port25lab.scenario.document import Key
-from port25lab.scenario.format import (
+from port25lab.scenario.policy import load_policy
+from port25lab.scenario.scenario_file import (
     ANY,
     DNS_NAME,
     OUTCOMES_OF_PROBES,
     VERSION_NAMES,
     Expectation,
-    IpVersion,
     PathEntry,
     TopologyChoice,
 )
-from port25lab.scenario.policy import load_policy
 from port25lab.scenario.topology import load_topology
 
 
@@ -152,7 +152,7 @@ def _cannot_join(policy: Policy, stack: Iterable[Policy], plan: Plan, node: str)
     return None
 
 
-def check_ends(plan: Plan, source: str, to: str, versions: Sequence[IpVersion], complain: _Complain) -> None:
+def check_ends(plan: Plan, source: str, to: str, versions: Sequence[IpVersion | None], complain: _Complain) -> None:
     """The sender is a node; the destination need not exist, but a name that is misspelt is no question."""
     if source not in plan.nodes:
         raise complain(f"no node {source!r}", f"a node of {plan.name}: {nearest(source, plan.nodes)}", "from")
@@ -279,7 +279,7 @@ class PathCheck:
                 raise complain(what, "an attempt that is made: see `repeat`", version, "from")
 
 
-def versions_of(entry: PathEntry) -> tuple[IpVersion, ...]:
+def versions_of(entry: PathEntry) -> tuple[IpVersion | None, ...]:
     """The IP versions over which a path is tried; None leaves the choice to the client."""
     if entry.ip is not None:
         return entry.ip
@@ -287,14 +287,14 @@ def versions_of(entry: PathEntry) -> tuple[IpVersion, ...]:
     return (literal,) if literal is not None else (4, 6)
 
 
-def _address_version(text: str) -> Literal[4, 6] | None:
+def _address_version(text: str) -> IpVersion | None:
     try:
         return ip_address(text).version
     except ValueError:
         return None
 
 
-def version_name(version: IpVersion) -> str:
+def version_name(version: IpVersion | None) -> str:
     """An IP version as ids and expectations say it."""
     return f"ipv{version}" if version else "auto"
 

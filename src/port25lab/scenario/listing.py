@@ -7,8 +7,8 @@ from collections.abc import Callable
 from port25lab.errors import InputError
 from port25lab.scenario import catalogue
 from port25lab.scenario.catalogue import Kind
-from port25lab.scenario.format import title_of
 from port25lab.scenario.policy import load_policy
+from port25lab.scenario.scenario_file import title_of
 from port25lab.scenario.topology import describe
 
 _LINES: dict[Kind, Callable[[str], str]] = {

@@ -34,7 +34,7 @@ from port25lab.scenario.checks import (
     without_place,
 )
 from port25lab.scenario.document import Document
-from port25lab.scenario.format import ANY, DEFAULT_CLIENT, Expectation, PathEntry, ScenarioFile, TopologyChoice
+from port25lab.scenario.scenario_file import ANY, DEFAULT_CLIENT, Expectation, PathEntry, ScenarioFile, TopologyChoice
 
 
 def load_questions(name: str) -> list[Question]:

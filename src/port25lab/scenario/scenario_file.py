@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from port25lab.errors import nearest
+from port25lab.model.addresses import IpVersion
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
@@ -20,10 +21,7 @@ from port25lab.model.path import DEFAULT_RECIPIENT, LARGEST_MESSAGE, Auth, Secur
 from port25lab.scenario import catalogue, document
 from port25lab.scenario.document import Strict, shown, wrong
 
-IpVersion = Literal[4, 6] | None
-"""None: the client takes whatever address it comes to first."""
-
-VERSION_NAMES: dict[str, IpVersion] = {"ipv4": 4, "ipv6": 6, "auto": None}
+VERSION_NAMES: dict[str, IpVersion | None] = {"ipv4": 4, "ipv6": 6, "auto": None}
 
 ANY = "*"
 """Stands for every variant or every IP version, where an expectation does not tell them apart."""
@@ -69,7 +67,7 @@ def _auth_long(given: Any) -> Any:
     return {"user": given} if isinstance(given, str) else given
 
 
-def _versions_listed(given: Any) -> tuple[IpVersion, ...]:
+def _versions_listed(given: Any) -> tuple[IpVersion | None, ...]:
     versions = _listed(given)
     for number, version in enumerate(versions):
         if type(version) not in (int, str) or version not in (4, 6, "auto") or version in versions[:number]:
@@ -215,7 +213,7 @@ class PathEntry(Strict):
         "paths by variants tell leaks and over-blocking by it.",
     )
     ip: Annotated[
-        tuple[IpVersion, ...] | None, BeforeValidator(_versions_listed), _one_or_more({"enum": [4, 6, "auto"]})
+        tuple[IpVersion | None, ...] | None, BeforeValidator(_versions_listed), _one_or_more({"enum": [4, 6, "auto"]})
     ] = Field(
         None,
         description="IP version, each of a list is tried; auto: as the client likes. Both unless `to` is an address.",
