@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from port25lab.errors import InputError, nearest
 from port25lab.model import service_kinds
@@ -68,12 +67,6 @@ def plan_for(choice: TopologyChoice, complain: _Complain, relative_to: Path | No
     return plan
 
 
-@lru_cache(maxsize=64)
-def plan_again(topology: Path, parameters: tuple[tuple[str, Any], ...]) -> Plan:
-    """The plan of a topology that was loaded before."""
-    return load_topology(str(topology), dict(parameters))
-
-
 def _network_policies(plan: Plan) -> dict[str, list[Policy]]:
     """The rules that belong to the network itself, by node, checked."""
     found: dict[str, list[Policy]] = {}
@@ -94,7 +87,6 @@ def _network_policies(plan: Plan) -> dict[str, list[Policy]]:
 
 
 def config_of(
-    choice: TopologyChoice,
     plan: Plan,
     stacks: Mapping[str, tuple[str, ...]],
     complain: _Complain,
@@ -123,11 +115,7 @@ def config_of(
         service_kinds.check(plan.with_services({node: brought}))
         if names:
             folders[node] = tuple(policy.folder.absolute() for policy in stack[-len(names) :])
-    return LabConfig(
-        topology=plan.file.absolute(),
-        parameters=tuple(sorted(choice.parameters.items())),
-        policies=tuple(sorted(folders.items())),
-    )
+    return LabConfig(plan=plan, policies=tuple(sorted(folders.items())))
 
 
 def _cannot_join(policy: Policy, stack: Iterable[Policy], plan: Plan, node: str) -> tuple[str, str] | None:

@@ -26,7 +26,6 @@ from port25lab.scenario.checks import (
     check_ends,
     check_probe,
     config_of,
-    plan_again,
     plan_for,
     under,
     version_name,
@@ -43,7 +42,7 @@ def load_questions(name: str) -> list[Question]:
     scenario = document_module.validated(document, ScenarioFile)
     plan = plan_for(scenario.topology, document.error, relative_to=document.file)
     configs = {
-        variant: config_of(scenario.topology, plan, stacks, under(document.error, "variants", variant), document.file)
+        variant: config_of(plan, stacks, under(document.error, "variants", variant), document.file)
         for variant, stacks in scenario.variants.items()
     }
     for number, entry in enumerate(scenario.paths):
@@ -82,7 +81,7 @@ def lab_config(
     """What a variant of a scenario file would say, from Python. Raises InputError as such a file would."""
     choice = TopologyChoice(name=topology, parameters=dict(parameters))
     stacks = {node: (names,) if isinstance(names, str) else tuple(names) for node, names in policies.items()}
-    return config_of(choice, plan_for(choice, without_place), stacks, without_place)
+    return config_of(plan_for(choice, without_place), stacks, without_place)
 
 
 def question_about(
@@ -93,7 +92,7 @@ def question_about(
     how: Mechanism | None = None,
 ) -> Question:
     """A question asked from Python. Raises InputError as a scenario file would."""
-    plan = plan_again(config.topology, config.parameters)
+    plan = config.plan
     check_ends(plan, path.source, path.to, (path.ip_version,), without_place)
     check_credentials(plan, path.to, path.auth, without_place)
     check_probe(plan, path.packet, path.spoof, without_place)

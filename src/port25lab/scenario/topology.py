@@ -1,7 +1,8 @@
 """A topology: a Mininet ``Topo`` read from its file and turned into a plan, which is plain data.
 
-The plan crosses to the lab's process as JSON, so the user's Python code runs once, as the user, and never inside a lab.
-What a node may say of itself (its parameters) is written down in docs/topologies.md.
+The plan crosses to the lab's process as JSON, so the user's Python code runs as the user, and never inside a lab. A
+file runs once in a process, however many scenarios name it, and again only after it has changed. The parameters that a
+node may have are listed in docs/topologies.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from types import ModuleType
@@ -27,24 +29,112 @@ from port25lab.errors import InputError, Interrupted, Port25labError, nearest
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.scenario import catalogue
 
+Stamp = tuple[int, int]
+"""Time of the last change in nanoseconds, and size: what tells that a file has changed."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A topology file that has run."""
+
+    module: ModuleType
+    topo_class: type
+    stamps: Mapping[Path, Stamp | None]
+    """Of the file and of the modules beside it, as they were before they ran."""
+    plans: dict[tuple[object, ...], Plan] = field(default_factory=dict)
+    """By parameters."""
+
+
+_loaded: dict[Path, _Loaded] = {}
+"""By absolute path."""
+
+_imported: dict[str, ModuleType] = {}
+"""By name, the modules that topology files imported from beside them."""
+
+_loading = threading.RLock()
+
 
 def load_topology(
     name_or_path: str, parameters: Mapping[str, Any] | None = None, relative_to: Path | None = None
 ) -> Plan:
     """Read a topology from the catalogue or from a file and build its plan.
 
+    ``name_or_path`` is what the user wrote, ``parameters`` are those of the ``Topo`` subclass, and ``relative_to`` is
+    the file that names the topology. The plan's ``file`` is the path as the user wrote it. A file that has not changed
+    is not run again, and the plan for parameters that were asked before is not built again.
+
     Raises InputError where the file, its parameters or its addresses are wrong.
     """
-    file, given = catalogue.find("topologies", name_or_path, relative_to), dict(parameters or {})
-    with _foreign_code(file):
-        return plan_of(_construct(_topo_class(file, _module(file)), file, given), file, given)
+    file, chosen = catalogue.find("topologies", name_or_path, relative_to), dict(parameters or {})
+    with _loading, _foreign_code(file):
+        loaded = _load(file)
+        # True is equal to 1, and as a parameter it is another value.
+        key = tuple((name, type(value), value) for name, value in sorted(chosen.items()))
+        if key not in loaded.plans:
+            with _registered(loaded.module):
+                loaded.plans[key] = plan_of(_construct(loaded.topo_class, file, chosen), file, chosen)
+    plan = loaded.plans[key]
+    return plan if plan.file == file else plan.model_copy(update={"file": file})
 
 
 def describe(name: str) -> str:
-    """The first line of what a topology says of itself."""
+    """The first line of the docstring of a topology's class."""
     file = catalogue.find("topologies", name, None)
-    with _foreign_code(file):
-        return (inspect.getdoc(_topo_class(file, _module(file))) or "").split("\n", 1)[0]
+    with _loading, _foreign_code(file):
+        return (inspect.getdoc(_load(file).topo_class) or "").split("\n", 1)[0]
+
+
+def _load(file: Path) -> _Loaded:
+    """Run a topology file, unless it has run and neither it nor a module beside it has changed since."""
+    absolute = file.absolute()
+    known = _loaded.get(absolute)
+    if known is not None:
+        if all(_stamp(each) == stamp for each, stamp in known.stamps.items()):
+            return known
+        _forget_modules_beside(absolute.parent)
+    stamp, before = _stamp(absolute), set(sys.modules)
+    module = _module(file)
+    topo_class = _topo_class(file, module)
+    beside = _modules_beside(absolute.parent)
+    _imported.update({name: sys.modules[name] for name in beside.keys() - before})
+    stamps = {absolute: stamp, **{path: _stamp(path) for path in beside.values()}}
+    _loaded[absolute] = _Loaded(module, topo_class, stamps)
+    return _loaded[absolute]
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _modules_beside(folder: Path) -> dict[str, Path]:
+    """Names and files of the modules of this process that lie in a folder."""
+    files = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    return {name: Path(file) for name, file in files if isinstance(file, str) and Path(file).parent == folder}
+
+
+def _forget_modules_beside(folder: Path) -> None:
+    """Let the next topology file import its modules anew. Modules that something else imported stay."""
+    for name in _modules_beside(folder).keys() & _imported:
+        if sys.modules[name] is _imported.pop(name):
+            del sys.modules[name]
+
+
+@contextmanager
+def _registered(module: ModuleType) -> Iterator[None]:
+    """Have a module in ``sys.modules`` while its code runs: ``dataclasses`` looks for postponed annotations there."""
+    earlier = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        if earlier is not None:
+            sys.modules[module.__name__] = earlier
+        else:
+            sys.modules.pop(module.__name__, None)  # the file may have removed the entry itself
 
 
 def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
@@ -169,9 +259,10 @@ def _module(file: Path) -> ModuleType:
     folder = str(file.absolute().parent)  # Python remembers what was in ".", although the current folder may change
     sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        with _registered(module):
+            spec.loader.exec_module(module)
     finally:
-        with suppress(ValueError):  # the file took it away itself
+        with suppress(ValueError):  # the file may have removed it itself
             sys.path.remove(folder)
     return module
 
