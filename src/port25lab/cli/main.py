@@ -51,7 +51,7 @@ def doctor_command() -> None:
     from port25lab.report import console  # pydantic and the tables of verdicts: not for --help
 
     checks = doctor.examine()
-    console.print_findings(console.open_console(), checks)
+    console.print_checks(console.open_console(), checks)
     raise typer.Exit(3 if any(check.required and check.problem for check in checks) else 0)
 
 
