@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from port25lab.engine.jobs import Job, LabKey, control_key, first, lab_key, plan_jobs
-from port25lab.engine.progress import Progress
+from port25lab.engine.progress import Progress, Quiet
 from port25lab.errors import LabError, MachineError
 from port25lab.evidence.capture_folder import CaptureFile, CaptureFolder, comment
 from port25lab.lab.handle import Lab
@@ -298,17 +298,19 @@ class Engine:
 def run(
     questions: Sequence[Question],
     *,
-    progress: Progress,
+    progress: Progress | None = None,
     jobs: int = JOBS,
     hold: OnLabUp | None = None,
     pcap: CaptureFolder | None = None,
 ) -> Report:
-    """Answer all questions, and report. ``pcap`` gets a file of each lab's packets.
+    """Answer all questions in labs that are up for this call alone. Returns a verdict for each, in their order.
 
-    Raises InputError and MachineError.
+    ``progress`` is told how far the run is. ``jobs``: the most labs side by side. ``hold`` is called with each lab that
+    is still up and its verdicts. ``pcap`` gets a file of each lab's packets.
+    Raises InputError for a rule that iptables refuses, and MachineError where this machine lacks something.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    with Engine(progress, jobs=jobs, hold=hold, pcap=pcap) as engine:
+    with Engine(progress or Quiet(), jobs=jobs, hold=hold, pcap=pcap) as engine:
         verdicts = engine.verdicts(questions)
     environment = describe_environment() | {
         "started": started.isoformat(timespec="seconds"),
