@@ -13,7 +13,7 @@ EPILOG = "\n\n".join(
         "[bold]port25lab probe mail.example.com[/bold]  [dim]what of 25, 465, 587 and 2525 is open from here[/dim]",
         "[bold]port25lab probe --mx example.com[/bold]  [dim]its MX: can a mail server here send to it?[/dim]",
         "[bold]port25lab probe mx1.example.com --control mx.example.org[/bold]  [dim]that host, or port 25?[/dim]",
-        "[bold]port25lab probe mx.example.com --json -[/bold]  [dim]all that was seen, for programs[/dim]",
+        "[bold]port25lab probe mx.example.com --json -[/bold]  [dim]all observations, for programs[/dim]",
         "[bold]port25lab probe mx.example.com --send-to you@example.com --from me@example.org[/bold]  "
         "[dim]sends one message[/dim]",
         "No mail is sent without --send-to. Root (CAP_NET_RAW) adds the TTL of answers, and nothing else.",
@@ -34,7 +34,7 @@ def probe_command(
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For everything together.")] = 10.0,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all that was seen as JSON; -: to stdout.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all observations as JSON; -: to stdout.")
     ] = None,
     send_to: Annotated[
         str | None, typer.Option("--send-to", metavar="ADDRESS", help="Send a message to this address.")
@@ -48,7 +48,7 @@ def probe_command(
         typer.Option("--password", metavar="WORD", envvar="PORT25LAB_PASSWORD", help="The password that goes with it."),
     ] = None,
 ) -> None:
-    """What keeps mail from its way, as seen from this machine: open, blocked, or altered, where, and the ways out."""
+    """What is blocked or altered between this machine and a mail server, at which hop, and which ports work instead."""
     from port25lab.cli import probe  # DNS and TLS libraries: a fifth of a second that --help does without
 
     options = probe.ProbeOptions(

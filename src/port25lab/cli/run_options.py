@@ -69,7 +69,9 @@ def run_command(
     ] = False,
     shell_on_failure: Annotated[
         bool,
-        typer.Option("--shell-on-failure", metavar="", help="The same, for labs in which an expectation was not met."),
+        typer.Option(
+            "--shell-on-failure", metavar="", help="The same, only for labs in which an expectation was not met."
+        ),
     ] = False,
 ) -> None:
     """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""

@@ -112,15 +112,15 @@ def fit(
     largest = replace(most, mounts=max(need.mounts for need in needs))
     if not _near(labs + up, largest):
         return labs
-    found = sandbox_trial.by(way, make, labs, largest.networks, largest.mounts, way.user_namespace)
-    return judge(found, largest)
+    result = sandbox_trial.by(way, make, labs, largest.networks, largest.mounts, way.user_namespace)
+    return judge(result, largest)
 
 
-def judge(found: Mapping[str, Any], need: Need) -> int:
+def judge(result: Mapping[str, Any], need: Need) -> int:
     """How many labs there was room for, from the result of ``make``. Raises MachineError where there was none."""
-    if found["labs"]:
-        return int(found["labs"])
-    short = found["short"]
+    if result["labs"]:
+        return int(result["labs"])
+    short = result["short"]
     if short not in sandbox_trial.LIMITS:
         raise MachineError(f"no namespaces for {need.name}: {short}", sandbox_trial.CONTAINER_REMEDY)
     number = {"net": need.networks, "mnt": need.mounts}.get(short, 1)

@@ -48,9 +48,9 @@ def require_kernel(name: str, purpose: str) -> None:
 
     ``name``: the feature's, in ``KERNEL``. ``purpose``: the start of the message: what needs it.
     """
-    (found,) = examine_kernel(sandbox_trial.find(), name)
-    if found.problem is not None:
-        raise MachineError(f"{purpose} needs {name} of the kernel: {found.problem}", found.remedy or "")
+    (check,) = examine_kernel(sandbox_trial.find(), name)
+    if check.problem is not None:
+        raise MachineError(f"{purpose} needs {name} of the kernel: {check.problem}", check.remedy or "")
 
 
 @cache

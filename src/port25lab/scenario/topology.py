@@ -138,7 +138,10 @@ def _registered(module: ModuleType) -> Iterator[None]:
 
 
 def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
-    """Turn a Mininet ``Topo`` into a plan. Switches are refused: a bridge is a parameter of the node that has it."""
+    """Turn a Mininet ``Topo`` into a plan. Raises InputError where it has a switch or its data is wrong.
+
+    ``file`` and ``parameters`` become part of the plan.
+    """
     if topo.switches():
         raise InputError(
             f"switch {topo.switches()[0]!r} in the topology",
@@ -148,20 +151,20 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
     interfaces: dict[str, list[dict[str, Any]]] = {name: [] for name in topo.hosts()}
     links = []
     for first, second, info in topo.links(sort=False, withInfo=True):
-        # Mininet sorts each pair of names; the link's own info keeps the order of the author.
+        # Mininet sorts each pair of names; the link's info keeps the order in which the author named them.
         ends = []
         for side, node in ((1, info.get("node1", first)), (2, info.get("node2", second))):
             name = info.get(f"intfName{side}") or f"{node}-eth{info[f'port{side}']}"
-            given = info.get(f"params{side}") or {}
-            interfaces[node].append({"name": name, "ip": given.get("ip"), "ip6": given.get("ip6")})
+            addresses = info.get(f"params{side}") or {}
+            interfaces[node].append({"name": name, "ip": addresses.get("ip"), "ip6": addresses.get("ip6")})
             ends.append((node, name))
         (node1, interface1), (node2, interface2) = ends
         links.append({"node1": node1, "interface1": interface1, "node2": node2, "interface2": interface2})
     nodes = {}
     for name in topo.hosts():
-        given = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
-        given["routes"] = [_route(file, name, to, via) for to, via in given.get("routes", ())]
-        nodes[name] = {"name": name, "interfaces": interfaces[name], **given}
+        parameters_of_node = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
+        parameters_of_node["routes"] = [_route(file, name, to, via) for to, via in parameters_of_node.get("routes", ())]
+        nodes[name] = {"name": name, "interfaces": interfaces[name], **parameters_of_node}
     try:
         return Plan.model_validate(
             {
@@ -175,7 +178,7 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         )
     except ValidationError as error:
         first_error = error.errors()[0]
-        # Of a union, pydantic names each member that it tried in brackets.
+        # For a union, pydantic puts the name of each type that it tried in brackets.
         place = " ".join(str(part) for part in first_error["loc"] if "[" not in str(part))
         raise InputError(f"{place}: {first_error['msg']} (got {first_error['input']!r})", file=file) from None
 
@@ -195,11 +198,11 @@ def _route(file: Path, node: str, to: str, via: str) -> dict[str, Any]:
 
 @contextmanager
 def _foreign_code(file: Path) -> Iterator[None]:
-    """Run code of a topology file: whatever it raises becomes an InputError with the line of the file.
+    """Run code of a topology file: an exception of any kind becomes an InputError with the line of the file.
 
-    What it prints goes to standard error, for standard output is for results.
+    What the file prints goes to standard error: standard output is for results.
     """
-    code = str(file.absolute())  # as the import system names it, and before the file can change the folder
+    code = str(file.absolute())  # as tracebacks name the file; the file may change the current folder
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -208,22 +211,22 @@ def _foreign_code(file: Path) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and _may_be_ctrl_c():
             raise
-        raise _complaint(file, code, error) from error
+        raise _input_error(file, code, error) from error
 
 
 def _may_be_ctrl_c() -> bool:
-    """Whether a KeyboardInterrupt may come from the keyboard, as in pytest: then it ends everything.
+    """Whether a KeyboardInterrupt may come from the keyboard, as in pytest: then it must end the process.
 
-    In the command it does not come from there, since signals raise Interrupted; nor in any thread but the main one.
+    In the command it does not, since signals raise Interrupted there; nor does it in a thread other than the main one.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     return in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def _complaint(file: Path, code: str, error: BaseException) -> InputError:
+def _input_error(file: Path, code: str, error: BaseException) -> InputError:
     """``FILE:LINE: KIND: text``, with the innermost line of the file that led to the error.
 
-    ``code``: the file's name in tracebacks.
+    ``code``: the name of the file in tracebacks.
     """
     if isinstance(error, SyntaxError) and error.filename == code:
         return InputError(str(error.msg), file=file, line=error.lineno or None, column=error.offset or None)
@@ -274,10 +277,10 @@ def _topo_class(file: Path, module: ModuleType) -> type:
             "no `topos` in the file", allowed="topos = {'NAME': TopoSubclass}, as `mn --custom` wants", file=file
         )
     name = file.stem if topos.get(file.stem) else next(iter(topos))
-    found = topos[name]
-    if not isinstance(found, type) or "mininet.topo" not in {cls.__module__ for cls in found.__mro__}:
-        raise InputError(f"topos[{name!r}] is {found!r}", allowed="a subclass of mininet.topo.Topo", file=file)
-    return found
+    topo_class = topos[name]
+    if not isinstance(topo_class, type) or "mininet.topo" not in {cls.__module__ for cls in topo_class.__mro__}:
+        raise InputError(f"topos[{name!r}] is {topo_class!r}", allowed="a subclass of mininet.topo.Topo", file=file)
+    return topo_class
 
 
 def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
@@ -293,12 +296,12 @@ def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
         text = _text(error)
         if not any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for name in parameters):
             raise
-        # About what was given, not about the file: no line of the file, and a scenario puts its own place to it.
+        # A parameter is wrong, not the file: the error has no line of the file, and gets the place in the scenario.
         raise InputError(f"topology {file.stem}: {text}", file=file) from error
 
 
 def _parameters(topo_class: type) -> set[str]:
-    """Names of the constructor's or of Mininet's ``build`` method's own parameters, over the whole class tree."""
+    """Names of the parameters of ``__init__`` and of Mininet's ``build``, of the class and its base classes."""
     names: set[str] = set()
     for cls in topo_class.__mro__:
         for method in ("__init__", "build"):
