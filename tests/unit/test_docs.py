@@ -15,8 +15,8 @@ from port25lab.model.outcome import Outcome
 from port25lab.model.service_kinds import MIDDLEBOXES, SERVICE_KINDS
 from port25lab.model.verdict import Verdict
 from port25lab.scenario import catalogue
-from port25lab.scenario.format import Expectation, PathEntry, ScenarioFile
 from port25lab.scenario.policy import PolicyFile
+from port25lab.scenario.scenario_file import Expectation, PathEntry, ScenarioFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

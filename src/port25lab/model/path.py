@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from port25lab.model.addresses import IpVersion
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -51,7 +53,7 @@ class PathSpec(BaseModel):
     ] = None
     """In short: the user's name alone."""
     client: str = "aiosmtplib"
-    ip_version: Literal[4, 6] | None = None
+    ip_version: IpVersion | None = None
     """None: as real clients do, every address in the resolver's order until one connects."""
     recipient: str = DEFAULT_RECIPIENT
     sender: str | None = None
