@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +111,12 @@ def test_the_code_of_the_examples_is_in_the_style_of_the_house(changed: Path) ->
 
 
 def test_the_table_of_folders_is_that_of_the_package_and_of_the_contract() -> None:
-    import tomllib
-
     rows = re.findall(r"(?m)^\| (\d) \| `([\w.]+)/?` \|", GUIDE.read_text(encoding="utf-8"))
     layers: dict[str, set[str]] = {}
     for number, name in rows:
         layers.setdefault(number, set()).add(name.removesuffix(".py"))
-    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
-    assert [layers[number] for number in sorted(layers)] == [set(layer.split(" | ")) for layer in contract]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [flow] = [contract["layers"] for contract in contracts if contract["id"] == "flow"]
+    assert [layers[number] for number in sorted(layers)] == [set(layer.split(" | ")) for layer in flow]
     package = {path.stem for path in (ROOT / "src/port25lab").iterdir() if path.suffix in ("", ".py")}
     assert package - {"__init__", "__main__", "__pycache__"} == {name.removesuffix(".py") for _, name in rows}
