@@ -33,7 +33,7 @@ GUESTS6 = "2001:db8:110:100::/64"
 
 
 class Hotel(Isp):
-    """A hotel's guests behind its NAT gateway, at an ISP; optionally with the hotel's own relay."""
+    """A hotel's guests behind its NAT gateway, at an ISP; with the hotel's own relay if wanted."""
 
     def build(self, rooms: int = 2, relay: bool = False) -> None:
         """`rooms`: the number of guests, one in each room. `relay`: whether the hotel has a relay of its own."""
