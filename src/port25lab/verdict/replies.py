@@ -110,4 +110,4 @@ def meaning_of(code: int | None, enhanced: str | None, text: str | None, stage: 
 def of_reply(observation: Observation) -> Classification | None:
     """What the server's last reply means; None where it gave none, or none that refuses anything."""
     found = meaning_of(observation.smtp_code, observation.enhanced_code, observation.reply, observation.stage)
-    return found and Classification(found.outcome, found.mechanism)
+    return Classification(found.outcome, found.mechanism) if found else None
