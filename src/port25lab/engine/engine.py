@@ -154,10 +154,11 @@ class Engine:
         lines: dict[LabKey, list[str]] = defaultdict(list)
         done = []
         for question, verdict in zip(questions, verdicts, strict=True):
-            again = self._answers[lab_key(question)][question.path].retried is not None
+            again = verdict.evidence.retried is not None
             file = self._captures.get((lab_key(question), again))
-            done.append(verdict.model_copy(update={"pcap": file.path.name if file else None}))
-            expected = f" (expected {verdict.expected})" if verdict.expected not in (None, verdict.outcome) else ""
+            done.append(replace(verdict, pcap=file.path.name if file else None))
+            met = question.expected in (None, verdict.outcome)
+            expected = "" if met else f" (expected {question.expected})"
             lines[lab_key(question)].append(f"{question.id}: {verdict.outcome}{expected}")
         for (key, _), file in self._captures.items():
             comment(file, [f"port25lab, lab {Job(key[0], (), key[1]).name}", *lines[key]])
@@ -340,51 +341,7 @@ def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
     evidence = answers[lab_key(question)][path]
     control = answers.get(control_key(question), {}).get(first(path))
     found = judge(evidence, question.expected, question.by, control, question.how)
-    return Verdict(
-        scenario=question.scenario,
-        variant=question.variant,
-        path=question.id,
-        name=question.name,
-        ref=question.ref,
-        source=path.source,
-        to=path.to,
-        port=path.port,
-        ip_version=path.ip_version,
-        security=path.security,
-        auth=path.auth.user if path.auth else None,
-        client=path.client,
-        recipient=path.recipient,
-        sender=path.sender,
-        size=path.size,
-        packet=path.packet,
-        spoof=path.spoof,
-        policies={node: list(names) for node, names in question.config.policy_names.items()},
-        outcome=found.outcome,
-        mechanism=found.mechanism,
-        expected=question.expected,
-        expected_by=question.by,
-        expected_how=question.how,
-        expected_from=question.expected_from,
-        attempt=path.attempt,
-        repeat=question.repeat,
-        ok=found.ok,
-        blame=found.blame,
-        observation=evidence.observation,
-        decisions=evidence.decisions,
-        diverted=evidence.diverted,
-        icmp=evidence.icmp,
-        answered_by=evidence.answered_by,
-        hops=evidence.hops,
-        arrival=evidence.arrival,
-        should=question.should,
-        matrix=question.matrix,
-        packets=evidence.packets,
-        divergence=evidence.divergence,
-        control=found.control,
-        disagreement=found.disagreement,
-        reason=found.reason,
-        retried=evidence.retried,
-    )
+    return Verdict(question, evidence, found)
 
 
 _plans: dict[tuple[object, ...], Plan] = {}

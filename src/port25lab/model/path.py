@@ -17,6 +17,8 @@ LARGEST_MESSAGE = 10_000_000
 
 DEFAULT_RECIPIENT = "recipient@example.net"
 
+DEFAULT_CLIENT = "aiosmtplib"
+
 
 class Security(StrEnum):
     """How TLS is used: not at all, by STARTTLS (RFC 3207), or from the first byte (RFC 8314)."""
@@ -50,7 +52,7 @@ class PathSpec(BaseModel):
         Auth | None, BeforeValidator(lambda given: {"user": given} if isinstance(given, str) else given)
     ] = None
     """In short: the user's name alone."""
-    client: str = "aiosmtplib"
+    client: str = DEFAULT_CLIENT
     ip_version: Literal[4, 6] | None = None
     """None: as real clients do, every address in the resolver's order until one connects."""
     recipient: str = DEFAULT_RECIPIENT

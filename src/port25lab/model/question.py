@@ -33,7 +33,8 @@ class Question:
     scenario: str
     """A name of the catalogue, or the path that the user gave: `port25lab run` takes it again."""
     variant: str
-    id: str
+    bare_id: str
+    """The path's id within its scenario and variant: ``S3-home-server-to-mx:example.net-25/ipv4``."""
     name: str | None
     ref: str | None
     path: PathSpec
@@ -54,3 +55,10 @@ class Question:
     """What a correct policy does with the path."""
     matrix: bool = False
     """The scenario asks for a table of its paths by its variants."""
+    bad_auth: bool = False
+    """The path's credentials are wrong: no user of the server has this name with this password."""
+
+    @property
+    def id(self) -> str:
+        """The path's id: ``port25lab run -k ID`` repeats it."""
+        return f"{self.scenario}/{self.variant}/{self.bare_id}"

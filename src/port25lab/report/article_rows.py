@@ -5,9 +5,9 @@ In: verdicts whose paths carry a `ref`. Out: lines to print; a row has one line 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from port25lab.model.evidence import Blame
 from port25lab.model.outcome import Outcome
@@ -78,10 +78,10 @@ class Line:
 
 def lines(verdicts: Iterable[Verdict]) -> list[Line]:
     """The rows in the article's order, other refs after them; a path in one column only leaves the other empty."""
-    questions: dict[tuple[str, ...], list[Verdict]] = {}
+    questions: dict[tuple[Any, ...], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.ref:
-            questions.setdefault((verdict.ref, *describe.question(verdict)), []).append(verdict)
+        if ref := verdict.question.ref:
+            questions.setdefault((ref, *describe.same_question(verdict)), []).append(verdict)
     found: dict[tuple[str, object, object], Line] = {}
     for (ref, *_), asked in questions.items():
         baseline = [verdict for verdict in asked if not _policy_names(verdict)]
@@ -104,14 +104,14 @@ def answer_words(answer: Answer) -> str:
 def _blames(verdicts: Iterable[Verdict]) -> list[Blame]:
     asked = list(verdicts)
     hops = (describe.failing_hop(verdict) for verdict in asked)
-    met = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
-    return list(dict.fromkeys([*(verdict.blame for verdict in asked if verdict.blame), *met]))
+    by_relays = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
+    return list(dict.fromkeys([*(verdict.blame for verdict in asked if verdict.blame), *by_relays]))
 
 
 def _by_variant(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    groups: dict[tuple[str, str | None], list[Verdict]] = {}
+    groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        groups.setdefault((verdict.scenario, verdict.variant), []).append(verdict)
+        groups.setdefault((verdict.question.scenario, verdict.question.variant), []).append(verdict)
     return list(groups.values())
 
 
@@ -119,11 +119,12 @@ def _without(baseline: list[Verdict], group: list[Verdict]) -> Answer:
     """What happens without the policy: a variant of the scenario says it, or else the controls do."""
     if baseline:
         return _answer(baseline)
-    return _sorted({verdict.ip_version: verdict.control.outcome for verdict in group if verdict.control})
+    controls = ((verdict.question.path.ip_version, verdict.judgement.control) for verdict in group)
+    return _sorted({version: control.outcome for version, control in controls if control})
 
 
 def _answer(verdicts: list[Verdict]) -> Answer:
-    return _sorted({verdict.ip_version: verdict.outcome for verdict in verdicts})
+    return _sorted({verdict.question.path.ip_version: verdict.outcome for verdict in verdicts})
 
 
 def _sorted(outcomes: Mapping[describe.IpVersion, Outcome]) -> Answer:
@@ -139,10 +140,13 @@ def _absorb(line: Line, other: Line) -> None:
 
 
 def _policy_names(verdict: Verdict) -> str:
-    names = dict.fromkeys(name for stack in verdict.policies.values() for name in stack if name != NO_POLICY)
+    stacks = verdict.question.config.policy_names.values()
+    names = dict.fromkeys(name for stack in stacks for name in stack if name != NO_POLICY)
     return text.visible(" + ".join(names))
 
 
 def _order(ref: str) -> tuple[int, int, str]:
-    match = re.fullmatch(r"S(\d+)", ref)
-    return (0, int(match[1]), "") if match else (1, 0, ref)
+    return (0, _POSITIONS[ref], "") if ref in _POSITIONS else (1, 0, ref)
+
+
+_POSITIONS = {ref: position for position, ref in enumerate(QUESTIONS)}

@@ -141,14 +141,14 @@ def _by_failure(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     """One failure each, but all paths of a lab together that could not be tried for the same reason."""
     groups: dict[object, list[Verdict]] = {}
     for verdict in verdicts:
-        alone = verdict.outcome is not Outcome.ERROR or verdict.reason is None
-        key = id(verdict) if alone else (verdict.scenario, verdict.variant, verdict.reason)
+        alone = verdict.outcome is not Outcome.ERROR or verdict.judgement.reason is None
+        key = id(verdict) if alone else (verdict.question.scenario, verdict.question.variant, verdict.judgement.reason)
         groups.setdefault(key, []).append(verdict)
     return list(groups.values())
 
 
 def _summary(verdicts: Sequence[Verdict], seconds: float, labs: int | None) -> RenderableType:
-    judged = [verdict for verdict in verdicts if verdict.expected is not None or not verdict.ok]
+    judged = [verdict for verdict in verdicts if verdict.question.expected is not None or not verdict.ok]
     good = sum(verdict.ok for verdict in judged)
     line = Text.assemble(
         (f"{count(len(verdicts), 'path')} in {count(labs or len(by_lab(verdicts)), 'lab')}", "bold"),
