@@ -31,7 +31,7 @@ from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Verdict
 from port25lab.report.explain import explain
-from port25lab.scenario import questions as questions_module
+from port25lab.scenario.questions import lab_config, load_questions, question_about
 
 _ENGINE = pytest.StashKey[Engine]()
 
@@ -68,11 +68,11 @@ class ScenarioFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each path in each variant."""
         try:
-            questions = questions_module.load_questions(str(self.path))
+            questions = load_questions(str(self.path))
         except Port25labError as error:
             raise self.CollectError(str(error)) from None
         for question in questions:
-            name = question.id.removeprefix(f"{question.scenario}/")
+            name = f"{question.variant}/{question.bare_id}"
             item: PathItem = PathItem.from_parent(self, name=name, question=question)
             yield item
 
@@ -142,7 +142,7 @@ class LabUnderTest:
         self._engine, self._config = engine, config
 
     def send(self, **path: Any) -> Verdict:
-        """Try one path, and its control. ``path``: the fields of ``MailPath``."""
+        """Try one path, and its control. ``path``: the fields of ``PathSpec``."""
         return self._judge(None, None, None, path)
 
     def expect(self, outcome: str, *, by: str | None = None, how: str | None = None, **path: Any) -> Verdict:
@@ -169,7 +169,7 @@ class LabUnderTest:
     def _judge(
         self, expected: Outcome | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
     ) -> Verdict:
-        question = questions_module.question_about(PathSpec(**path), self._config, expected=expected, by=by, how=how)
+        question = question_about(PathSpec(**path), self._config, expected=expected, by=by, how=how)
         return self._engine.verdicts([question])[0]
 
 
@@ -187,7 +187,7 @@ class LabFactory:
 
         Raises InputError as a scenario file would.
         """
-        config = questions_module.lab_config(topology, policies or {}, parameters)
+        config = lab_config(topology, policies or {}, parameters)
         return self._known.setdefault(config, LabUnderTest(self._engine, config))
 
 

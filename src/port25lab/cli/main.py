@@ -45,7 +45,7 @@ def list_command() -> None:
 def doctor_command() -> None:
     """Can this machine run labs? What it lacks, and the command or setting that helps. Exit code 3 if it cannot."""
     findings = doctor.examine()
-    console_module.print_findings(console_module.open_console(), findings)
+    console_module.print_checks(console_module.open_console(), findings)
     raise typer.Exit(3 if any(finding.required and finding.problem for finding in findings) else 0)
 
 

@@ -38,7 +38,7 @@ from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import MX_PREFIX, PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
-from port25lab.model.service_kinds import SERVICE_KINDS as SERVICES
+from port25lab.model.service_kinds import SERVICE_KINDS
 from port25lab.model.verdict import Report, Verdict
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
@@ -391,7 +391,7 @@ def _require(config: LabConfig) -> None:
     for stack in _policies(config).values():
         for policy in stack:
             for service in policy.services:
-                if feature := SERVICES[service["kind"]].needs:
+                if feature := SERVICE_KINDS[service["kind"]].needs:
                     doctor.require_kernel(feature, f"policy {policy.name}")
 
 

@@ -40,7 +40,7 @@ class OutcomeInfo:
     """
 
     text: str
-    reference: str
+    source: str
     style: str
     blocked: bool = False
 

@@ -95,10 +95,15 @@ def lines(verdicts: Iterable[Verdict]) -> list[Line]:
 
 def answer_words(answer: Answer) -> str:
     """``dropped`` where all IP versions agree, else ``v4 dropped, v6 delivered``."""
+    return ", ".join(f"{versions} {outcome.value}".lstrip() for versions, outcome in answer_parts(answer))
+
+
+def answer_parts(answer: Answer) -> list[tuple[str, Outcome]]:
+    """Each IP version with its outcome; where all versions agree, one outcome without a version."""
     outcomes = {outcome for _, outcome in answer}
-    if len(outcomes) <= 1:
-        return next(iter(outcomes)).value if outcomes else ""
-    return ", ".join(f"{describe.versions_words([version])} {outcome.value}" for version, outcome in answer)
+    if len(outcomes) == 1:
+        return [("", outcomes.pop())]
+    return [(describe.versions_words([version]), outcome) for version, outcome in answer]
 
 
 def _blames(verdicts: Iterable[Verdict]) -> list[Blame]:

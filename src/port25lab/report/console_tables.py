@@ -243,9 +243,10 @@ def _rules_in_words(policy: str, blames: Sequence[Blame]) -> str:
 
 
 def _answer(answer: article_rows.Answer) -> Text:
-    text = Text(article_rows.answer_words(answer))
-    for _, outcome in answer:
-        text.highlight_words([outcome.value], OUTCOME_INFO[outcome].style)
+    text = Text()
+    for versions, outcome in article_rows.answer_parts(answer):
+        text.append(", " if text else "").append(f"{versions} " if versions else "")
+        text.append(outcome.value, OUTCOME_INFO[outcome].style)
     return text
 
 
@@ -263,35 +264,37 @@ def matrix_table(console: Console, group: matrix_rows.Matrix) -> RenderableType:
     return Group(heading, table, Text())
 
 
-_WRONG = {"leak": "red", "over": "yellow", "error": "bold white on red"}
+_WORD_STYLES = {
+    **{outcome.value: info.style for outcome, info in OUTCOME_INFO.items()},
+    "leak": "red",
+    "over": "yellow",
+    "error": "bold white on red",
+    matrix_rows.RIGHT: "green",
+}
 
 
 def _matrix_cell(console: Console, cell: matrix_rows.Cell) -> Text:
     """What the policy does; marked where the scenario did not expect that."""
-    glyphs = glyphs_for(console)
-    text = Text(
-        glyphs.good if cell.text == matrix_rows.RIGHT else cell.text, "green" if cell.text == matrix_rows.RIGHT else ""
-    )
-    for word, style in (*_WRONG.items(), *((outcome.value, OUTCOME_INFO[outcome].style) for outcome in Outcome)):
-        text.highlight_words([word], style)
+    glyphs, text = glyphs_for(console), Text()
+    for versions, word in cell.words:
+        text.append(" " if text else "").append(f"{versions} " if versions else "")
+        text.append(glyphs.good if word == matrix_rows.RIGHT else word, _WORD_STYLES.get(word, ""))
     return text if cell.as_expected else text.append(f" {glyphs.bad}", "bold red")
 
 
-def checks_table(console: Console, findings: Sequence[Check]) -> RenderableType:
+def checks_table(console: Console, checks: Sequence[Check]) -> RenderableType:
     """The doctor's checks."""
     parts: list[RenderableType] = []
-    for heading, wanted in (("required", True), ("optional", False)):
+    for heading, required in (("required", True), ("optional", False)):
         table = _table(
             (Column(""), Column(heading, no_wrap=True), Column("found", overflow="fold"), Column("for", style="dim"))
         )
-        for finding in findings:
-            if finding.required is wanted:
-                found = Text(visible(finding.text), "" if finding.ok else "bold")
-                if finding.remedy:
-                    found.append("\n" if console.is_terminal else "; ").append(finding.remedy, "yellow")
-                table.add_row(
-                    mark(console, finding.ok, not finding.ok and not wanted), finding.name, found, finding.purpose
-                )
+        for check in checks:
+            if check.required is required:
+                found = Text(visible(check.text), "" if check.ok else "bold")
+                if check.remedy:
+                    found.append("\n" if console.is_terminal else "; ").append(check.remedy, "yellow")
+                table.add_row(mark(console, check.ok, not check.ok and not required), check.name, found, check.purpose)
         parts += [table, Text()]
     return Group(*parts)
 

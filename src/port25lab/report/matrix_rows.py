@@ -15,7 +15,7 @@ from port25lab.model.verdict import Verdict
 from port25lab.report import describe
 from port25lab.report.text import visible
 
-RIGHT, NOT_ASKED = "ok", ""
+RIGHT = "ok"
 
 GROUPS: dict[Should | None, str] = {
     None: "",
@@ -33,8 +33,14 @@ PASSED = (Outcome.DELIVERED, Outcome.REACHED, Outcome.CLOSED, Outcome.RELAY_DENI
 class Cell:
     """What one policy does with one path."""
 
-    text: str
+    words: tuple[tuple[str, str], ...]
+    """IP versions, and what the policy does over them; the versions are empty where all of them agree."""
     as_expected: bool
+
+    @property
+    def text(self) -> str:
+        """The cell in words: ``ok``, ``leak`` or ``v6 leak``."""
+        return " ".join(part for pair in self.words for part in pair if part)
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,9 @@ def _cell(verdicts: Sequence[Verdict]) -> Cell:
     for verdict in verdicts:
         by_word.setdefault(_word(verdict), []).append(verdict)
     shown = [word for word in by_word if word != RIGHT] or list(by_word)
-    text = " ".join(word if len(by_word) == 1 else f"{describe.asked_versions(by_word[word])} {word}" for word in shown)
-    return Cell(text or NOT_ASKED, all(verdict.ok for verdict in verdicts))
+    agree = len(by_word) == 1
+    words = tuple(("" if agree else describe.asked_versions(by_word[word]), word) for word in shown)
+    return Cell(words, all(verdict.ok for verdict in verdicts))
 
 
 def _word(verdict: Verdict) -> str:

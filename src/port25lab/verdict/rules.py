@@ -12,7 +12,7 @@ from port25lab.verdict.views import Classification, Views
 
 UNREACHABLE_ERRNOS = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT", "EPROTO", "EPERM"})
 
-FINDING_OF_EFFECT = {
+CLASSIFICATION_OF_EFFECT = {
     Effect.DROP: Classification(Outcome.DROPPED, Mechanism.SYN_DROP),
     Effect.REJECT_ICMP: Classification(Outcome.REJECTED_ICMP, Mechanism.REJECT_ICMP),
     Effect.REJECT_RESET: Classification(Outcome.REJECTED_RESET, Mechanism.REJECT_RESET),
@@ -44,7 +44,7 @@ def effect_on_client(decision: Decision) -> Effect:
 
 def opening_refused(decision: Decision) -> Classification:
     """A rule kept the connection from opening: its effect on the client, and which of the two packets it met."""
-    found = FINDING_OF_EFFECT[effect_on_client(decision)]
+    found = CLASSIFICATION_OF_EFFECT[effect_on_client(decision)]
     if _is_answer(decision) and found.outcome is Outcome.DROPPED:
         return Classification(found.outcome, Mechanism.ANSWER_DROP)
     return found
@@ -61,8 +61,8 @@ def probe(views: Views) -> Classification | None:
         return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
     kind = PACKET_KINDS.get(arrival.packet)
     if kind is not None and kind.early and decision.effect is not Effect.THROTTLE:
-        return Classification(FINDING_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
-    found = FINDING_OF_EFFECT[decision.effect]
+        return Classification(CLASSIFICATION_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
+    found = CLASSIFICATION_OF_EFFECT[decision.effect]
     dropped = found.outcome is Outcome.DROPPED and _is_answer(decision)
     return Classification(found.outcome, Mechanism.ANSWER_DROP) if dropped else found
 

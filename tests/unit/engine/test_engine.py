@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 import evidence_factory
-from port25lab.engine import engine as engine_module
-from port25lab.engine.engine import Engine
+from port25lab.engine.engine import Engine, over_ipv6, run
 from port25lab.engine.jobs import plan_jobs
 from port25lab.engine.progress import Quiet
 from port25lab.errors import InputError, LabError, MachineError
@@ -90,8 +89,8 @@ class Sandboxes:
 @pytest.fixture(autouse=True)
 def _no_sandboxes(monkeypatch: pytest.MonkeyPatch) -> None:
     Lab.started, Lab.breaks, Sandboxes.made = [], {}, []
-    monkeypatch.setattr(engine_module, "Lab", Lab)
-    monkeypatch.setattr(engine_module, "Sandboxes", Sandboxes)
+    monkeypatch.setattr("port25lab.engine.engine.Lab", Lab)
+    monkeypatch.setattr("port25lab.engine.engine.Sandboxes", Sandboxes)
     monkeypatch.setattr(capacity, "fit", lambda needs, at_once, *_, **__: min(at_once, len(needs)))
     monkeypatch.setattr(doctor, "require_lab", lambda way: None)
 
@@ -268,7 +267,7 @@ def test_an_interrupt_ends_every_lab_and_starts_no_more(
 
     monkeypatch.setattr(Lab, "attempts", attempts)
     monkeypatch.setattr(Sandboxes, "close", lambda _: ended.set())
-    monkeypatch.setattr(engine_module, "wait", interrupted)
+    monkeypatch.setattr("port25lab.engine.engine.wait", interrupted)
     with pytest.raises(KeyboardInterrupt), Engine(Quiet(), jobs=1) as engine:
         engine.verdicts(questions)
     assert len(Lab.started) == 1
@@ -403,7 +402,7 @@ def test_each_lab_is_held_once_while_it_is_up_with_its_own_verdicts_and_controls
 
 
 def test_a_report_says_where_and_when_it_was_made(questions: list[Question]) -> None:
-    report = engine_module.run(questions, progress=Quiet(), jobs=2)
+    report = run(questions, progress=Quiet(), jobs=2)
     assert report.tool["name"] == "port25lab"
     assert {
         "kernel",
@@ -432,7 +431,7 @@ def test_where_one_lab_fits_and_not_two_they_are_up_one_after_the_other(
             super().__init__(*arguments)
             most.append(sum(not lab.closed for lab in Lab.started))
 
-    monkeypatch.setattr(engine_module, "Lab", Counted)
+    monkeypatch.setattr("port25lab.engine.engine.Lab", Counted)
     monkeypatch.setattr(capacity, "fit", lambda needs, at_once, *_, **__: 1)
     with Engine(Quiet(), jobs=8) as engine:
         assert len(engine.verdicts(questions)) == len(questions)
@@ -494,5 +493,5 @@ def test_without_ipv6_paths_over_ipv4_are_tried_and_others_refused_before_any_la
 
 
 def test_an_ipv6_address_is_asked_over_ipv6() -> None:
-    assert engine_module.over_ipv6(PathSpec(source="pc", to="2001:db8::1"))
-    assert not engine_module.over_ipv6(PathSpec(source="pc", to="mx:example.net"))
+    assert over_ipv6(PathSpec(source="pc", to="2001:db8::1"))
+    assert not over_ipv6(PathSpec(source="pc", to="mx:example.net"))

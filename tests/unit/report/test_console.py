@@ -15,8 +15,7 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Control, Verdict
-from port25lab.report import console as console_module
-from port25lab.report import rows
+from port25lab.report import console, rows
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -30,16 +29,16 @@ class Utf8(io.StringIO):
 
 def piped(*verdicts: Verdict) -> str:
     file = io.StringIO()
-    console_module.print_report(console_module.open_console(file), verdicts, 1.25)
+    console.print_report(console.open_console(file), verdicts, 1.25)
     return file.getvalue()
 
 
 def on_terminal(*verdicts: Verdict, width: int = 120) -> str:
     file = Utf8()
-    console = Console(
+    terminal = Console(
         file=file, force_terminal=True, width=width, color_system="standard", highlight=False, legacy_windows=False
     )
-    console_module.print_report(console, verdicts, 1.25, seed_table=True)
+    console.print_report(terminal, verdicts, 1.25, seed_table=True)
     return file.getvalue()
 
 
@@ -192,16 +191,16 @@ def test_a_pipe_gets_one_line_for_each_row_however_long() -> None:
 def test_an_encoding_that_lacks_a_character_gets_its_escape() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
-    console_module.print_report(console_module.open_console(file), [verdict(to="拒否")], 1.0)
+    console.print_report(console.open_console(file), [verdict(to="拒否")], 1.0)
     file.flush()
     assert rb"home-server -> \u62d2\u5426:25" in raw.getvalue()
 
 
 def test_columns_wins_over_the_width_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert console_module.open_console(io.StringIO()).width == console_module.UNLIMITED
+    assert console.open_console(io.StringIO()).width == console.UNLIMITED
     monkeypatch.setenv("COLUMNS", "90")
-    assert console_module.open_console(io.StringIO()).width == 90
-    assert console_module.open_console(io.StringIO(), width=70).width == 70
+    assert console.open_console(io.StringIO()).width == 90
+    assert console.open_console(io.StringIO(), width=70).width == 70
 
 
 # -- terminals --------------------------------------------------------------------------------------------------------
@@ -259,7 +258,7 @@ def test_a_reply_of_a_megabyte_fills_no_screen() -> None:
 def seed_lines(*verdicts: Verdict) -> list[list[str]]:
     """The cells of each line of the seed table in a pipe, without its heading."""
     file = io.StringIO()
-    console_module.print_seed_table(console_module.open_console(file), verdicts)
+    console.print_seed_table(console.open_console(file), verdicts)
     return [re.split(r"  +", line) for line in file.getvalue().splitlines()[1:]]
 
 
@@ -323,8 +322,8 @@ def test_the_seed_table_stands_before_failures_and_the_summary_comes_last() -> N
 
 def test_the_catalogue_lists_names_with_one_line_each_under_their_kind() -> None:
     file = io.StringIO()
-    console_module.print_catalogue(
-        console_module.open_console(file),
+    console.print_catalogue(
+        console.open_console(file),
         {
             "topologies": [("hotel", "A hotel with its own ISP")],
             "policies": [("none", "No rules"), ("op25b-all", "x" * 300), ("odd", "a\x1b\nb")],
@@ -347,7 +346,7 @@ def test_the_catalogue_lists_names_with_one_line_each_under_their_kind() -> None
 
 @dataclass(frozen=True)
 class Found:
-    """A finding as the doctor makes it."""
+    """A check of the doctor."""
 
     name: str
     required: bool
@@ -357,14 +356,14 @@ class Found:
     purpose: str = "sets of addresses"
 
 
-def test_findings_say_what_is_there_and_how_to_get_what_is_missing() -> None:
+def test_checks_say_what_is_there_and_how_to_get_what_is_missing() -> None:
     file = io.StringIO()
-    findings = [
+    checks = [
         Found("nft", required=True, ok=True, text="1.0.9"),
         Found("ipset", required=True, ok=False, text="not found", remedy="apt-get install ipset"),
         Found("swaks", required=False, ok=False, text="not found", remedy="apt-get install swaks"),
     ]
-    console_module.print_findings(console_module.open_console(file), findings)  # type: ignore[arg-type]
+    console.print_checks(console.open_console(file), checks)  # type: ignore[arg-type]
     text = file.getvalue()
     assert lines(text, "ok ", "nft", "1.0.9")
     assert lines(text, "FAIL", "ipset", "not found; apt-get install ipset")

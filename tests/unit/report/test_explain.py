@@ -14,7 +14,7 @@ from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Control, Verdict
 from port25lab.report import describe, explain
-from port25lab.report import text as text_module
+from port25lab.report.text import duration, visible
 
 
 def fact(of: Verdict, key: str) -> str:
@@ -41,7 +41,7 @@ def fact(of: Verdict, key: str) -> str:
     ],
 )
 def test_text_from_outside_shows_everything_and_does_nothing(text: str, shown: str) -> None:
-    assert text_module.visible(text) == shown
+    assert visible(text) == shown
 
 
 def test_a_hostile_reply_is_harmless_in_a_verdicts_whole_story() -> None:
@@ -283,7 +283,7 @@ def test_a_packet_says_what_its_rule_did_to_it() -> None:
 
 
 def test_durations_change_their_unit_at_a_second() -> None:
-    assert [text_module.duration(s) for s in (0, 0.0414, 0.9994, 0.9996, 1.25)] == [
+    assert [duration(s) for s in (0, 0.0414, 0.9994, 0.9996, 1.25)] == [
         "0 ms",
         "41 ms",
         "999 ms",
