@@ -225,7 +225,7 @@ def test_silence_without_a_rule_is_an_error_and_no_block(own_lab: LabFactory, st
     assert verdict.outcome is Outcome.ERROR
     assert not verdict.ok
     assert verdict.judgement.reason is not None
-    assert "the kernel saw no rule that dropped its packets" in verdict.judgement.reason
+    assert "the trace has no rule that dropped its packets" in verdict.judgement.reason
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -237,7 +237,7 @@ def test_where_the_kernel_dropped_and_the_client_got_through_the_verdict_says_so
     verdict = lab(street, {"edge": make_policy("flaky", v4=rules, v6=rules)}).send(**MX, ip_version=version)
     assert verdict.outcome is Outcome.DELIVERED
     assert not verdict.ok
-    assert verdict.judgement.disagreement == "the client came as far as done, and the kernel did drop at edge"
+    assert verdict.judgement.disagreement == "the client reached stage done, and the trace has drop on edge"
 
 
 def test_a_path_that_is_blocked_without_the_policy_too_is_not_blocked_by_the_policy(

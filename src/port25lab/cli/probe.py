@@ -19,7 +19,7 @@ from port25lab.probe.client_view import ClientView, IpVersion
 from port25lab.probe.explain import blocked, counted
 from port25lab.probe.names import UnresolvedError
 from port25lab.report import console, files
-from port25lab.report.streams import told
+from port25lab.report.streams import print_problems
 
 SCHEMA_VERSION = 1
 
@@ -91,7 +91,9 @@ def probe_command(
     try:
         view = _to_its_end(measure.probe(request))
     except UnresolvedError as error:
-        told(_write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0)
+        print_problems(
+            _write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0
+        )
         raise
     found = findings(view)
     problems = _write(json_file, view, found)
@@ -99,7 +101,7 @@ def probe_command(
         print_probe(console.open_console(stderr=json_file is not None and files.is_stdout(json_file)), view, found)
     except OutputError as error:
         problems.append(error)
-    raise typer.Exit(told(problems, 1 if any(map(blocked, counted(view, found))) else 0))
+    raise typer.Exit(print_problems(problems, 1 if any(map(blocked, counted(view, found))) else 0))
 
 
 def _to_its_end(work: Coroutine[Any, Any, ClientView]) -> ClientView:

@@ -1,4 +1,4 @@
-"""The rows S1 … S15 of the seed article on OP25B, gathered from verdicts: without the policy beside with it.
+"""The rows S1 … S15 of the article on OP25B, gathered from verdicts: outcomes without the policy, and with it.
 
 In: verdicts whose paths carry a `ref`. Out: lines to print; a row has one line for each different answer.
 """
@@ -36,7 +36,7 @@ NOTES: dict[str, str] = {
     "S3": "S3: an MX listens on 25 alone, so port 587 of the recipient's MX is no way out. A relay is: S9, S10.",
     "S8": "S8: RFC 8314 recommends 465 (implicit TLS) again, before STARTTLS on 587; advice against it is older.",
 }
-"""What the article leaves out, by the row that it belongs to."""
+"""What the article leaves out, by row."""
 
 NO_POLICY = "none"
 """The catalogue's policy without rules counts as no policy."""
@@ -47,7 +47,7 @@ Answer = tuple[tuple[describe.IpVersion, Outcome], ...]
 
 @dataclass
 class Line:
-    """One answer to one row, and all the verdicts that give it."""
+    """One answer to one row, and all verdicts with this answer."""
 
     ref: str
     without: Answer
@@ -57,7 +57,7 @@ class Line:
 
     @property
     def ok(self) -> bool:
-        """True where every verdict behind the line, with and without the policy, is as expected."""
+        """Whether every verdict of the line, with and without the policy, is as expected."""
         return all(verdict.ok for verdict in (*self.verdicts, *self.baseline))
 
     @property
@@ -67,7 +67,7 @@ class Line:
 
     @property
     def blames(self) -> list[Blame]:
-        """The rules that decided, also those that a relay met."""
+        """The rules that decided, those that blocked a relay included."""
         return _blames(self.verdicts)
 
     @property
@@ -77,7 +77,7 @@ class Line:
 
 
 def lines(verdicts: Iterable[Verdict]) -> list[Line]:
-    """The rows in the article's order, other refs after them; a path in one column only leaves the other empty."""
+    """The rows in the article's order, and other refs after them. A path in one column leaves the other empty."""
     questions: dict[tuple[Any, ...], list[Verdict]] = {}
     for verdict in verdicts:
         if ref := verdict.question.ref:
@@ -121,7 +121,7 @@ def _by_variant(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
 
 
 def _without(baseline: list[Verdict], group: list[Verdict]) -> Answer:
-    """What happens without the policy: a variant of the scenario says it, or else the controls do."""
+    """The outcome without the policy: of a variant without policies, or else of the controls."""
     if baseline:
         return _answer(baseline)
     controls = ((verdict.question.path.ip_version, verdict.judgement.control) for verdict in group)

@@ -14,7 +14,7 @@ from port25lab.model.evidence import Blame
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
 from port25lab.model.verdict import Verdict
 from port25lab.report import article_rows, describe, explain, matrix_rows
-from port25lab.report.rows import Row, hop_chain, met_by_relays, rows, stacked_rows
+from port25lab.report.rows import Row, chain_of, relay_blames, rows, stacked_rows
 from port25lab.report.text import PLAIN, PRETTY, Glyphs, duration, visible
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 NARROW = 100
-"""Below so many columns, columns join: the manner goes to the path, the client's view to the failures, and the seed
-table's two answers into one cell."""
+"""Terminals with fewer columns get fewer table columns: the path's options join the path, the client's view is left to
+the failures, and the article's two answers share a cell."""
 
 WIDEST_PATH = 0.42
 """Share of the terminal's width that the path may take before it is folded."""
@@ -32,21 +32,21 @@ WIDEST_PATH = 0.42
 SHORT_REPLY = 70
 
 FEW_POLICIES = 4
-"""So many policies without a rule are named in a line of the seed table."""
+"""How many policies without a deciding rule are named in a line of the article's table."""
 
 
 def lab_table(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
     """The rows of one lab."""
     glyphs, narrow, stacked = glyphs_for(console), console.width < NARROW, stacked_rows(verdicts)
-    with_ref, with_manner = any(v.question.ref for v in verdicts), any(describe.manner_words(v) for v in verdicts)
+    with_ref, with_options = any(v.question.ref for v in verdicts), any(describe.options_words(v) for v in verdicts)
     columns: list[tuple[Column, Callable[[Row], Text | str], bool]] = [
         (Column(""), lambda row: mark(console, row.first.ok, row.first.question.expected is None), True),
         (Column("ref", no_wrap=True), lambda row: visible(row.first.question.ref or ""), with_ref),
-        (Column("path", overflow="fold"), lambda row: _path(row.first, glyphs, with_manner=narrow), True),
+        (Column("path", overflow="fold"), lambda row: _path(row.first, glyphs, with_options=narrow), True),
         (
             Column("with", style="dim", overflow="fold"),
-            lambda row: describe.manner_words(row.first),
-            with_manner and not narrow,
+            lambda row: describe.options_words(row.first),
+            with_options and not narrow,
         ),
         (
             Column("IP", no_wrap=True),
@@ -58,7 +58,7 @@ def lab_table(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
         (Column("client saw", style="dim", no_wrap=True), lambda row: _saw(row, glyphs), not narrow),
         (Column("decided by", overflow="fold"), lambda row: _decided(row, glyphs, stacked=stacked), True),
     ]
-    shown = [(column, cell) for column, cell, wanted in columns if wanted]
+    shown = [(column, cell) for column, cell, shows in columns if shows]
     lines = rows(verdicts)
     longest = max(Text(str(cell(row))).cell_len for column, cell in shown if column.header == "path" for row in lines)
     columns[2][0].width = min(longest, int(console.width * WIDEST_PATH))
@@ -79,11 +79,11 @@ def _lab_heading(verdicts: Sequence[Verdict], glyphs: Glyphs) -> Text:
     )
 
 
-def _path(verdict: Verdict, glyphs: Glyphs, *, with_manner: bool) -> Text:
+def _path(verdict: Verdict, glyphs: Glyphs, *, with_options: bool) -> Text:
     source, mx, to = describe.ends(verdict.question.path)
     text = Text.assemble(source, (f" {glyphs.arrow} {mx} " if mx else f" {glyphs.arrow} ", "dim"), to)
-    manner = describe.manner_words(verdict)
-    return text.append(f", {manner}", "dim") if with_manner and manner else text
+    options = describe.options_words(verdict)
+    return text.append(f", {options}", "dim") if with_options and options else text
 
 
 def _attempts(row: Row, glyphs: Glyphs) -> str:
@@ -110,7 +110,7 @@ def _outcome(console: Console, verdict: Verdict) -> Text:
 
 
 def _saw(row: Row, glyphs: Glyphs) -> str:
-    """The client's code and time; shortest and longest time where IPv4 and IPv6 differ enough to matter."""
+    """The client's code and time; the shortest and the longest time where those of IPv4 and IPv6 differ much."""
     if not describe.saw_something(row.first):
         return ""
     times = [verdict.observation.seconds for verdict in row.verdicts]
@@ -121,13 +121,13 @@ def _saw(row: Row, glyphs: Glyphs) -> str:
 
 
 def _decided(row: Row, glyphs: Glyphs, *, stacked: bool) -> Text:
-    """The rule; or the relay and what stopped it; or the server's words; or why port25lab cannot tell."""
+    """The rule; or the relay and what stopped it; or the server's reply; or why port25lab failed."""
     verdict, label = row.first, _label(row.blames, stacked=stacked)
     if verdict.outcome is Outcome.ERROR:
         return Text(_cut(visible(verdict.judgement.reason or "no reason given")))
     if hop := describe.failing_hop(verdict):
-        met = visible(f"{hop.node} {glyphs.arrow} {hop.to} {describe.client_saw(hop.observation)}")
-        return Text(f"{met}, {label}" if label else met)
+        failure = visible(f"{hop.node} {glyphs.arrow} {hop.to} {describe.client_saw(hop.observation)}")
+        return Text(f"{failure}, {label}" if label else failure)
     if label:
         return Text(label)
     if verdict.outcome is Outcome.DELIVERED:
@@ -148,14 +148,14 @@ def _label(blames: Sequence[Blame], *, stacked: bool) -> str:
 
 
 def _rules(verdicts: Sequence[Verdict]) -> list[RenderableType]:
-    """Each rule that decided, once: what the table calls it, where it stands, and its text."""
+    """Each rule that decided, once: its label in the table, its file and line, and its text."""
     stacked = stacked_rows(verdicts)
-    blames = {*(verdict.blame for verdict in verdicts if verdict.blame), *met_by_relays(verdicts)}
+    blames = {*(verdict.blame for verdict in verdicts if verdict.blame), *relay_blames(verdicts)}
     if not blames:
         return []
     grid = grid_table(Column(no_wrap=True), Column(style="dim", no_wrap=True), Column(overflow="fold"))
     before = ""
-    for blame in sorted(blames, key=lambda blame: (hop_chain(blame), blame.rule_number or 0, blame.family)):
+    for blame in sorted(blames, key=lambda blame: (chain_of(blame), blame.rule_number or 0, blame.family)):
         label = describe.rule_label(blame, with_policy=stacked)
         grid.add_row(
             "" if label == before else label,
@@ -167,7 +167,7 @@ def _rules(verdicts: Sequence[Verdict]) -> list[RenderableType]:
 
 
 def article_table(console: Console, lines: Sequence[article_rows.Line]) -> RenderableType:
-    """The seed article's rows."""
+    """The article's rows."""
     glyphs, narrow = glyphs_for(console), console.width < NARROW
     columns: list[tuple[Column, Callable[[article_rows.Line], Text | str], bool]] = [
         (Column(""), lambda line: mark(console, line.ok, False), True),
@@ -179,7 +179,7 @@ def article_table(console: Console, lines: Sequence[article_rows.Line]) -> Rende
         (Column("without, with"), lambda line: _both_answers(line, glyphs), narrow),
         (Column("policy, and its rule", overflow="fold"), _policies_with_rules, True),
     ]
-    shown = [(column, cell) for column, cell, wanted in columns if wanted]
+    shown = [(column, cell) for column, cell, shows in columns if shows]
     table = _table(column for column, _ in shown)
     before = ""
     for line in lines:
@@ -212,15 +212,15 @@ def _both_answers(line: article_rows.Line, glyphs: Glyphs) -> Text:
 
 
 def _policies_with_rules(line: article_rows.Line) -> Text:
-    """``op25b #4, op25b-all #3 on isp-edge``: each policy with its rule, and once for all of a node, the node.
+    """``op25b #4, op25b-all #3 on isp-edge``: each policy with its rule, and after the policies of a node, the node.
 
-    Of many policies without a rule the first few: that they let it through is all there is to say.
+    Of policies without a deciding rule, only the first ``FEW_POLICIES`` are named.
     """
     idle = [policy for policy, blames in line.rules.items() if not blames]
-    untold = idle[FEW_POLICIES:] if len(idle) > FEW_POLICIES + 1 else []
+    unnamed = idle[FEW_POLICIES:] if len(idle) > FEW_POLICIES + 1 else []
     text, node = Text(), ""
     for policy, blames in line.rules.items():
-        if policy in untold:
+        if policy in unnamed:
             continue
         here = blames[0].node if blames else ""
         if text:
@@ -229,11 +229,11 @@ def _policies_with_rules(line: article_rows.Line) -> Text:
         text.append(policy, "" if blames else "dim")
         text.append(":" if blames and " + " in policy else "").append(_rules_in_words(policy, blames))
     text.append(f" on {node}" if node else "", "dim")
-    return text.append(f" and {len(untold)} more" if untold else "", "dim")
+    return text.append(f" and {len(unnamed)} more" if unnamed else "", "dim")
 
 
 def _rules_in_words(policy: str, blames: Sequence[Blame]) -> str:
-    """A rule's number, after its chain where that is not named like the policy; those of both families as ``#5/#3``."""
+    """A rule's number, after its chain where the chain is not named like the policy; of both families ``#5/#3``."""
     chains: dict[str, list[str]] = {}
     for blame in blames:
         chain = visible(blame.chain)
@@ -274,7 +274,7 @@ _WORD_STYLES = {
 
 
 def _matrix_cell(console: Console, cell: matrix_rows.Cell) -> Text:
-    """What the policy does; marked where the scenario did not expect that."""
+    """What the policy does, marked where the scenario expected something else."""
     glyphs, text = glyphs_for(console), Text()
     for versions, word in cell.words:
         text.append(" " if text else "").append(f"{versions} " if versions else "")
@@ -317,7 +317,7 @@ def glyphs_for(console: Console) -> Glyphs:
 
 
 def mark(console: Console, ok: bool, neutral: bool) -> Text:
-    """The mark of a row that is as expected, or not, or neither."""
+    """The mark of a row: as expected, not as expected, or (``neutral``) nothing expected."""
     glyphs = glyphs_for(console)
     if not ok:
         return Text(glyphs.neutral if neutral else glyphs.bad, "yellow" if neutral else "bold red")

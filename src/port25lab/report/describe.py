@@ -21,7 +21,7 @@ from port25lab.verdict.views import failed_tries
 IpVersion = Literal[4, 6] | None
 
 MOST_PACKETS = 8
-"""So many packets are told of a failure; JSON has them all."""
+"""How many packets are printed of a failure; JSON has them all."""
 
 
 def lab_name(verdict: Verdict) -> str:
@@ -30,7 +30,7 @@ def lab_name(verdict: Verdict) -> str:
 
 
 def repeat_command(verdict: Verdict) -> str:
-    """The command that runs just this path again, ready to be pasted into a shell."""
+    """The command that runs this path alone again, ready to be pasted into a shell."""
     return visible(f"port25lab run {shlex.quote(verdict.question.scenario)} -k {quoted_text(verdict.id)}")
 
 
@@ -38,7 +38,7 @@ def path_words(verdict: Verdict, glyphs: Glyphs = PLAIN) -> str:
     """The whole question: ``home-server -> MX of example.net:25, STARTTLS, auth alice, IPv4``."""
     ip_version = verdict.question.path.ip_version
     version = f"IPv{ip_version}" if ip_version else "IPv4 or IPv6"
-    parts = (ends_words(verdict, glyphs), manner_words(verdict), version, attempt_words(verdict))
+    parts = (ends_words(verdict, glyphs), options_words(verdict), version, attempt_words(verdict))
     return ", ".join(part for part in parts if part)
 
 
@@ -70,8 +70,8 @@ def same_question(verdict: Verdict) -> tuple[object, ...]:
 _SECURITY = {Security.NONE: "", Security.STARTTLS: "STARTTLS", Security.IMPLICIT: "TLS"}
 
 
-def manner_words(verdict: Verdict) -> str:
-    """How the client connects, where that is worth a word: ``STARTTLS, auth alice, swaks``."""
+def options_words(verdict: Verdict) -> str:
+    """What differs from a plain session of the default client: ``STARTTLS, auth alice, swaks``."""
     path = verdict.question.path
     auth = "wrong auth" if verdict.question.bad_auth else "auth"
     parts = (
@@ -92,7 +92,7 @@ def attempt_words(verdict: Verdict) -> str:
 
 
 def turn_words(series: Sequence[Verdict]) -> str:
-    """Which attempt of a repeated path was the first to fail, or to get through: for the attempts of one path."""
+    """Which attempt was the first to fail, or to get through. ``series``: the verdicts on one repeated path."""
     ordered = sorted(series, key=lambda verdict: verdict.question.path.attempt)
     first, good = ordered[0], (Outcome.DELIVERED, Outcome.REACHED)
     starts_well = first.question.path.attempt > 1 or first.outcome in good
@@ -106,7 +106,7 @@ def turn_words(series: Sequence[Verdict]) -> str:
 
 
 def versions_words(versions: Iterable[IpVersion]) -> str:
-    """``v4 v6``, ``v6``, or ``auto`` for a client that picks for itself."""
+    """``v4 v6``, ``v6``, or ``auto`` where the client picks the version."""
     return " ".join(sorted({f"v{version}" if version else "auto" for version in versions}))
 
 
@@ -127,7 +127,7 @@ def client_saw(observation: Observation) -> str:
 
 
 def saw(verdict: Verdict) -> str:
-    """What came back to the sender, be it a client or a probe, in one or two short words."""
+    """What came back to the client, or to the sender of a hand-made packet, in one or two short words."""
     arrival = verdict.evidence.arrival
     return (arrival.answer or "") if arrival else client_saw(verdict.observation)
 
@@ -154,7 +154,7 @@ _STAGES = {
 
 
 def client_words(observation: Observation) -> str:
-    """What the client did last, with whom, what came of it: ``connect to 203.0.113.25: ETIMEDOUT (…) after 2.1 s``."""
+    """The client's last action, its peer, and the result: ``connect to 203.0.113.25: ETIMEDOUT (…) after 2.1 s``."""
     did = _STAGES[observation.stage]
     if observation.stage is not Stage.RESOLVE:
         did = f"{did} {visible(observation.address or 'the server')}"
@@ -162,7 +162,7 @@ def client_words(observation: Observation) -> str:
 
 
 def saw_something(verdict: Verdict) -> bool:
-    """False where the tool failed before the client got anywhere."""
+    """False where the tool failed before the client saw anything."""
     seen, decisions = verdict.observation, verdict.evidence.decisions
     return verdict.outcome is not Outcome.ERROR or bool(seen.errno or seen.smtp_code or seen.reply or decisions)
 
@@ -178,7 +178,7 @@ def _client_got(observation: Observation) -> str:
 
 
 def reply_words(observation: Observation) -> str:
-    """The reply with its codes in front, each said once: ``550 5.7.1 relaying denied``."""
+    """The reply with its codes in front, each of them once: ``550 5.7.1 relaying denied``."""
     text = visible(observation.reply or "")
     for code in (visible(observation.enhanced_code or ""), str(observation.smtp_code or "")):
         if code and not re.search(rf"(?<![\w.]){re.escape(code)}(?![\w.])", text):
@@ -187,7 +187,7 @@ def reply_words(observation: Observation) -> str:
 
 
 def reply_text(observation: Observation) -> str:
-    """The reply without its codes, for where they stand beside it."""
+    """The reply without its codes, for tables that have the codes in a column."""
     codes = [re.escape(code) for code in (str(observation.smtp_code or ""), observation.enhanced_code or "") if code]
     return (
         re.sub(rf"^(?:(?:{'|'.join(codes)})[ -]+)+", "", visible(observation.reply or ""))
@@ -252,13 +252,16 @@ def failing_hop(verdict: Verdict) -> Hop | None:
 
 
 def hop_words(hop: Hop, glyphs: Glyphs = PLAIN) -> str:
-    """What a relay met: ``isp-relay -> mx.example.net: ETIMEDOUT …; isp-edge op25b FORWARD #3``."""
+    """Why a relay failed: ``isp-relay -> mx.example.net: ETIMEDOUT …; isp-edge op25b FORWARD #3``."""
     blame = "".join(f"; {rule_label(decision.blame)}" for decision in hop.decisions[-1:])
     return f"{visible(f'{hop.node} {glyphs.arrow} {hop.to}')}: {client_words(hop.observation)}{blame}"
 
 
 def rule_label(blame: Blame, numbers: Sequence[int | None] = (), *, with_policy: bool = True) -> str:
-    """Where a rule stands: ``isp-edge op25b FORWARD #3``. Several numbers: one rule for each family."""
+    """A rule's label: ``isp-edge op25b FORWARD #3``.
+
+    ``numbers``: of equal rules of both families; empty: the rule's own. ``with_policy``: whether to name its policy.
+    """
     chain = blame.chain if blame.table == "filter" else f"{blame.table} {blame.chain}"
     count = "/".join(dict.fromkeys("policy" if n is None else f"#{n}" for n in numbers or (blame.rule_number,)))
     policy = blame.policy if with_policy else None
@@ -294,7 +297,7 @@ _EFFECTS = {
 
 
 def rules(verdict: Verdict) -> str:
-    """The rule that is blamed, and every other that was met."""
+    """The blamed rule, and every other rule that matched."""
     matched = [*verdict.evidence.diverted, *verdict.evidence.decisions]
     if verdict.blame is None and not matched:
         return "no rule dropped it"

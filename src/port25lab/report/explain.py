@@ -1,6 +1,6 @@
-"""A verdict in words. In: a verdict. Out: plain text that a terminal, a log and an XML file can carry unharmed.
+"""A verdict in words. In: a verdict. Out: plain text, harmless to a terminal, a log and an XML file.
 
-Replies come from servers that may be hostile, so all text from outside goes through ``visible``.
+Servers may be hostile, so all text from outside goes through ``visible``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from port25lab.report.text import PLAIN, Glyphs, shortened, visible
 from port25lab.verdict.views import failed_tries
 
 LONGEST_REASON = 2000
-"""The same for why the tool failed, which may quote what a program said."""
+"""Characters of a reason, which may quote a program's output."""
 
 
 def explain(verdict: Verdict, repeat: str | None = None) -> str:
@@ -69,12 +69,12 @@ def mismatch(verdict: Verdict) -> str:
 
 
 def wrong_node(verdict: Verdict) -> bool:
-    """True where the path ended as expected, and another node than the expected one is to blame for it."""
+    """Whether the path ended as expected, but a rule on another node than the expected one decided."""
     return verdict.outcome is verdict.question.expected and ReasonKind.NODE in _kinds(verdict)
 
 
 def missed_mechanism(verdict: Verdict) -> Mechanism | None:
-    """The mechanism that was expected, where the path ended as expected and another one is at work."""
+    """The expected mechanism, where the path ended as expected but another mechanism is at work."""
     missed = verdict.outcome is verdict.question.expected and ReasonKind.MECHANISM in _kinds(verdict)
     return verdict.question.how if missed else None
 
@@ -84,7 +84,7 @@ def _kinds(verdict: Verdict) -> set[ReasonKind]:
 
 
 def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
-    """Key and text of each thing worth saying, in reading order; a text of many lines has newlines."""
+    """Key and text of each fact, in reading order. A text of several lines contains newlines."""
     question, evidence, judgement = verdict.question, verdict.evidence, verdict.judgement
     lines = [
         ("path", "\n".join(filter(None, (path_words(verdict, glyphs), visible(question.name or ""))))),
@@ -110,12 +110,12 @@ def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
 
 
 def mechanism_words(verdict: Verdict) -> str:
-    """What is at work, and at which node where another one answered: ``tarpit: … (isp-edge answers)``."""
+    """The mechanism, and the node that answered in the server's place: ``tarpit: … (isp-edge answers)``."""
     mechanism, answered_by = verdict.mechanism, verdict.evidence.answered_by
     if verdict.outcome is Outcome.ERROR or (mechanism is Mechanism.NONE and verdict.question.how in (None, mechanism)):
         return ""
-    who = f" ({answered_by} answers)" if verdict.outcome is Outcome.INTERCEPTED and answered_by else ""
-    return visible(f"{mechanism.value}: {MECHANISM_INFO[mechanism].text}{who}")
+    server = f" ({answered_by} answers)" if verdict.outcome is Outcome.INTERCEPTED and answered_by else ""
+    return visible(f"{mechanism.value}: {MECHANISM_INFO[mechanism].text}{server}")
 
 
 def _expected(verdict: Verdict) -> str:
@@ -143,7 +143,7 @@ def _distinct(errors: Iterable[IcmpError]) -> list[IcmpError]:
 
 
 def _tries(hops: Iterable[Hop], glyphs: Glyphs) -> str:
-    """What each relay met, its last try for all that failed alike."""
+    """Why each relay failed. Of tries that failed in the same way, the last is printed."""
     alike: dict[object, list[Hop]] = {}
     for hop in failed_tries(hops):
         alike.setdefault((hop.node, hop.to, hop.observation.address, client_saw(hop.observation)), []).append(hop)

@@ -26,7 +26,7 @@ GROUPS: dict[Should | None, str] = {
 """Headings, in the order in which they are printed."""
 
 PASSED = (Outcome.DELIVERED, Outcome.REACHED, Outcome.CLOSED, Outcome.RELAY_DENIED)
-"""The packets came to their destination, whatever that made of them."""
+"""Outcomes for which the packets came to their destination."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ def _of_scenario(scenario: str, verdicts: Sequence[Verdict]) -> list[Matrix]:
 def _line(row: Sequence[Verdict], variants: Sequence[str]) -> Line:
     first = row[0]
     name = visible(
-        first.question.name or ", ".join(filter(None, (describe.ends_words(first), describe.manner_words(first))))
+        first.question.name or ", ".join(filter(None, (describe.ends_words(first), describe.options_words(first))))
     )
     return Line(name, tuple(_cell([verdict for verdict in row if verdict.question.variant == v]) for v in variants))
 
 
 def _cell(verdicts: Sequence[Verdict]) -> Cell:
-    """One word where both IP versions agree; else the one that is wrong with its version, or each with its own."""
+    """One word where both IP versions agree; else the wrong version with its word, or each version with its word."""
     by_word: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_word.setdefault(_word(verdict), []).append(verdict)

@@ -388,7 +388,7 @@ def test_each_lab_is_held_once_while_it_is_up_with_its_own_verdicts_and_controls
     def hold(lab: Any, verdicts: Sequence[Verdict]) -> None:
         held.append((lab.names, [verdict.outcome.value for verdict in verdicts], lab.closed))
 
-    with Engine(Quiet(), hold=hold) as engine:
+    with Engine(Quiet(), on_lab_up=hold) as engine:
         engine.verdicts(questions)
     assert held == [
         ([], ["delivered", "delivered"], False),
