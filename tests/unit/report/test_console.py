@@ -279,6 +279,11 @@ def test_the_seed_table_has_the_articles_words_and_both_columns() -> None:
     ]
 
 
+def test_the_seed_table_colours_each_outcome_and_leaves_its_ip_version_plain() -> None:
+    leak = verdict(expected=Outcome.DROPPED, ip_version=6)
+    assert "v4 \x1b[31mdropped\x1b[0m, v6 \x1b[32mdelivered\x1b[0m" in on_terminal(V4, leak)
+
+
 def blocked_by(policy: str, node: str, chain: str, number: int, **more: object) -> Verdict:
     given = {"variant": f"{policy}-{node}", "policies": {node: policy.split(" + ")}}
     blame = rule(node, chain=chain, number=number).model_copy(update={"policy": policy.split(" + ")[-1]})

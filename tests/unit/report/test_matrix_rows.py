@@ -6,6 +6,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from evidence_factory import changed, verdict
 from port25lab.model.outcome import Outcome, Should
@@ -84,3 +85,13 @@ def test_the_table_in_a_pipe() -> None:
         "submission  ok      over FAIL\n"
         "\n"
     )
+
+
+def test_the_table_on_a_terminal_colours_what_is_wrong_and_leaves_the_ip_version_plain() -> None:
+    out = StringIO()
+    rows = [
+        asked("strict", Outcome.DROPPED, 4, should=Should.BLOCKED),
+        asked("strict", Outcome.REACHED, 6, should=Should.BLOCKED),
+    ]
+    print_matrices(Console(file=out, force_terminal=True, width=80, color_system="standard"), rows)
+    assert "v6 \x1b[31mleak\x1b[0m" in out.getvalue()
