@@ -14,7 +14,7 @@ import typer
 
 from port25lab.errors import InputError, MachineError, OutputError
 from port25lab.probe.case import Diagnosis
-from port25lab.probe.classify import findings
+from port25lab.probe.classify import diagnose
 from port25lab.probe.client_view import ClientView, IpVersion
 from port25lab.probe.explain import blocked, counted
 from port25lab.probe.names import UnresolvedError
@@ -95,7 +95,7 @@ def probe_command(
             _write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0
         )
         raise
-    found = findings(view)
+    found = diagnose(view)
     problems = _write(json_file, view, found)
     try:
         print_probe(console.open_console(stderr=json_file is not None and files.is_stdout(json_file)), view, found)
@@ -146,7 +146,7 @@ def _write(file: Path | None, view: ClientView, found: list[Diagnosis]) -> list[
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "view": view.model_dump(mode="json"),
-        "findings": [finding.model_dump(mode="json") for finding in found],
+        "findings": [diagnosis.model_dump(mode="json") for diagnosis in found],
     }
     text = json.dumps(document, indent=2, ensure_ascii=True)
     try:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from port25lab.errors import MachineError
 from port25lab.kernel import nftrace
+from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.kernel.own_python import search_path
 from port25lab.machine import capacity, sandbox_trial
 from port25lab.machine.feature import Feature, run
-from port25lab.machine.kernel_features import NETLINK_NETFILTER
 
 PYTHON = (3, 11)
 
