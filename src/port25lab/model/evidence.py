@@ -1,6 +1,6 @@
-"""Evidence: what one attempt leaves behind, in three views: the client's, the kernel's and the recipient's.
+"""Evidence: what one attempt leaves, in three views: the client's, the kernel's and the recipient's.
 
-Plain data that crosses from the lab's process to the engine as JSON; nothing here judges.
+The lab's process sends these models to the engine as JSON. ``verdict`` judges them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from port25lab.model.addresses import IpVersion
 
 LONGEST_REPLY = 4096
-"""A reply is kept up to so many characters; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
+"""Characters of a reply that are kept; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
 
 
 class Stage(StrEnum):
-    """How far the client came. The order is the order of an SMTP session."""
+    """How far the client got. The order is that of an SMTP session."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -46,29 +46,29 @@ class Observation(BaseModel):
     enhanced_code: str | None = None
     """RFC 3463 status such as ``5.7.1``."""
     reply: str | None = None
-    """The server's last words, or the error's text where there was no server."""
+    """The server's last reply, or the text of the error where no server replied."""
     seconds: float = 0.0
     address: str | None = None
-    """The address that was dialled last."""
+    """The address to which the client connected last."""
     banner: str | None = None
     tls: str | None = None
     """TLS version in use at the end, such as ``TLSv1.3``."""
     missing: Literal["STARTTLS", "AUTH"] | None = None
-    """What the client needed and the server did not offer, so that the client itself gave up."""
+    """The extension that the client needed and the server did not offer, so that the client gave up."""
     keywords: tuple[str, ...] = ()
     """EHLO keywords that the server offered last, in capitals (RFC 5321 section 4.1.1.1)."""
     certificate: str | None = None
-    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not tell."""
+    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not report it."""
     times: dict[str, float] = {}
-    """Seconds from the first SYN to each stage that was reached, as far as the client tells."""
+    """Seconds from the first SYN to each stage that was reached, as far as the client reports them."""
 
 
 SILENCE = re.compile(r"no reply within |.* timed out while ")
-"""As every client says that it waited in vain (``silence``), and Postfix in its log."""
+"""Matches the text that clients report on a reply timeout (``silence``), and Postfix's log line."""
 
 
 def silence(seconds: float) -> str:
-    """Stands for a reply where a client has waited in vain. smtplib_script.py, which runs alone, says it itself."""
+    """The text for a reply timeout, in place of a reply. smtplib_script.py cannot import it, and has its own copy."""
     return f"no reply within {seconds:g} s"
 
 
@@ -96,7 +96,7 @@ class Blame(BaseModel):
 
 
 class Effect(StrEnum):
-    """What the deciding rule does to the packet. A REJECT traces as a drop: its target tells them apart."""
+    """What the deciding rule does to the packet. The trace shows REJECT as a drop; the rule's target says which."""
 
     DROP = "drop"
     REJECT_ICMP = "reject-icmp"
@@ -104,7 +104,7 @@ class Effect(StrEnum):
     THROTTLE = "throttle"
     """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
     DIVERT = "divert"
-    """Sent to another address, or handed to a program of the node."""
+    """Sent to another address, or given to a program of the node."""
 
 
 class Decision(BaseModel):
@@ -117,11 +117,11 @@ class Decision(BaseModel):
     packet: str
     """Which packet: ``SYN``, ``SYN-ACK`` or another, with addresses and ports where the rule saw it."""
     in_session: bool = False
-    """The packet belongs to a session that was open already; such are traced where a policy says ``watch: session``."""
+    """Whether the packet belongs to an open session. These are traced where a policy says ``watch: session``."""
 
 
 def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
-    """Those that an attempt met when it dialled this address: of its family, or in a table of both."""
+    """The decisions on packets to one address: those of its family, and those in a table of both families."""
     family = "ip6" if ":" in address else "ip"
     return [found for found in decisions if found.blame.family in (family, "inet")]
 
@@ -138,7 +138,7 @@ class IcmpError(BaseModel):
 
 
 class PacketSeen(BaseModel):
-    """A packet of an attempt at an interface: where it was first seen, which is where it was made, or where last."""
+    """A packet of an attempt where it was captured first (there it was made), or where it was captured last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -147,7 +147,7 @@ class PacketSeen(BaseModel):
     seconds: float
     """Since the first packet of the attempt."""
     leaving: bool
-    """Whether it left the node there, or came in."""
+    """True: it left the node there; False: it came in."""
     kind: str
     """``SYN``, ``SYN-ACK``, ``SYN-FIN``, ``RST``, ``FIN``, ``fragment`` or ``ICMP``."""
     source: str
@@ -155,24 +155,24 @@ class PacketSeen(BaseModel):
     destination: str
     destination_port: int | None = None
     ttl: int
-    """TTL or hop limit: tells how far away its sender is."""
+    """TTL or hop limit; shows how many hops away the sender is."""
     sequence: int | None = None
-    """Of an ICMP error: that of the packet that it is about."""
+    """TCP sequence number; of an ICMP error, that of the packet in it."""
     icmp: tuple[int, int] | None = None
     """Type and code."""
     length: int = 0
     """Bytes of payload."""
     retransmission: bool = False
-    """Its sender had sent the same before."""
+    """Whether its sender had sent the same before."""
 
 
 class Arrival(BaseModel):
-    """What became of a raw-packet probe: seen by capture, not by a client."""
+    """Where a hand-made packet arrived, as captured."""
 
     model_config = ConfigDict(extra="forbid")
 
     packet: str
-    """The probe's kind, such as ``syn-fin``."""
+    """The packet's kind, such as ``syn-fin``."""
     reached: str | None = None
     """The node at whose interface it arrived."""
     answer: str | None = None
@@ -197,7 +197,7 @@ class Hop(BaseModel):
 
 
 class Evidence(BaseModel):
-    """All that one attempt left."""
+    """All that one attempt leaves."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -214,15 +214,15 @@ class Evidence(BaseModel):
     """The node in whose mailbox the token was found."""
     hops: list[Hop] = []
     packets: list[PacketSeen] = []
-    """Those that opened, refused or ended its connections, each where it was first seen in the lab and where last."""
+    """Those that opened, refused or ended its connections, each where it was captured first and where last."""
     packets_lost: int = 0
-    """Packets that the capture lost in this lab so far: where there are any, one that is not seen proves nothing."""
+    """Packets that the capture lost in this lab so far. If it lost any, a packet missing here proves nothing."""
     divergence: str | None = None
-    """The first difference between the two sides of a node that passes sessions on, in words."""
+    """The first difference between the two sides of a node that forwards sessions, in words."""
     arrival: Arrival | None = None
-    """Only of raw-packet probes, which have no session."""
+    """Of a hand-made packet, which has no session."""
     trace_lost: str | None = None
-    """Why the kernel's trace of it is incomplete. Then the attempt proves nothing, and has to be made again."""
+    """Why the kernel's trace is incomplete. Such an attempt proves nothing, and is made again."""
     retried: str | None = None
     """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None

@@ -32,7 +32,7 @@ from port25lab.mail.services.smtp_server import MailServer, SmtpListener
 from port25lab.mail.services.tasks import OnConnection, TaskSupervisor, accept
 from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import NodePlan, Plan
-from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, doors_of
+from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, listen_ports_of
 
 PROBE_SECONDS = 10.0
 
@@ -113,7 +113,7 @@ class Services:
     def _start_mail(self, node: NodePlan, service: Service) -> None:
         host = self._hosts[node.name]
         reception = RecipientChecks(host, service)
-        for door in doors_of(service):
+        for door in listen_ports_of(service):
             desk = SmtpListener(self._office(node), door, service, reception)
             listeners = self._listen(node, door.port, desk.what, self._noting(node.name, desk.serve))
             for loopback, listener in listeners.items():
