@@ -188,8 +188,8 @@ async def submit(
 
 
 _ports = itertools.count(10_000 + os.getpid() * 64 % 22_000)
-"""Below the ports that Linux gives out by itself (32768 and up), and others in each process: a port that the kernel gave
-out and got back may be another test's a moment later."""
+"""Below the ports that Linux gives out by itself (32768 and up), and others in each process: a port that the kernel
+gave out and got back may be another test's a moment later."""
 
 
 def free_port() -> int:
