@@ -27,7 +27,7 @@ from port25lab.evidence.deciding_packets import PASSING, Sighting, deciding, icm
 from port25lab.evidence.divergence import divergence
 from port25lab.kernel.headers import ETHERNET, Packet, opens_or_ends, parse
 from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
-from port25lab.model.evidence import IcmpError, PacketSeen
+from port25lab.model.evidence import CaptureSummary, IcmpError, PacketSeen
 from port25lab.network.builder import LOOPBACK_INDEX, SOURCE_PORTS, LabNode
 
 DRAIN_SECONDS = 0.02
@@ -120,10 +120,15 @@ class Capture:
         counts = {node: ring.count_lost() for node, ring in self._rings.items()}
         return {node: count for node, count in counts.items() if count}
 
-    def finish(self) -> int:
-        """Write all that is left, and close the file. Returns its packets; OSError if any was not written."""
+    def finish(self) -> CaptureSummary:
+        """Write the packets that are left, and close the file."""
         self.drain(final=True)
-        return self._recording.finish(self.lost()) if self._recording else 0
+        lost, packets, problem = self.lost(), 0, None
+        try:
+            packets = self._recording.finish(lost) if self._recording else 0
+        except OSError as error:
+            problem = f"not all packets could be written: {error.strerror or error}"
+        return CaptureSummary(packets=packets, lost=lost, problem=problem)
 
     def drain(self, *, final: bool = False) -> None:
         """Take what the kernel has queued, in order of time over all nodes.

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from port25lab.errors import InputError
 from port25lab.evidence import pcapng
+from port25lab.model.evidence import CaptureSummary
 
 LONGEST_NAME = 120
 """Characters; file systems take 255 bytes."""
@@ -37,9 +38,9 @@ class CaptureFile:
     problem: str | None = "the lab ended before its capture was complete"
     """Why packets are missing from it, if they are."""
 
-    def ended(self, told: dict[str, Any]) -> None:
-        """Take the lab's word for it."""
-        self.packets, self.lost, self.problem = told["packets"], told["lost"], told["problem"]
+    def ended(self, summary: CaptureSummary) -> None:
+        """Note what is in the file now that the lab has completed it."""
+        self.packets, self.lost, self.problem = summary.packets, summary.lost, summary.problem
         if self.lost and self.problem is None:
             nodes = ", ".join(f"{count} at {node}" for node, count in self.lost.items())
             self.problem = f"the capture lost packets: {nodes}"

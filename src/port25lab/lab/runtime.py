@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from port25lab.attempt.attempts import Attempts
 from port25lab.errors import LabError
@@ -14,7 +14,7 @@ from port25lab.evidence import rule_map
 from port25lab.evidence.capture import Capture
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.mail.services.start import Services
-from port25lab.model.evidence import Evidence
+from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
@@ -90,14 +90,9 @@ class LabRuntime:
             clock.phase("late policies")
         return clock.seconds
 
-    def end_capture(self) -> dict[str, Any]:
-        """Complete the capture file. Tells its ``packets``, those ``lost`` by node, and the ``problem``, if any."""
-        packets, problem = 0, None
-        try:
-            packets = self._capture.finish()
-        except OSError as error:
-            problem = f"not all packets could be written: {error.strerror or error}"
-        return {"packets": packets, "lost": self._capture.lost(), "problem": problem}
+    def end_capture(self) -> CaptureSummary:
+        """Complete the capture file."""
+        return self._capture.finish()
 
     async def attempt(self, path: PathSpec, label: str = "") -> Evidence:
         """Try one path. ``label``: what a capture file says at its first packet."""

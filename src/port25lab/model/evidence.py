@@ -225,3 +225,15 @@ class Evidence(BaseModel):
     """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None
     """Why the tool failed, where it did."""
+
+
+class CaptureSummary(BaseModel):
+    """What a lab's capture file holds, and what it lacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    packets: int
+    lost: dict[str, int] = {}
+    """Packets that the capture missed, by node."""
+    problem: str | None = None
+    """Why packets could not be written."""

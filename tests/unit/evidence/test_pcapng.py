@@ -14,6 +14,7 @@ import pytest
 from port25lab.errors import InputError
 from port25lab.evidence import pcapng
 from port25lab.evidence.capture_folder import LONGEST_NAME, CaptureFolder, comment, safe_name
+from port25lab.model.evidence import CaptureSummary
 
 WHEN = 1_790_000_000_123_456_789
 SYN = bytes.fromhex("ffffffffffff00000000000008004500002800010000400600000a0000010a000002") + struct.pack(
@@ -164,9 +165,9 @@ def test_lost_packets_are_a_problem(tmp_path: Path) -> None:
     file, opened = CaptureFolder(tmp_path).open("lab")
     opened.close()
     assert file.problem == "the lab ended before its capture was complete"
-    file.ended({"packets": 5, "lost": {}, "problem": None})
+    file.ended(CaptureSummary(packets=5))
     assert file.problem is None
-    file.ended({"packets": 5, "lost": {"ix": 3, "mx": 1}, "problem": None})
+    file.ended(CaptureSummary(packets=5, lost={"ix": 3, "mx": 1}))
     assert file.problem == "the capture lost packets: 3 at ix, 1 at mx"
 
 
