@@ -48,7 +48,7 @@ LIMIT = 0.15
 
 
 class NoCapture(capture.Capture):
-    """Sees nothing."""
+    """Captures nothing."""
 
     def open(self, *_: Any, **__: Any) -> None: ...
 
@@ -56,8 +56,8 @@ class NoCapture(capture.Capture):
 
     def begin(self, *_: Any) -> None: ...
 
-    def seen(self, *_: Any) -> capture.Seen:
-        return capture.Seen()
+    def collect(self, *_: Any) -> capture.Captured:
+        return capture.Captured()
 
 
 def measure(way: str, attempts: int, at_once: int, file: str) -> None:
@@ -70,7 +70,7 @@ def measure(way: str, attempts: int, at_once: int, file: str) -> None:
         capture.Capture = NoCapture if way == "none" else capture.Capture
         lab = runtime.LabRuntime(plan, start.policies, (), pcap if way == "pcap" else None)
         if way == "sessions":
-            lab._passing_on = ["isp-edge"]
+            lab._middlebox_nodes = ["isp-edge"]
         print(json.dumps(asyncio.run(attempt_all(lab, attempts, at_once))))
 
 

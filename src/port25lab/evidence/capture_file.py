@@ -72,8 +72,8 @@ class Recording:
         return self._packets
 
     def _interface(self, place: tuple[str, int]) -> int:
-        name = f"{place[0]}/{self._names.get(place, place[1])}"
-        self._write(pcapng.interface(name, f"{name.replace('/', ', interface ')}", FULL_SNAPLEN))
+        node, interface = place[0], self._names.get(place, place[1])
+        self._write(pcapng.interface(f"{node}/{interface}", f"{node}, interface {interface}", FULL_SNAPLEN))
         self._numbers[place] = len(self._numbers)
         return self._numbers[place]
 

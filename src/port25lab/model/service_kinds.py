@@ -119,7 +119,7 @@ def troubles(service: Mapping[str, Any]) -> Iterator[Wrong]:
         yield from _wrong_parameters(name, service)
 
 
-def doors_of(service: Mapping[str, Any]) -> tuple[ListenPort, ...]:
+def listen_ports(service: Mapping[str, Any]) -> tuple[ListenPort, ...]:
     """The doors of a mail service. One that asks everybody to log in stays shut where nobody could."""
     return tuple(
         replace(door, port=door.port or service["port"])
@@ -190,7 +190,7 @@ def _ports(service: Mapping[str, Any]) -> tuple[int, ...]:
     """The TCP ports that a service takes on its node."""
     role = SERVICE_KINDS[service["kind"]].role
     if role is Role.MAIL:
-        return tuple(door.port for door in doors_of(service))
+        return tuple(listen_port.port for listen_port in listen_ports(service))
     return _PORTS_OF_ROLE[role] if role in _PORTS_OF_ROLE else (service["port"],)
 
 

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from evidence_factory import dropped, replied
 
+from evidence_factory import dropped, replied
 from port25lab.errors import InputError, LabError
 from port25lab.lab import protocol
 from port25lab.lab.handle import _expected
