@@ -1,7 +1,7 @@
 """Capture files of a run: one pcapng for each lab, in a folder of the user's.
 
-The engine opens a file and hands it to the lab's process, so it belongs to the user wherever the lab runs. When the
-verdicts are there, the comment on the file is written anew, with each path and what became of it.
+The engine opens each file and passes it to the lab's process, so that the user owns it wherever the lab runs. After the
+run the comment on the file is written again, with each path and its outcome.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ENDING = ".pcapng"
 
 @dataclass
 class CaptureFile:
-    """One lab's file, and what the lab said of it when it was complete."""
+    """One lab's capture file, and what it holds."""
 
     path: Path
     packets: int = 0
@@ -47,7 +47,7 @@ class CaptureFile:
 
 
 class CaptureFolder:
-    """Where the files go. Made where it does not exist; InputError where it cannot be written."""
+    """The folder of the files. It is made where it does not exist. Raises InputError where it cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,7 +77,7 @@ class CaptureFolder:
         return file, opened
 
     def close(self) -> None:
-        """Remove files to which nothing was ever written, since their labs did not start, and folders left empty."""
+        """Remove empty files, whose labs did not start, and folders that were made and are empty."""
         for file in self.files:
             with contextlib.suppress(OSError):
                 if file.path.stat().st_size == 0:
@@ -104,7 +104,7 @@ def safe_name(name: str) -> str:
 
 
 def comment(file: CaptureFile, lines: Iterable[str]) -> None:
-    """Replace the comment on a whole file. What cannot be written becomes the file's problem."""
+    """Replace the comment on a whole file. An error in writing becomes the file's problem."""
     if not file.path.exists() or not file.path.stat().st_size:
         return
     try:

@@ -1,4 +1,4 @@
-"""What the engine, the fork server and a lab say to one another: one model for each message.
+"""The messages between the engine, the fork server and a lab: one model for each.
 
 All messages are JSON objects. Between the engine and a lab there is one a line, and every answer bears the number of
 its request:
@@ -160,7 +160,7 @@ class Failure(_Message):
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """The failure that an error is. An error that nobody foresaw comes with its traceback."""
+        """The message for an error. Errors other than LabError and InputError bring their traceback."""
         if isinstance(error, InputError):
             file = Path(error.file) if error.file else None
             place: dict[str, Any] = {"file": file, "line": error.line, "column": error.column}

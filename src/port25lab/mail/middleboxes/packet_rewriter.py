@@ -1,8 +1,8 @@
-"""Sessions altered packet by packet, in place: the same length, so that no sequence number is out of step.
+"""Sessions altered packet by packet, in place: the length stays the same, so that sequence numbers stay right.
 
-scapy takes packets apart and makes their checksums. A box of this kind does not put a stream together: what a line
-says is known when it comes in one packet, as SMTP's short lines do. scapy takes half a second to be imported: import
-this module only where it is needed.
+scapy parses packets and computes their checksums. A rewriter of this kind does not reassemble the stream: it alters a
+line only where the line comes in one packet, as SMTP's short lines do. Importing scapy takes half a second: import this
+module only where it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHORTEST_PACKET = 40
 """Bytes of the headers of IPv4 and TCP."""
 
 MOST_FLOWS = 1024
-"""Sessions that are remembered; the oldest one is forgotten first."""
+"""Sessions whose state is kept; the oldest is dropped first."""
 
 End = tuple[str, int]
 """An address and a port."""
@@ -36,7 +36,7 @@ class Flow:
 
 
 class Inline:
-    """All sessions that pass one queue."""
+    """Rewrites all sessions that pass one queue."""
 
     def __init__(self, alter: Callable[[], Alteration]) -> None:
         self._alter = alter
@@ -44,7 +44,7 @@ class Inline:
         """By client and server."""
 
     def rewrite(self, packet: bytes) -> bytes | None:
-        """The packet that takes this one's place; None where it may pass as it is."""
+        """The packet to send in place of this one; None where it passes unchanged."""
         segment = Segment.read(packet)
         if segment is None:
             return None
@@ -90,7 +90,7 @@ class Segment:
 
     @classmethod
     def read(cls, packet: bytes) -> Segment | None:
-        """None for what is no TCP, or only a fragment of it."""
+        """The segment; None for a packet that is not TCP, or is a fragment."""
         if len(packet) < SHORTEST_PACKET:
             return None
         network = (IPv6 if packet[0] >> 4 == 6 else IP)(packet)
@@ -125,7 +125,7 @@ class Segment:
         return bytes(self.tcp.payload)
 
     def with_payload(self, payload: bytes) -> bytes:
-        """The same packet with other words of the same length, and the checksum that belongs to them."""
+        """The same packet with another payload of the same length, and the right checksum."""
         if len(payload) != len(self.payload):
             raise ValueError(f"{len(payload)} bytes in place of {len(self.payload)}")
         start = len(self.packet) - len(bytes(self.tcp))
