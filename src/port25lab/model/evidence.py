@@ -1,7 +1,7 @@
-"""Evidence: what one attempt leaves behind, in three views: the client's, the kernel's and the recipient's.
+"""Evidence: what one attempt leaves, in three views: the client's, the kernel's and the recipient's.
 
-Plain data that crosses from the lab's process to the engine as JSON; nothing here judges. Texts that the JSON of
-results has beside the facts (``packet``, ``at``, ``divergence``) are made from them and never read back.
+The lab's process sends these models to the engine as JSON. ``verdict`` judges them. Texts that the JSON of results has
+beside the facts (``packet``, ``at``, ``divergence``) are made from them and never read back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
 LONGEST_REPLY = 4096
-"""A reply is kept up to so many characters; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
+"""Characters of a reply that are kept; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
 
 
 class _WithTexts(BaseModel):
@@ -30,7 +30,7 @@ class _WithTexts(BaseModel):
 
 
 class Stage(StrEnum):
-    """How far the client came. The order is the order of an SMTP session."""
+    """How far the client got. The order is that of an SMTP session."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -57,29 +57,29 @@ class Observation(BaseModel):
     enhanced_code: str | None = None
     """RFC 3463 status such as ``5.7.1``."""
     reply: str | None = None
-    """The server's last words, or the error's text where there was no server."""
+    """The server's last reply, or the text of the error where no server replied."""
     seconds: float = 0.0
     address: str | None = None
-    """The address that was dialled last."""
+    """The address to which the client connected last."""
     banner: str | None = None
     tls: str | None = None
     """TLS version in use at the end, such as ``TLSv1.3``."""
     missing: Literal["STARTTLS", "AUTH"] | None = None
-    """What the client needed and the server did not offer, so that the client itself gave up."""
+    """The extension that the client needed and the server did not offer, so that the client gave up."""
     keywords: tuple[str, ...] = ()
     """EHLO keywords that the server offered last, in capitals (RFC 5321 section 4.1.1.1)."""
     certificate: str | None = None
-    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not tell."""
+    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not report it."""
     times: dict[str, float] = {}
-    """Seconds from the first SYN to each stage that was reached, as far as the client tells."""
+    """Seconds from the first SYN to each stage that was reached, as far as the client reports them."""
 
 
 SILENCE = re.compile(r"no reply within |.* timed out while ")
-"""Matches the text that clients (``silence``) and Postfix' log report on a reply timeout."""
+"""Matches the text that clients report on a reply timeout (``silence``), and Postfix's log line."""
 
 
 def silence(seconds: float) -> str:
-    """The text that clients report on a reply timeout. smtplib_script.py, which runs alone, has a copy."""
+    """The text for a reply timeout, in place of a reply. smtplib_script.py cannot import it, and has its own copy."""
     return f"no reply within {seconds:g} s"
 
 
@@ -107,7 +107,7 @@ class Blame(BaseModel):
 
 
 class Effect(StrEnum):
-    """What the deciding rule does to the packet. A REJECT traces as a drop: its target tells them apart."""
+    """What the deciding rule does to the packet. The trace shows REJECT as a drop; the rule's target says which."""
 
     DROP = "drop"
     REJECT_ICMP = "reject-icmp"
@@ -115,7 +115,7 @@ class Effect(StrEnum):
     THROTTLE = "throttle"
     """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
     DIVERT = "divert"
-    """Sent to another address, or handed to a program of the node."""
+    """Sent to another address, or given to a program of the node."""
 
 
 class PacketSummary(BaseModel):
@@ -154,7 +154,7 @@ class Decision(_WithTexts):
     traced: PacketSummary
     """The packet, with its addresses where the rule matched it."""
     in_session: bool = False
-    """The packet belongs to a session that was open already; such are traced where a policy says ``watch: session``."""
+    """Whether the packet belongs to an open session. These are traced where a policy says ``watch: session``."""
 
     @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
     @property
@@ -164,7 +164,7 @@ class Decision(_WithTexts):
 
 
 def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
-    """The decisions about packets to or from this address: of its family, or in a table of both families."""
+    """The decisions on packets to one address: those of its family, and those in a table of both families."""
     family = "ip6" if ":" in address else "ip"
     return [found for found in decisions if found.blame.family in (family, "inet")]
 
@@ -181,7 +181,7 @@ class IcmpError(BaseModel):
 
 
 class PacketSeen(_WithTexts):
-    """A packet of an attempt at the interface where the capture saw it first, or at the one where it saw it last."""
+    """A packet of an attempt where it was captured first (there it was made), or where it was captured last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -190,7 +190,7 @@ class PacketSeen(_WithTexts):
     seconds: float
     """Since the first packet of the attempt."""
     leaving: bool
-    """Whether it left the node there, or came in."""
+    """True: it left the node there; False: it came in."""
     kind: str
     """``SYN``, ``SYN-ACK``, ``SYN-FIN``, ``RST``, ``FIN``, ``fragment`` or ``ICMP``."""
     source: str
@@ -198,15 +198,15 @@ class PacketSeen(_WithTexts):
     destination: str
     destination_port: int | None = None
     ttl: int
-    """TTL or hop limit: tells how far away its sender is."""
+    """TTL or hop limit; shows how many hops away the sender is."""
     sequence: int | None = None
-    """Of an ICMP error: that of the packet that it is about."""
+    """TCP sequence number; of an ICMP error, that of the packet in it."""
     icmp: tuple[int, int] | None = None
     """Type and code."""
     length: int = 0
     """Bytes of payload."""
     retransmission: bool = False
-    """Its sender had sent the same before."""
+    """Whether its sender had sent the same before."""
 
     @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
     @property
@@ -216,7 +216,7 @@ class PacketSeen(_WithTexts):
 
 
 class StreamSide(BaseModel):
-    """What one side of a node says at the place where its two sides first differ."""
+    """The data of one side of a node, at the place where the two sides first differ."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -238,7 +238,7 @@ class StreamSide(BaseModel):
 
 
 class StreamDifference(BaseModel):
-    """The first difference between the two sides of a node that passes sessions on."""
+    """The first difference between the two sides of a node that forwards sessions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -257,12 +257,12 @@ class StreamDifference(BaseModel):
 
 
 class Arrival(BaseModel):
-    """What became of a hand-made packet: seen by capture, not by a client."""
+    """Where a hand-made packet arrived, as captured."""
 
     model_config = ConfigDict(extra="forbid")
 
     packet: str
-    """Its kind, such as ``syn-fin``."""
+    """The packet's kind, such as ``syn-fin``."""
     reached: str | None = None
     """The node at whose interface it arrived."""
     answer: str | None = None
@@ -287,7 +287,7 @@ class Hop(BaseModel):
 
 
 class Evidence(_WithTexts):
-    """All that one attempt left."""
+    """All that one attempt leaves."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -304,15 +304,15 @@ class Evidence(_WithTexts):
     """The node in whose mailbox the token was found."""
     hops: list[Hop] = []
     packets: list[PacketSeen] = []
-    """Those that opened, refused or ended its connections, each where it was first seen in the lab and where last."""
+    """Those that opened, refused or ended its connections, each where it was captured first and where last."""
     packets_lost: int = 0
-    """Packets that the capture lost in this lab so far: where there are any, one that is not seen proves nothing."""
+    """Packets that the capture lost in this lab so far. If it lost any, a packet missing here proves nothing."""
     difference: StreamDifference | None = None
-    """The first difference between the two sides of a node that passes sessions on."""
+    """The first difference between the two sides of a node that forwards sessions."""
     arrival: Arrival | None = None
-    """Only of hand-made packets, which have no session."""
+    """Of a hand-made packet, which has no session."""
     trace_lost: str | None = None
-    """Why the kernel's trace of it is incomplete. Then the attempt proves nothing, and has to be made again."""
+    """Why the kernel's trace is incomplete. Such an attempt proves nothing, and is made again."""
     retried: str | None = None
     """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None

@@ -31,7 +31,7 @@ from port25lab.mail.services.smtp_server import MailServer, SmtpListener
 from port25lab.mail.services.tasks import OnConnection, TaskSupervisor, accept
 from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import NodePlan, Plan
-from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, listen_ports
+from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, listen_ports_of
 
 READY_SECONDS = 10.0
 """How long a service may take to answer."""
@@ -109,7 +109,7 @@ class Services:
     def _start_mail(self, node: NodePlan, service: Service) -> None:
         host = self._hosts[node.name]
         recipient_checks = RecipientChecks(host, service)
-        for listen_port in listen_ports(service):
+        for listen_port in listen_ports_of(service):
             smtp = SmtpListener(self._server(node), listen_port, service, recipient_checks)
             sockets = self._listen(node, listen_port.port, smtp.what, self._recording(node.name, smtp.serve))
             for loopback, listening in sockets.items():
