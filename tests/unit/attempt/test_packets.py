@@ -1,4 +1,4 @@
-"""Raw-packet probes without a lab: what is built, what is recognised on arrival, and what a scenario may ask."""
+"""Hand-made packets without a lab: what is built, what is recognised on arrival, and what a scenario may ask."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Bounded:
 
 
 class Session(smtplib.SMTP):
-    """smtplib's own client, with notes of what happens. Only dialling differs: addresses in order, a given source port."""
+    """smtplib's own client, with notes of what happens. Only dialling differs: addresses and source port are given."""
 
     def __init__(self, question: dict[str, Any], notes: dict[str, Any]) -> None:
         self._question, self._notes = question, notes
