@@ -15,7 +15,6 @@ import pytest
 from command import MakePolicy, port25lab
 from packet_origin import made_by
 from pcapng_reader import blocks
-from port25lab.evidence import pcapng
 from port25lab.kernel.headers import parse
 from port25lab.model.verdict import Verdict
 from port25lab.pytest_plugin import LabFactory

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from confusion import confusion
 
+from confusion import confusion
 from ground_truth import CLIENTS, OF_ENDS, PLACES, TRUTHS, Case, cases
 from port25lab.engine.engine import Engine
 from port25lab.engine.progress import Quiet

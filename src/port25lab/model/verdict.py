@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Blame, Decision, Hop, IcmpError, Observation, PacketSeen
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
@@ -37,7 +38,7 @@ class Verdict(BaseModel):
     source: str = Field(alias="from")
     to: str
     port: int
-    ip_version: Literal[4, 6] | None
+    ip_version: IpVersion | None
     security: str
     auth: str | None
     client: str

@@ -101,9 +101,9 @@ def print_matrices(console: Console, verdicts: Iterable[Verdict]) -> None:
         emit(console, matrix_table(console, group))
 
 
-def print_findings(console: Console, findings: Sequence[Check]) -> None:
+def print_checks(console: Console, checks: Sequence[Check]) -> None:
     """What ``doctor`` found, and how to get what is missing."""
-    emit(console, checks_table(console, findings))
+    emit(console, checks_table(console, checks))
 
 
 def print_catalogue(console: Console, catalogue: Mapping[Kind, Sequence[tuple[str, str]]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bpf_interpreter import run
 from evidence_factory import rule
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place
@@ -440,41 +441,8 @@ PROGRAM = bpf.assemble(_silent_events())
 
 
 def kept(message: bytes) -> bool:
-    """Whether the kernel would queue this message: the program is run as filter.rst says."""
-    a = x = at = 0
-    while True:
-        code, true, false, k = PROGRAM[at]
-        at += 1
-        match code:
-            case 0x00:
-                a = k
-            case 0x01:
-                x = k
-            case 0x07:
-                x = a
-            case 0x40 | 0x50:
-                size = 4 if code == 0x40 else 1
-                assert x + k + size <= len(message), "the kernel refuses what a program reads outside of a message"
-                a = int.from_bytes(message[x + k : x + k + size])
-            case 0x20:
-                start = a if k == 0xFFFFF00C else a + 4
-                end = len(message) if k == 0xFFFFF00C else a + struct.unpack_from("=H", message, a)[0]
-                a = next((place for place, kind in placed(message, start, end) if kind == x), 0)
-            case 0x15 | 0x35 | 0x45:
-                holds = {0x15: a == k, 0x35: a >= k, 0x45: bool(a & k)}[code]
-                at += true if holds else false
-            case 0x06:
-                return k > 0
-            case _:
-                raise AssertionError(f"a code that is not known: {code:#x}")
-
-
-def placed(message: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Offset and kind of each attribute."""
-    while start + 4 <= end:
-        length, kind = struct.unpack_from("=HH", message, start)
-        yield start, kind & 0x3FFF
-        start += (length + 3) & ~3
+    """Whether the kernel would queue this message."""
+    return run(PROGRAM, message) > 0
 
 
 @pytest.mark.parametrize("packet", [None, headers(), headers(flags=ACK)], ids=["no headers", "SYN", "segment"])

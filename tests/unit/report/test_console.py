@@ -365,7 +365,7 @@ def test_findings_say_what_is_there_and_how_to_get_what_is_missing() -> None:
         Found("ipset", required=True, ok=False, text="not found", remedy="apt-get install ipset"),
         Found("swaks", required=False, ok=False, text="not found", remedy="apt-get install swaks"),
     ]
-    console_module.print_findings(console_module.open_console(file), findings)  # type: ignore[arg-type]
+    console_module.print_checks(console_module.open_console(file), findings)  # type: ignore[arg-type]
     text = file.getvalue()
     assert lines(text, "ok ", "nft", "1.0.9")
     assert lines(text, "FAIL", "ipset", "not found; apt-get install ipset")

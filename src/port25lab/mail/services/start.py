@@ -19,6 +19,7 @@ from port25lab.kernel.nfqueue import Queue
 from port25lab.mail.host import Host
 from port25lab.mail.middleboxes import ALTERATIONS
 from port25lab.mail.middleboxes.fake_servers import FakeServer
+from port25lab.mail.middleboxes.packet_rewriter import Inline
 from port25lab.mail.middleboxes.proxy import Proxy
 from port25lab.mail.resolver import DnsFailure, ask, question
 from port25lab.mail.services import dns_server
@@ -126,8 +127,6 @@ class Services:
         self._listen(node, port, proxy.what, proxy.serve)
 
     def _start_queue(self, node: NodePlan, service: Service) -> None:
-        from port25lab.mail.middleboxes.packet_rewriter import Inline  # imports scapy, half a second
-
         kernel = self._hosts[node.name].netfilter()
         queue = Queue(kernel, service["queue"], Inline(ALTERATIONS[service["kind"]]).rewrite)
         what = f"{service['kind']} of queue {service['queue']}"
