@@ -159,7 +159,7 @@ class LabUnderTest:
 
     def run(self, node: str, *argv: str, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
         """Run a program in a node: its ``returncode``, ``stdout``, ``stderr`` and whether it ``timed_out``."""
-        return self.up.run(node, argv, stdin=stdin, seconds=seconds)
+        return self.up.run(node, argv, stdin=stdin, seconds=seconds).model_dump(exclude={"kind"})
 
     @property
     def up(self) -> Lab:

@@ -24,6 +24,7 @@ import socket
 import struct
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
@@ -48,7 +49,7 @@ from port25lab.kernel.nftrace import (
     is_drop,
     open_socket,
 )
-from port25lab.model.evidence import Blame, Decision, Effect
+from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary
 from port25lab.network.builder import SOURCE_PORTS, LabNode
 from port25lab.network.firewall import FAMILY_NUMBER
 
@@ -77,9 +78,14 @@ class TracedPacket:
     """Of the attempt, where the packet tells: a SYN-ACK acknowledges it."""
     kind: Literal["SYN", "SYN-ACK", "segment"]
 
-    def __str__(self) -> str:
-        return (
-            f"{self.kind} {_joined(self.source, self.source_port)} > {_joined(self.destination, self.destination_port)}"
+    @property
+    def summary(self) -> PacketSummary:
+        return PacketSummary(
+            kind=self.kind,
+            source=self.source,
+            source_port=self.source_port,
+            destination=self.destination,
+            destination_port=self.destination_port,
         )
 
 
@@ -92,8 +98,8 @@ class PacketTrace:
     """Identification of its IPv4 packets, flow label of its IPv6 packets."""
     sequence: int
     source_port: int
-    drops: list[tuple[str, Place, str]] = field(default_factory=list)
-    """Node, rule, and which packet it was."""
+    drops: list[tuple[str, Place, PacketSummary]] = field(default_factory=list)
+    """Node, rule, and packet."""
     dropped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -102,7 +108,7 @@ class _Probed:
     """What a trace event tells of a probe's packet, or of an answer to it."""
 
     trail: PacketTrace
-    words: str
+    packet: PacketSummary
 
 
 class Tracer:
@@ -172,7 +178,7 @@ class Tracer:
         found: dict[tuple[str, Place], Decision] = {}
         for node, place, packet in trail.drops:
             blame, effect = self._rules[node].decided(place)
-            found.setdefault((node, place), Decision(blame=blame, effect=effect, packet=packet))
+            found.setdefault((node, place), Decision(blame=blame, effect=effect, traced=packet))
         return list(found.values())
 
     def fileno(self) -> int:
@@ -241,7 +247,7 @@ class Tracer:
         for node, place, packet in [*opening, *self._session_drops[source_port]]:
             blame, effect = self._rules[node].decided(place)
             in_session = packet.kind == "segment"
-            decision = Decision(blame=blame, effect=effect, packet=str(packet), in_session=in_session)
+            decision = Decision(blame=blame, effect=effect, traced=packet.summary, in_session=in_session)
             found.setdefault((node, place, in_session), decision)
         return list(found.values())
 
@@ -249,7 +255,7 @@ class Tracer:
         """Every rule that sent this attempt elsewhere, in order of time, each named once."""
         return [found for number in self._sequences[source_port] for found in self._diverted[number].values()]
 
-    def dialled(self, source_ports: range) -> str | None:
+    def dialled(self, source_ports: Sequence[int]) -> str | None:
         """The address that was dialled last from one of these ports, where a node that is watched saw its SYN."""
         return next((self._dialled[port] for port in reversed(self._dialled) if port in source_ports), None)
 
@@ -282,10 +288,10 @@ class Tracer:
         place = Place(FAMILY_NUMBER[family], table, chain, handle)
         if not dropped:
             if isinstance(seen, TracedPacket) and seen.kind == "SYN" and (blame := diversions.get(place)):
-                diverted = Decision(blame=blame, effect=Effect.DIVERT, packet=str(seen))
+                diverted = Decision(blame=blame, effect=Effect.DIVERT, traced=seen.summary)
                 self._diverted[seen.initial_sequence].setdefault(blame, diverted)
         elif isinstance(seen, _Probed):
-            seen.trail.drops.append((node, place, seen.words))
+            seen.trail.drops.append((node, place, seen.packet))
             seen.trail.dropped.set()
         elif seen.kind == "segment":
             port = seen.source_port if seen.source_port in SOURCE_PORTS else seen.destination_port
@@ -315,7 +321,9 @@ class Tracer:
                 what, sequence = "RST", sequence - 1
             keys = [("sequence", sequence & 0xFFFFFFFF), ("port", source_port), ("port", destination_port), *keys]
         trail = next((self._trails[key] for key in keys if key in self._trails), None)
-        return None if trail is None else _Probed(trail, f"{what or trail.what} {source} > {destination}")
+        if trail is None:
+            return None
+        return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))
 
 
 def _marked(network: bytes) -> tuple[int, str, str] | None:
@@ -348,7 +356,3 @@ def _packet(network: bytes, transport: bytes) -> TracedPacket | None:
         (acknowledged - 1) & 0xFFFFFFFF if syn and ack else sequence,
         ("SYN-ACK" if ack else "SYN") if syn else "segment",
     )
-
-
-def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

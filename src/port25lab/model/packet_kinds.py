@@ -1,7 +1,7 @@
-"""The kinds of raw-packet probe. Data alone, checked before any lab starts: a new probe is one row and one builder.
+"""The kinds of hand-made packet. Data alone, checked before any lab starts: a new kind is one row and one builder.
 
-A probe is one packet that no mail program would send, or one exchange that such a packet begins. What it asserts is
-which packet of the exchange arrives where: at the destination, or back at whoever owns the source address.
+A hand-made packet is one that no mail program sends, or it begins an exchange of such packets. The question is whether
+a certain packet of the exchange arrives: at the destination, or at the node that owns the source address.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from enum import StrEnum
 
 
 class ArrivalPoint(StrEnum):
-    """The packet of the exchange that has to arrive for the probe to count as `reached`, and where."""
+    """The packet of the exchange that has to arrive for the outcome `reached`, and where."""
 
     THERE = "there"
-    """The probe's own packet, at the destination."""
+    """The hand-made packet itself, at the destination."""
     ANSWER = "answer"
     """The SYN-ACK with which the destination answers, at the owner of the source address."""
     RESET = "reset"
-    """The RST with which that owner, who never asked, answers the SYN-ACK, back at the destination."""
+    """The RST with which that owner, which sent no SYN, answers the SYN-ACK, at the destination."""
     TOO_BIG = "too-big"
-    """The ICMP error by which the destination's side says that a packet is too big for it, at the sender."""
+    """The ICMP error "packet too big" about it, made at the destination, at the sender."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind: what it is in words, the builder of its packets in ``packets``, and what has to arrive."""
+    """One kind: what it is in words, the builder of its packets in ``packet_builders``, and what has to arrive."""
 
     text: str
     build: str
-    leg: ArrivalPoint = ArrivalPoint.THERE
+    arrival_point: ArrivalPoint = ArrivalPoint.THERE
     ported: bool = True
     """It goes to a port; tunnels and ICMP do not."""
     source_port: int | None = None

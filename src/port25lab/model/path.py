@@ -63,6 +63,6 @@ class PathSpec(BaseModel):
     hold: bool = False
     """Each attempt is made while the earlier ones' connections are still open."""
     packet: str | None = None
-    """A raw-packet probe in place of a client: a kind of ``probes``."""
+    """A hand-made packet in place of a client: a kind of ``packet_kinds``."""
     spoof: str | None = None
-    """Node whose address the probe has as its source, in place of the sender's own."""
+    """Node whose address the hand-made packet has as its source, in place of the sender's own."""

@@ -39,7 +39,7 @@ class ListenPort:
 
     port: int
     implicit_tls: bool = False
-    """TLS from the first byte (RFC 8314); every other door offers STARTTLS (RFC 3207)."""
+    """TLS from the first byte (RFC 8314); every other port offers STARTTLS (RFC 3207)."""
     auth_required: bool = False
     auth_in_clear: bool = False
     """Whether AUTH is offered before TLS, as was common on port 25."""
@@ -50,7 +50,7 @@ class Kind:
     """A kind of service: who serves it, where, and what a topology has to say and may say of it."""
 
     role: Role
-    doors: tuple[ListenPort, ...] = ()
+    ports: tuple[ListenPort, ...] = ()
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     relays_for_everybody: bool = False
@@ -119,12 +119,12 @@ def troubles(service: Mapping[str, Any]) -> Iterator[Wrong]:
         yield from _wrong_parameters(name, service)
 
 
-def doors_of(service: Mapping[str, Any]) -> tuple[ListenPort, ...]:
-    """The doors of a mail service. One that asks everybody to log in stays shut where nobody could."""
+def listen_ports(service: Mapping[str, Any]) -> tuple[ListenPort, ...]:
+    """The ports of a mail service. One that requires AUTH is left out where the service has no users."""
     return tuple(
-        replace(door, port=door.port or service["port"])
-        for door in SERVICE_KINDS[service["kind"]].doors
-        if service.get("users") or not door.auth_required
+        replace(listen_port, port=listen_port.port or service["port"])
+        for listen_port in SERVICE_KINDS[service["kind"]].ports
+        if service.get("users") or not listen_port.auth_required
     )
 
 
@@ -190,7 +190,7 @@ def _ports(service: Mapping[str, Any]) -> tuple[int, ...]:
     """The TCP ports that a service takes on its node."""
     role = SERVICE_KINDS[service["kind"]].role
     if role is Role.MAIL:
-        return tuple(door.port for door in doors_of(service))
+        return tuple(listen_port.port for listen_port in listen_ports(service))
     return _PORTS_OF_ROLE[role] if role in _PORTS_OF_ROLE else (service["port"],)
 
 

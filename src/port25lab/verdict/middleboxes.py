@@ -17,10 +17,9 @@ BEFORE_A_WORD = (Stage.TLS, Stage.BANNER)
 
 REFUSES_STARTTLS = (454, 500, 502)
 
-SAYS_STARTTLS = re.compile(r'server side: "250[ -]STARTTLS', re.IGNORECASE)
+OFFERS_STARTTLS = re.compile(r"250[ -]STARTTLS", re.IGNORECASE)
 
-SAYS_BANNER = re.compile(r'server side: "220[ -]')
-"""As a divergence quotes the server's own words."""
+GREETING = re.compile(r"220[ -]")
 
 
 def other_server(views: Views) -> Classification | None:
@@ -60,12 +59,13 @@ def at_work(views: Views) -> Mechanism:
 
 def alteration(views: Views) -> Mechanism | None:
     """What a session was made into on its way, whatever became of it; of several things the gravest."""
-    divergence = views.evidence.divergence or ""
-    if _stripped(views) or SAYS_STARTTLS.search(divergence):
+    difference = views.evidence.difference
+    server_said = difference.server_side.line or "" if difference else ""
+    if _stripped(views) or OFFERS_STARTTLS.match(server_said):
         return Mechanism.STARTTLS_STRIPPING
-    if _masked(views) or SAYS_BANNER.search(divergence):
+    if _masked(views) or GREETING.match(server_said):
         return Mechanism.BANNER_MASKING
-    return Mechanism.UNKNOWN if divergence else None
+    return Mechanism.UNKNOWN if difference else None
 
 
 def cut_between(views: Views) -> Classification | None:

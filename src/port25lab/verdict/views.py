@@ -139,4 +139,4 @@ def of_hop(hop: Hop) -> Evidence:
 
 
 def _node(seen: PacketSeen) -> str:
-    return seen.at.partition("/")[0]
+    return seen.node
