@@ -1,6 +1,6 @@
-"""A fresh sandbox for each measurement: the benchmark calls itself again, and the new process enters namespaces first.
+"""A new sandbox for each measurement: the benchmark starts itself as a new process, which enters namespaces first.
 
-Works for root and for an ordinary user, and nothing that is measured touches the host's own network.
+Works for root and for an ordinary user. No measurement touches the host's own network.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def start(script: str, *arguments: str, **options: int) -> subprocess.Popen[str]:
-    """A script of this folder as a new process. Its first act is to call ``enter``."""
+    """Start a script of this folder as a new process, which has to call ``enter`` first.
+
+    ``arguments``: of the script. ``options``: of ``subprocess.Popen``.
+    """
     environment = os.environ | {"PATH": search_path(), "PYTHONDONTWRITEBYTECODE": "1"}
     argv = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
     return subprocess.Popen(argv, text=True, env=environment, **options)
 
 
 def enter() -> None:
-    """Become PID 1 of a sandbox. Does not return in the process left outside: that ends when the sandbox does."""
+    """Become PID 1 of a sandbox. The outer process does not return: it ends with the sandbox."""
     inner = sandbox.enter(user_namespace=True)
     if inner:
         _, status = os.waitpid(inner, 0)

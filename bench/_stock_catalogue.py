@@ -1,4 +1,4 @@
-"""The catalogue as an engineer without port25lab would test it: a plain script on stock Mininet.
+"""The baseline of catalogue.py: a plain script on stock Mininet, as an engineer without port25lab would write it.
 
     python _stock_catalogue.py SCENARIO …
 
@@ -6,8 +6,8 @@ One lab after another, one for each variant of a scenario: Mininet builds it fro
 with ipset and iptables-restore, servers are processes in their nodes, and each path is a run of smtplib in its node
 with a time limit of 5 s, one after the other. Prints JSON, one object a line, for each lab and each path.
 
-Scenario files are read by port25lab, so that both ask the same questions; everything else is Mininet's own API. What a
-script of this kind cannot do is left out (``beyond``): it then does less work than port25lab, not more.
+port25lab reads the scenario files, so that both ask the same questions; everything else is Mininet's own API. What a
+script of this kind cannot do is left out (``beyond``), so it does less work than port25lab, not more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from port25lab.scenario.topology import load_topology
 
 FOLDER = Path(__file__).parent
 ARRIVAL_SECONDS = 5.0
-"""How long a relay may take, as the clients' own time limit."""
+"""How long a relay may take. The clients have the same time limit."""
 
 
 def main(scenarios: list[str]) -> None:
@@ -52,12 +52,12 @@ def main(scenarios: list[str]) -> None:
 
 
 def beyond(question: Question) -> str | None:
-    """Why a plain script does not try this path; None if it does."""
+    """Why a plain script does not try this path; None: it tries it."""
     path, config = question.path, question.config
     if question.sequential:
         return "attempts that depend on one another"
     if path.packet or path.client not in CLIENTS_LIKE_SMTPLIB:
-        return "raw packets, and mail programs with a queue of their own"
+        return "hand-made packets, and mail programs with a queue of their own"
     if path.size:
         return "messages of a given size"
     if any(load_policy(str(folder)).services for _, folders in config.policies for folder in folders):
@@ -136,7 +136,7 @@ def feed(node: Any, argv: list[str], text: str) -> None:
 
 
 def start_servers(net: Any, plan: Plan, mailbox: Path) -> list[Any]:
-    """One process for each node that serves something; returns when all of them listen."""
+    """One process for each node with services; returns when all of them listen."""
     certificate = make_certificate(mailbox.with_name("server.pem"))
     servers = []
     for node in plan.nodes.values():
@@ -163,7 +163,7 @@ def start_servers(net: Any, plan: Plan, mailbox: Path) -> list[Any]:
 
 
 def make_certificate(file: Path) -> Path:
-    """One for all servers; the clients do not verify it."""
+    """One certificate for all servers; the clients do not verify it."""
     key = file.with_suffix(".key")
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -days 2"
     subprocess.run([*make.split(), "-keyout", key, "-out", file], check=True, capture_output=True)

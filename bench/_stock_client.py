@@ -1,4 +1,4 @@
-"""The baseline's client: one message by smtplib, run in a node. The question is JSON on stdin, the answer one word.
+"""The baseline's client: one message by smtplib, run in a node. Reads the path as JSON on stdin, prints the outcome.
 
 `sent`, `refused` (by a server's reply) or `blocked` (no server to talk to), and why.
 """
@@ -18,7 +18,7 @@ TIMEOUT = 5.0
 
 
 def main() -> None:
-    """Look the server up, then try each address until one takes the message."""
+    """Look the server up, then try each address until one accepts the message."""
     path = json.load(sys.stdin)
     try:
         print(send(path))

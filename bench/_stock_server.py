@@ -2,7 +2,7 @@
 
     python _stock_server.py < CONFIG
 
-Prints one line when it listens. What arrives goes, as one line with the message's subject, into the mailbox file.
+Prints one line when it listens. Writes the subject of each message that arrives to the mailbox file, one a line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 TIMEOUT = 5.0
 
-DOORS = {
+PORTS = {
     "mx": [25],
     "submission": [587],
     "submissions": [465],
@@ -87,7 +87,7 @@ def relay(node: dict[str, Any], mail_from: str, recipient: str, content: bytes) 
 
 
 class Names(asyncio.DatagramProtocol):
-    """The DNS server of the lab: looks in a table."""
+    """The lab's DNS server, which answers from a table."""
 
     def __init__(self, records: dict[str, list[str]]) -> None:
         self.records = records
@@ -107,7 +107,7 @@ class Names(asyncio.DatagramProtocol):
 
 
 class Forwarder(asyncio.DatagramProtocol):
-    """The resolver of the ISP: asks the DNS server of the lab."""
+    """The ISP's resolver, which asks the lab's DNS server."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
@@ -128,7 +128,7 @@ class Forwarder(asyncio.DatagramProtocol):
 
 
 async def serve(node: dict[str, Any]) -> None:
-    """Start all servers of the node, and stay."""
+    """Start all servers of the node, and serve without end."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(node["certificate"])
     loop = asyncio.get_running_loop()
@@ -138,8 +138,8 @@ async def serve(node: dict[str, Any]) -> None:
                 protocol = Names(node["records"]) if service["kind"] == "dns" else Forwarder(service["upstream"])
                 await loop.create_datagram_endpoint(lambda protocol=protocol: protocol, (address, 53))
             continue
-        doors = DOORS[service["kind"]] + ([587, 465] if service["kind"] == "relay" and service.get("users") else [])
-        for port in doors:
+        ports = PORTS[service["kind"]] + ([587, 465] if service["kind"] == "relay" and service.get("users") else [])
+        for port in ports:
             mail = Mail(node, service)
 
             def conversation(mail: Mail = mail, port: int = port) -> SMTP:

@@ -5,15 +5,15 @@
     python bench/build.py --stock-up-to 1000                with stock Mininet at all sizes; minutes
 
 All three make the same network: a namespace for each host, a veth pair to the router, an IPv4 address at both ends, a
-default route. Whether packets really get from the first host to the last is checked each time, outside of the clock.
+default route. Each time the benchmark checks, off the clock, that packets get from the first host to the last.
 
     stock       Mininet 2.3 by its own API: addHost, addLink, start, stop
-    port25lab   LabNet from a Plan, which sets up IPv6 as well; its sandbox is killed, as the engine does it
+    port25lab   LabNet from a Plan, which sets up IPv6 as well; its sandbox is killed, as the engine does
     netlink     namespaces and netlink batches without any Mininet object: the floor
 
 Each measurement has a process and a sandbox of its own. "Down" ends when the kernel has freed the last network
-namespace of the network, and with it all links: a second process, outside of the sandbox, sets
-user.max_net_namespaces (namespaces(7)) to leave room for exactly one more, and the time is over when it gets that one.
+namespace of the network, and with it all links. To see that, a second process outside of the sandbox sets
+user.max_net_namespaces (namespaces(7)) so that one more namespace is allowed, and measures until it gets this one.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ with socket.socket() as sock:
     sock.settimeout({REACHES_SECONDS})
     sys.exit(sock.connect_ex((sys.argv[1], 9)) != 111)
 """
-"""Nothing listens on the discard port: an answer is a refusal, and it has come all the way. It may not come at once, or
-not at all: the kernel's neighbour table is one for all namespaces (arp(7), gc_thresh3), and a big build fills it.
-port25lab's networks do without it."""
+"""Nothing listens on the discard port: a refusal is the last host's answer. It may come late or never, since all
+namespaces share one neighbour table (arp(7), gc_thresh3), and a big network fills it. port25lab's permanent neighbours
+do not count there."""
 
 
 # -- the three ways --------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ port25lab's networks do without it."""
 
 @dataclass
 class Clock:
-    """Seconds by phase."""
+    """Measures seconds by phase."""
 
     phases: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
@@ -76,14 +76,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Network:
-    """One that is up: how to reach into its first host, and how to stop it if its sandbox's end is not enough."""
+    """A network that is up: how to run a program in its first host, and how to stop the network."""
 
     run_in_first_host: Callable[[list[str]], int]
     stop: Callable[[], None]
 
 
 def stock(hosts: int, clock: Clock) -> Network:
-    """As an ordinary user of Mininet writes it."""
+    """As a user of Mininet writes it."""
     net = Mininet(topo=None, controller=None)
     router = net.addHost("r")
     nodes = []
@@ -101,7 +101,7 @@ def stock(hosts: int, clock: Clock) -> Network:
 
 
 def port25lab(hosts: int, clock: Clock) -> Network:
-    """As a lab does it."""
+    """As a lab is built."""
     net = TimedLabNet(star(hosts), clock)
     net.start()
     clock.phase("addresses, routes")
@@ -109,7 +109,7 @@ def port25lab(hosts: int, clock: Clock) -> Network:
 
 
 class TimedLabNet(LabNet):
-    """Tells the clock where it is."""
+    """Reports its phases to the clock."""
 
     def __init__(self, plan: Plan, clock: Clock) -> None:
         self._clock = clock
@@ -136,7 +136,7 @@ def star(hosts: int) -> Plan:
 
 
 def raw(hosts: int, clock: Clock) -> Network:
-    """Namespaces and netlink, nothing else."""
+    """Namespaces and netlink alone."""
     home = namespaces.current_network()
     router = namespaces.new_network()
     nodes = [namespaces.new_network() for _ in range(hosts)]
@@ -164,7 +164,7 @@ def raw(hosts: int, clock: Clock) -> Network:
 
 
 def die() -> None:
-    """How a lab ends, whatever ends it: no clean-up, the kernel reaps."""
+    """End as a lab does: without clean-up. The kernel removes the namespaces."""
     os._exit(0)
 
 
@@ -240,7 +240,7 @@ class Result:
 
 
 def main() -> None:
-    """Measure what was asked for, or everything."""
+    """Measure the sizes that were asked for, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=sizes, default=[200], metavar="N,N,…", help="numbers of hosts; 200 if left out")
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="measurements of each; the median counts")
@@ -275,7 +275,7 @@ def sizes(text: str) -> list[int]:
 
 
 def repeated(ways: list[str], hosts: int, times: int, console: Console) -> dict[str, Result]:
-    """The median of each phase. The ways take turns, so that whatever else the machine does meets them all."""
+    """The median of each phase. The ways take turns, so that other load on the machine affects all of them."""
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for number, way in product(range(times), ways):
         with console.status(f"{hosts} hosts by {TITLES[way]}, {number + 1} of {times}"):
@@ -321,7 +321,7 @@ def growth(results: dict[int, dict[str, Result]]) -> Table:
 
 
 def shown(seconds: float) -> str:
-    """Three digits, more or less."""
+    """Seconds or milliseconds, with about three digits."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 

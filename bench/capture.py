@@ -1,16 +1,16 @@
-"""What does capturing packets cost? The same attempts without any capture, with the light one, and with `--pcap`.
+"""What does the packet capture cost? The same attempts without capture, with the light one, and with `--pcap`.
 
     python bench/capture.py                       240 attempts in one lab, 5 rounds; then scenarios by the engine
     python bench/capture.py --attempts 600        longer
 
-    none        no packet socket at all: the baseline, which no user can have
+    none        no packet socket at all: the baseline, which the command does not offer
     light       what every lab does: SYN, RST, FIN and ICMP errors at all nodes
-    sessions    a node whose policy brings a program is captured with all of TCP
+    sessions    as for a node whose policy brings a program: all of TCP there
     pcap        everything, written to a file
 
-First one lab, in which clients deliver mail without a pause: seconds of processor time and of the clock for all
-attempts, the ways in turn, the median of the rounds. Then whole runs of scenarios with and without `--pcap`, in which
-much of the time is waiting for dropped SYNs, as for a user. Packets that a capture lost fail the benchmark.
+First one lab, in which clients deliver mail without a pause: processor time and clock time of all attempts, the ways in
+turn, the median of the rounds. Then whole runs of scenarios with and without `--pcap`, which wait for dropped SYNs much
+of the time, as for a user. The benchmark fails when a capture loses packets.
 """
 
 from __future__ import annotations
@@ -36,10 +36,8 @@ from port25lab.engine.progress import Quiet
 from port25lab.evidence import capture
 from port25lab.evidence.capture_folder import CaptureFolder
 from port25lab.lab import runtime
-from port25lab.lab.handle import _start
+from port25lab.lab.handle import start_request
 from port25lab.model.path import PathSpec
-from port25lab.model.plan import Plan
-from port25lab.model.policy import Policy
 from port25lab.scenario import questions as questions_module
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.topology import load_topology
@@ -50,7 +48,7 @@ LIMIT = 0.15
 
 
 class NoCapture(capture.Capture):
-    """Sees nothing."""
+    """A capture that is off."""
 
     def open(self, *_: Any, **__: Any) -> None: ...
 
@@ -58,8 +56,8 @@ class NoCapture(capture.Capture):
 
     def begin(self, *_: Any) -> None: ...
 
-    def seen(self, *_: Any) -> capture.Seen:
-        return capture.Seen()
+    def collect(self, *_: Any) -> capture.Captured:
+        return capture.Captured()
 
 
 def measure(way: str, attempts: int, at_once: int, file: str) -> None:
@@ -68,17 +66,16 @@ def measure(way: str, attempts: int, at_once: int, file: str) -> None:
     policies = {"isp-edge": [load_policy("op25b")]}
     with open(file, "wb", buffering=1 << 18) as pcap:
         _sandbox.enter()
-        data = _start(plan, policies)
-        stacks = {name: [Policy.model_validate(one) for one in stack] for name, stack in data["policies"].items()}
+        start = start_request(plan, policies)
         capture.Capture = NoCapture if way == "none" else capture.Capture
-        lab = runtime.LabRuntime(Plan.model_validate(data["plan"]), stacks, (), pcap if way == "pcap" else None)
+        lab = runtime.LabRuntime(plan, start.policies, (), pcap if way == "pcap" else None)
         if way == "sessions":
-            lab._passing_on = ["isp-edge"]
+            lab._middlebox_nodes = ["isp-edge"]
         print(json.dumps(asyncio.run(attempt_all(lab, attempts, at_once))))
 
 
 async def attempt_all(lab: runtime.LabRuntime, attempts: int, at_once: int) -> dict[str, Any]:
-    """Deliver, so many at once; what it took."""
+    """Deliver messages. ``attempts``: how many; ``at_once``: how many at a time. Returns what they cost."""
     started = time.perf_counter()
     await lab.start()
     up = time.perf_counter() - started
@@ -97,9 +94,9 @@ async def attempt_all(lab: runtime.LabRuntime, attempts: int, at_once: int) -> d
 
     processor, started = cpu(), time.perf_counter()
     delivered = await asyncio.gather(*map(one, range(attempts)))
-    told = lab.end_capture()
+    summary = lab.end_capture()
     used = {"cpu": cpu() - processor, "clock": time.perf_counter() - started, "up": up}
-    return used | {"delivered": sum(delivered), "packets": told["packets"], "lost": sum(told["lost"].values())}
+    return used | {"delivered": sum(delivered), "packets": summary.packets, "lost": sum(summary.lost.values())}
 
 
 def cpu() -> float:
@@ -109,7 +106,7 @@ def cpu() -> float:
 
 
 def one_run(folder: Path | None) -> dict[str, float]:
-    """Scenarios as a user runs them: seconds, and what was lost."""
+    """Run scenarios as a user does: seconds, and capture files with a problem."""
     questions = [question for name in SCENARIOS for question in questions_module.load_questions(name)]
     files = CaptureFolder(folder) if folder else None
     started = time.perf_counter()
@@ -120,7 +117,7 @@ def one_run(folder: Path | None) -> dict[str, float]:
 
 
 def in_one_lab(attempts: int, at_once: int, rounds: int, console: Console) -> bool:
-    """The first part. True where pcap costs less than the limit, and nothing was lost."""
+    """The first part. Returns whether all messages were delivered and no packet was lost."""
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
@@ -146,7 +143,7 @@ def in_one_lab(attempts: int, at_once: int, rounds: int, console: Console) -> bo
 
 
 def whole_runs(rounds: int, console: Console) -> bool:
-    """The second part."""
+    """The second part. Returns whether ``--pcap`` costs less than the limit."""
     found: dict[str, list[dict[str, float]]] = {"without": [], "with --pcap": []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):

@@ -6,7 +6,7 @@
 Both ask the same questions in the same run. The baseline (_stock_catalogue.py) is what an engineer would write: one lab
 after another, servers as processes in their nodes, path after path with smtplib and a time limit of 5 s. Each of its
 outcomes is compared with port25lab's verdict, so that both are known to have done the same work. Paths that such a
-script cannot try (programs in the middle, rate limits, raw packets) are left out of it, and not of port25lab's run.
+script cannot try (middleboxes, rate limits, hand-made packets) are left out of it, and not of port25lab's run.
 
 The memory of one lab is measured as well, after all paths of a scenario have been tried in it.
 """
@@ -41,13 +41,14 @@ from port25lab.scenario.questions import load_questions
 from port25lab.scenario.topology import load_topology
 
 SILENCE_SECONDS = 120.0
-"""Stock Mininet waits for ever when its shells are gone, as after an `mn -c` anywhere on the machine."""
+"""After that time the baseline is killed. Stock Mininet waits without end when its shells have been killed, as by an
+`mn -c` anywhere on the machine."""
 
 MOST_DIFFERENCES = 20
 """How many paths with different outcomes are named."""
 
 MEGABYTE = 1024
-"""In kilobytes, as the kernel counts."""
+"""In kilobytes, the kernel's unit."""
 
 ALLOWED_MEGABYTES = 120
 
@@ -56,12 +57,12 @@ AGREE = {Outcome.DELIVERED: "delivered", Outcome.DEFERRED: "deferred"} | {
     for outcome, meaning in OUTCOME_INFO.items()
     if meaning.blocked or outcome in (Outcome.CLOSED, Outcome.UNREACHABLE, Outcome.DNS_FAILURE)
 }
-"""What smtplib alone can tell: no server to talk to is ``blocked``, and all that is not listed here ``refused``."""
+"""What smtplib alone can tell: without a session ``blocked``, and ``refused`` for every outcome that is not listed."""
 
 
 @dataclass
 class Ours:
-    """What port25lab did."""
+    """The result of port25lab's runs."""
 
     seconds: list[float]
     labs: int
@@ -70,7 +71,7 @@ class Ours:
 
 @dataclass
 class Stock:
-    """What the plain script did."""
+    """The result of the plain script."""
 
     seconds: float
     up: float
@@ -123,7 +124,7 @@ def run_ours(scenarios: list[str], repeat: int) -> Ours:
 
 
 def run_stock(scenarios: list[str], paths: int) -> Stock:
-    """The plain script, from start to exit, with its progress as it goes."""
+    """The plain script, from start to exit, with a progress bar."""
     stock = Stock(0.0, 0.0, 0.0, 0, {}, {})
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     started = time.perf_counter()
@@ -170,7 +171,7 @@ def totals(ours: Ours, stock: Stock | None) -> Table:
 
 
 def where(stock: Stock) -> Table:
-    """Where the plain script's time goes: mostly into waiting, which is what there is to gain."""
+    """Where the plain script's time goes: mostly into waiting."""
     table = Table(title="Where the plain script's time goes")
     for column in ("", "number", "total", "each"):
         table.add_column(column, justify="left" if not column else "right")
@@ -182,7 +183,7 @@ def where(stock: Stock) -> Table:
 
 
 def print_agreement(console: Console, ours: Ours, stock: Stock) -> None:
-    """Whether both came to the same outcomes, as far as smtplib can tell them apart."""
+    """Whether both found the same outcomes, as far as smtplib can tell them apart."""
     differ = {
         path: (ours.outcomes[path], said)
         for path, said in stock.outcomes.items()
@@ -206,7 +207,7 @@ def print_memory(console: Console) -> None:
     verdict = "within" if rss < ALLOWED_MEGABYTES else "OVER"
     console.print(
         f"Memory of a lab (residential, op25b) after {tried} paths: {rss:.1f} MB resident, {verdict} the "
-        f"{ALLOWED_MEGABYTES} MB allowed; {pss:.1f} MB with shared pages divided among those who share them"
+        f"{ALLOWED_MEGABYTES} MB allowed; {pss:.1f} MB with shared pages divided among the processes that share them"
     )
 
 

@@ -1,13 +1,13 @@
-"""How long does the conformance suite of one policy take, and where does the time go?
+"""How long does the conformance suite of one policy take, and where is the time spent?
 
     python bench/conformance.py                              op25b-strict, all rows over both IP versions, 5 rounds
-    python bench/conformance.py --suite conformance/ip25b    the mirror image
+    python bench/conformance.py --suite conformance/ip25b    the suite for inbound port 25
     python bench/conformance.py --variant syn --rounds 3     another preset
 
-All rows of the suite are tried in one lab that has the policy, side by side, as `port25lab run` does. The baseline is
-the same rows in the same kind of lab one after another, as a script would: it shows what is won by waiting for all of
-them together. Each outcome has to be the one that the suite expects, in both ways. At last the whole command for one
-policy, with its control lab: that is what a user waits for, and it has to stay below the limit.
+All rows of the suite are tried at once in one lab that has the policy, as `port25lab run` does. The baseline tries the
+same rows in the same kind of lab one after another, as a script would: the difference is what waiting for all rows
+together saves. In both ways each outcome has to be the one that the suite expects. Last comes the whole command for one
+policy, with its control lab, which a user waits for: it has to stay below the limit.
 """
 
 from __future__ import annotations
@@ -39,35 +39,35 @@ LIMIT_SECONDS = 8.0
 
 @dataclass
 class Round:
-    """One lab and all rows in it."""
+    """The measurement of one lab and all rows in it."""
 
-    helper: float
-    """Until the first sandbox may start: Python and the engine imported."""
+    forkserver: float
+    """Seconds until the fork server can start a sandbox: Python and the engine are imported."""
     lab: float
-    """From there until the services answer; with scapy's import in it, once for all labs of a run."""
+    """Seconds from there until the services answer. Has the import of scapy, which a run needs once for all labs."""
     phases: dict[str, float]
     rows: float
-    """Until the last row is answered."""
+    """Seconds until the last row is answered."""
     by_kind: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> float:
-        return self.helper + self.lab + self.rows
+        return self.forkserver + self.lab + self.rows
 
 
 def one_round(questions: list[Question], *, side_by_side: bool) -> Round:
-    """Build the lab of these questions, and answer all of them."""
+    """Build the lab of these questions, and answer all of them, at once or one after the other."""
     config, paths = questions[0].config, [question.path for question in questions]
     plan = load_topology(str(config.topology), dict(config.parameters))
     policies = {node: [load_policy(str(folder)) for folder in folders] for node, folders in config.policies}
     expected = {question.path: question.expected for question in questions}
     clock = time.perf_counter()
     with Sandboxes() as sandboxes:
-        helper, clock = _lap(clock)
+        forkserver, clock = _lap(clock)
         with Lab(sandboxes, plan, policies, paths) as lab:
             up, clock = _lap(clock)
-            found = Round(helper, up, lab.phases, 0.0)
+            found = Round(forkserver, up, lab.phases, 0.0)
             answers: Iterable[tuple[PathSpec, Evidence]] = (
                 lab.attempts(paths) if side_by_side else ((path, lab.attempt(path)) for path in paths)
             )
@@ -110,7 +110,7 @@ def main() -> None:
     table = Table(title=f"{chosen.suite}, {chosen.variant}: {len(questions)} rows in one lab, seconds (median)")
     for column in ("", "side by side", "one by one"):
         table.add_column(column, justify="right" if column else "left")
-    middle = {name: median(getattr(one, name) for one in together) for name in ("helper", "lab", "rows", "whole")}
+    middle = {name: median(getattr(one, name) for one in together) for name in ("forkserver", "lab", "rows", "whole")}
     for name in middle:
         table.add_row(name, f"{middle[name]:.2f}", f"{getattr(alone, name):.2f}")
     for phase in together[0].phases:

@@ -51,22 +51,22 @@ def answers_of(chosen: Iterable[Case], *prefix: str) -> Answers:
 
 
 def _found(view: object, case: Case) -> Diagnosis:
-    finding = classify(view, case.question().path.port, case.version)
-    assert finding is not None
-    return finding
+    diagnosis = classify(view, case.question().path.port, case.version)
+    assert diagnosis is not None
+    return diagnosis
 
 
-def said(case: Case, finding: Diagnosis) -> str:
+def said(case: Case, diagnosis: Diagnosis) -> str:
     """What stands in the matrix: the truth where it is among what is at work; a set where nobody can say more."""
     truth = case.truth.mechanism
-    if truth in finding.also and finding.certain:
+    if truth in diagnosis.also and diagnosis.certain:
         return truth.value
-    return " or ".join(sorted(finding.candidates)) if not finding.certain else finding.mechanism.value
+    return " or ".join(sorted(diagnosis.candidates)) if not diagnosis.certain else diagnosis.mechanism.value
 
 
-def right(case: Case, finding: Diagnosis) -> bool:
+def right(case: Case, diagnosis: Diagnosis) -> bool:
     truth = case.truth.mechanism
-    return truth in finding.also or truth is finding.mechanism or truth in finding.alternatives
+    return truth in diagnosis.also or truth is diagnosis.mechanism or truth in diagnosis.alternatives
 
 
 @pytest.fixture(scope="module")
@@ -76,32 +76,32 @@ def answers() -> Answers:
 
 @pytest.fixture(scope="module", autouse=True)
 def _matrix(answers: Answers) -> None:
-    pairs = [(case.truth.mechanism.value, said(case, finding)) for case, finding in answers]
+    pairs = [(case.truth.mechanism.value, said(case, diagnosis)) for case, diagnosis in answers]
     print(f"\nClient-only: what is true by row, what was said by column\n\n{confusion(pairs, Mechanism)}")
     sets = sum(right(*answer) and not answer[1].certain for answer in answers)
     alone = sum(right(*answer) and answer[1].certain for answer in answers)
     print(
         f"{alone} right alone, {sets} right in a set that no client can narrow, {len(answers) - alone - sets} wrong\n"
     )
-    for mechanisms in sorted({finding.candidates for _, finding in answers if not finding.certain}, key=sorted):
+    for mechanisms in sorted({diagnosis.candidates for _, diagnosis in answers if not diagnosis.certain}, key=sorted):
         row = explain(mechanisms)
         print(f"{' or '.join(sorted(mechanisms))}: {row.reason if row else 'NO REASON IS KNOWN'}")
 
 
 @pytest.mark.parametrize("mechanism", sorted(set(Mechanism) - {Mechanism.UNKNOWN}))
 def test_the_truth_is_among_what_a_client_says(answers: Answers, mechanism: Mechanism) -> None:
-    mine = [(case, finding) for case, finding in answers if case.truth.mechanism is mechanism]
+    mine = [(case, diagnosis) for case, diagnosis in answers if case.truth.mechanism is mechanism]
     assert mine
     wrong = [
-        f"{case.truth.to} of {case.topology}, at {case.node}, IPv{case.version}: {finding!r}"
-        for case, finding in mine
-        if not right(case, finding)
+        f"{case.truth.to} of {case.topology}, at {case.node}, IPv{case.version}: {diagnosis!r}"
+        for case, diagnosis in mine
+        if not right(case, diagnosis)
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_doubts_are_those_that_are_explained(answers: Answers) -> None:
-    assert all(finding.certain or explain(finding.candidates) for _, finding in answers)
+    assert all(diagnosis.certain or explain(diagnosis.candidates) for _, diagnosis in answers)
 
 
 NEVER_CERTAIN = (Mechanism.ANSWER_DROP, Mechanism.DNSBL_LISTING, Mechanism.NO_ROUTE)
@@ -109,16 +109,16 @@ NEVER_CERTAIN = (Mechanism.ANSWER_DROP, Mechanism.DNSBL_LISTING, Mechanism.NO_RO
 
 def test_doubt_is_where_a_client_cannot_know_and_nowhere_else(answers: Answers) -> None:
     """Right before the destination, its own side may do everything; elsewhere the distance tells."""
-    doubtful = [(case, finding) for case, finding in answers if not finding.certain]
+    doubtful = [(case, diagnosis) for case, diagnosis in answers if not diagnosis.certain]
     needless = [(c, f) for c, f in doubtful if c.node != "ix" and c.truth.mechanism not in NEVER_CERTAIN]
     assert not needless, needless
 
 
 def test_a_hop_that_is_named_is_the_right_one(answers: Answers) -> None:
     wrong = [
-        f"{case.truth.mechanism} to {case.truth.to} at {case.node}, IPv{case.version}: {finding!r}"
-        for case, finding in answers
-        if case.node and finding.hop is not None and finding.hop != HOPS[case.node]
+        f"{case.truth.mechanism} to {case.truth.to} at {case.node}, IPv{case.version}: {diagnosis!r}"
+        for case, diagnosis in answers
+        if case.node and diagnosis.hop is not None and diagnosis.hop != HOPS[case.node]
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -140,7 +140,7 @@ FOUND_BY_HOP = (
 
 def test_the_hop_is_named_wherever_a_client_can_tell(answers: Answers) -> None:
     mine = [(c, f) for c, f in answers if c.node not in (None, "ix") and c.truth.mechanism in FOUND_BY_HOP]
-    assert all(finding.hop is not None for _, finding in mine), [f for _, f in mine if f.hop is None]
+    assert all(diagnosis.hop is not None for _, diagnosis in mine), [f for _, f in mine if f.hop is None]
 
 
 def test_without_privileges_a_client_says_nothing_wrong() -> None:
@@ -149,8 +149,8 @@ def test_without_privileges_a_client_says_nothing_wrong() -> None:
         case for case in chosen if case.truth in OF_ENDS or not set(case.config.policy_names) - {"isp-edge", "ix"}
     ]
     found = answers_of(chosen, *WITHOUT_PRIVILEGES)
-    assert not [(case, finding) for case, finding in found if not right(case, finding)]
-    assert all(finding.certain or explain(finding.candidates) for _, finding in found)
-    resets = {(case.node, case.version): finding for case, finding in found if case.truth.policy == "reject-reset"}
+    assert not [(case, diagnosis) for case, diagnosis in found if not right(case, diagnosis)]
+    assert all(diagnosis.certain or explain(diagnosis.candidates) for _, diagnosis in found)
+    resets = {(case.node, case.version): diagnosis for case, diagnosis in found if case.truth.policy == "reject-reset"}
     assert resets["isp-edge", 4].certain and resets["isp-edge", 6].certain
     assert resets["ix", 4].candidates == {Mechanism.NO_LISTENER, Mechanism.REJECT_RESET}

@@ -31,13 +31,13 @@ class Probed:
         document = json.loads(done["stdout"])
         self.code = done["returncode"]
         self.view = ClientView.model_validate(document["view"])
-        self.findings = [Diagnosis.model_validate(finding) for finding in document["findings"]]
+        self.diagnoses = [Diagnosis.model_validate(diagnosis) for diagnosis in document["findings"]]
 
     def found(self, port: int = 25) -> set[tuple[str, int | None]]:
         """Mechanisms and hops on a port, over both IP versions."""
-        mine = [finding for finding in self.findings if finding.port == port]
-        assert {finding.ip_version for finding in mine} == {4, 6}
-        return {(" or ".join(sorted(finding.candidates)), finding.hop) for finding in mine}
+        mine = [diagnosis for diagnosis in self.diagnoses if diagnosis.port == port]
+        assert {diagnosis.ip_version for diagnosis in mine} == {4, 6}
+        return {(" or ".join(sorted(diagnosis.candidates)), diagnosis.hop) for diagnosis in mine}
 
 
 def probed(lab: LabUnderTest, source: str, *arguments: str, command: tuple[str, ...] = PROBE) -> Probed:
@@ -150,7 +150,7 @@ def test_another_host_tells_whose_block_it_is(lab: LabFactory) -> None:
     seen = probed(
         home(lab, "op25b-in"), "pc", "--mx", "example.net", "--control", "mx.example.org", "--ports", "25,587"
     )
-    assert {finding.mechanism for finding in seen.findings if finding.port == 25} == {"answer-drop"}
+    assert {diagnosis.mechanism for diagnosis in seen.diagnoses if diagnosis.port == 25} == {"answer-drop"}
     lone = lab("residential_isp", policies={"ix": "ip25b-receiver"})
     assert probed(lone, "office", "--mx", "example.net", "--control", "mx.example.org").code == 0
 
@@ -159,7 +159,7 @@ def test_another_host_tells_whose_block_it_is(lab: LabFactory) -> None:
 def test_a_reset_of_the_last_router_takes_root_to_tell(lab: LabFactory, command: tuple[str, ...]) -> None:
     seen = probed(home(lab, "op25b-reset", "ix"), "cgn-pc", "--mx", "example.net", command=command)
     expected = ("reject-reset", 5) if command is PROBE else ("no-listener or reject-reset", None)
-    own = {finding.ip_version: finding for finding in seen.findings if finding.port == 25}
+    own = {diagnosis.ip_version: diagnosis for diagnosis in seen.diagnoses if diagnosis.port == 25}
     assert (" or ".join(sorted(own[6].candidates)), own[6].hop) == expected
 
 
@@ -168,7 +168,7 @@ def test_a_port_that_a_home_router_forwards_is_not_intercepted(lab: LabFactory, 
     seen = probed(home(lab), "foreign-pc", "mail.home.example", command=command)
     assert seen.code == 0
     assert seen.found() == {("none", None)}
-    assert all("no-listener" in finding.candidates for finding in seen.findings if finding.port == 587)
+    assert all("no-listener" in diagnosis.candidates for diagnosis in seen.diagnoses if diagnosis.port == 587)
 
 
 def test_a_message_is_sent_where_it_is_asked_for(lab: LabFactory) -> None:
@@ -186,10 +186,10 @@ def test_a_message_is_sent_where_it_is_asked_for(lab: LabFactory) -> None:
 
 def test_one_ip_version_alone(lab: LabFactory) -> None:
     leaky = home(lab, "op25b-v4only")
-    assert {f.mechanism for f in probed(leaky, "pc", "-4", SUBMISSION).findings if f.port == 25} == {"syn-drop"}
+    assert {f.mechanism for f in probed(leaky, "pc", "-4", SUBMISSION).diagnoses if f.port == 25} == {"syn-drop"}
     only6 = probed(leaky, "pc", "-6", SUBMISSION)
     assert only6.code == 0
-    assert {finding.ip_version for finding in only6.findings} == {6}
+    assert {diagnosis.ip_version for diagnosis in only6.diagnoses} == {6}
 
 
 def test_a_machine_without_ipv6_is_not_blocked_by_that(lab: LabFactory) -> None:
@@ -226,7 +226,7 @@ def test_hostile_servers_come_to_an_end(lab: LabFactory, request: pytest.Fixture
         seen = probed(hostile, "pc", host, "-4", "--timeout", "3")
         assert seen.code == 1
         assert seen.view.seconds < 4
-        assert {finding.hop for finding in seen.findings if finding.port == 25} <= {2, None}
+        assert {diagnosis.hop for diagnosis in seen.diagnoses if diagnosis.port == 25} <= {2, None}
 
 
 def test_into_a_pipe_goes_plain_text_and_into_a_file_json(lab: LabFactory) -> None:

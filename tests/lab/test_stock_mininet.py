@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from port25lab.kernel.own_python import search_path
 from port25lab.scenario import catalogue
+from unshared import ENVIRONMENT, UNSHARE
 
 pytestmark = pytest.mark.skipif(not shutil.which("mn"), reason="no mn on this machine")
-
-SANDBOX = (
-    "unshare",
-    *(() if os.geteuid() == 0 else ("--user", "--map-root-user")),
-    "--net",
-    "--mount",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-)
-
-ENVIRONMENT = os.environ | {"PATH": search_path()}
-"""Debian leaves the folders of system programs, such as ifconfig, out of an ordinary user's PATH."""
 
 QUESTIONS = {
     "internet": [("company", "192.0.2.25"), ("company", "2001:db8:25::25"), ("dns", "192.0.2.89")],
@@ -55,7 +40,7 @@ def test_stock_mn_loads_a_topology_and_packets_find_their_way(topology: str) -> 
     # Nothing listens on port 9; who is refused by the destination has reached it, and its answer came back.
     asked = "".join(f"{source} timeout 9 bash -c '</dev/tcp/{to}/9'\n" for source, to in QUESTIONS.get(topology, ()))
     done = subprocess.run(
-        [*SANDBOX, "mn", "--custom", str(file), "--topo", topology, "--controller", "none"],
+        [*UNSHARE, "mn", "--custom", str(file), "--topo", topology, "--controller", "none"],
         input=asked,
         capture_output=True,
         text=True,
@@ -72,7 +57,7 @@ def test_stock_mn_loads_a_topology_and_packets_find_their_way(topology: str) -> 
 def test_stock_mn_runs_a_topology_and_ends_as_its_users_know_it() -> None:
     file = catalogue.root() / "topologies" / "hotel.py"
     done = subprocess.run(
-        [*SANDBOX, "mn", "--custom", str(file), "--topo", "hotel,rooms=1", "--controller", "none", "--test", "none"],
+        [*UNSHARE, "mn", "--custom", str(file), "--topo", "hotel,rooms=1", "--controller", "none", "--test", "none"],
         capture_output=True,
         text=True,
         timeout=90,

@@ -1,4 +1,4 @@
-"""Views of a client, made up: what tests of the client-only classifier start from."""
+"""Made-up client views, for tests of the client-only classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUTERS = ("192.168.1.1", "198.51.100.130", "198.51.100.5", "198.51.100.1", "192
 
 
 def session(port: int = 25, stage: Stage = Stage.DONE, **more: Any) -> Session:
-    """A session that went well, but for what is said."""
+    """A session that succeeded, except for the fields that are given."""
     usual: dict[str, Any] = {"host": HOST, "address": ADDRESS, "port": port, "ip_version": 4, "stage": stage}
     if stage is Stage.DONE:
         usual |= {"banner": f"{HOST} ESMTP", "keywords": ("SIZE", "STARTTLS"), "starttls": 220}
@@ -33,7 +33,7 @@ def refused(port: int, sender: str, kind: int, code: int, errno: str = "EHOSTUNR
 
 
 def trace(port: int, passed: int, end: Answer = Answer.SILENT, sender: str | None = None, host: str = HOST) -> Trace:
-    """So many routers let it come so far, and then it ends in one way for all greater TTLs."""
+    """A traceroute. ``passed``: routers that report an expired TTL. ``end``: the answer to all greater TTLs."""
     steps = [Step(ttl=hop, answer=Answer.EXPIRED, sender=ROUTERS[hop - 1]) for hop in range(1, passed + 1)]
     steps += [Step(ttl=hop, answer=end, sender=sender) for hop in range(passed + 1, DISTANCE + 2)]
     address = ADDRESS if host == HOST else "192.0.2.29"
@@ -41,7 +41,7 @@ def trace(port: int, passed: int, end: Answer = Answer.SILENT, sender: str | Non
 
 
 CONTROL = trace(587, 5, Answer.RESET)
-"""The way to the destination, as a port tells that nobody blocks."""
+"""The traceroute to a port that is not blocked."""
 
 
 def view(*sessions: Session, traces: tuple[Trace, ...] = (), **more: Any) -> ClientView:

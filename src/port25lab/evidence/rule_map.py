@@ -17,7 +17,7 @@ from port25lab.errors import LabError
 from port25lab.evidence import rule_kinds
 from port25lab.evidence.traced_packet import Passage
 from port25lab.model.addresses import IPNetwork
-from port25lab.model.evidence import Blame, Decision, Effect, TrailRule
+from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary, TrailRule
 from port25lab.model.policy import Policy
 from port25lab.network import firewall
 from port25lab.network.builder import LabNode
@@ -166,13 +166,13 @@ class LoadedRules:
         read = self._queues()
         return not any(number in read for number in queues)
 
-    def decision(self, place: Place, passage: Passage, packet: str, *, in_session: bool = False) -> Decision:
+    def decision(self, place: Place, passage: Passage, packet: PacketSummary, *, in_session: bool = False) -> Decision:
         """What the rule at a place did to a packet that it kept from passing.
 
         Args:
             place: The rule, or the policy of a chain.
             passage: The packet's way through the node.
-            packet: The packet in words.
+            packet: The packet as the rule saw it.
             in_session: Whether its session was open already.
         """
         rule = self._rules.get(place)
@@ -180,17 +180,17 @@ class LoadedRules:
         return Decision(
             blame=self.blame(place, passage),
             effect=effect,
-            packet=packet,
+            traced=packet,
             in_session=in_session,
             target=rule.target.name if rule and rule.target else None,
             by_chance=by_chance,
         )
 
-    def diversion(self, place: Place, effect: Effect, passage: Passage, packet: str) -> Decision:
+    def diversion(self, place: Place, effect: Effect, passage: Passage, packet: PacketSummary) -> Decision:
         """What the rule at a place did to a packet that it sent elsewhere, or on in another form."""
         target = self._rules[place].target
         blame = self.blame(place, passage)
-        return Decision(blame=blame, effect=effect, packet=packet, target=target.name if target else None)
+        return Decision(blame=blame, effect=effect, traced=packet, target=target.name if target else None)
 
     def blame(self, place: Place, passage: Passage | None = None) -> Blame:
         """The rule at a place, and those that led there. One that no policy of ours brought is named by its handle."""

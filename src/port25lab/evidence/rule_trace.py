@@ -30,8 +30,8 @@ from dataclasses import dataclass, field
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
 from port25lab.evidence.traced_packet import MARK, Ends, Passage, TracedPacket, identity, marked, traced_packet
-from port25lab.kernel.headers import ACK, RST, SYN
-from port25lab.kernel.netlink import attributes
+from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
+from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
     ATTR_CHAIN,
     ATTR_HANDLE,
@@ -52,7 +52,7 @@ from port25lab.kernel.nftrace import (
     is_queue,
     open_socket,
 )
-from port25lab.model.evidence import Decision, Effect
+from port25lab.model.evidence import Decision, Effect, PacketSummary
 from port25lab.network.builder import SOURCE_PORTS, LabNode
 
 SESSIONS = "meta l4proto tcp meta nftrace set 1 accept"
@@ -83,10 +83,7 @@ class _Probed:
     """What a trace event tells of a probe's packet, or of an answer to it."""
 
     trail: PacketTrace
-    words: str
-
-    def __str__(self) -> str:
-        return self.words
+    summary: PacketSummary
 
 
 @dataclass
@@ -187,7 +184,7 @@ class Tracer:
         packet = drop.packet
         in_session = isinstance(packet, TracedPacket) and packet.kind == "segment"
         rules = self._rules[drop.node]
-        return rules.decision(drop.place, drop.passage, str(packet), in_session=in_session)
+        return rules.decision(drop.place, drop.passage, packet.summary, in_session=in_session)
 
     def fileno(self) -> int:
         """The descriptor that is readable while events of any node wait: for an event loop, which then drains."""
@@ -241,12 +238,9 @@ class Tracer:
                     raise
                 self._losses.append(node)
                 continue
-            start = 0
-            while start + 16 <= len(data):
-                length, kind = struct.unpack_from("=IH", data, start)
+            for kind, _, body in messages(data):
                 if kind == TRACE_MESSAGE:
-                    self._event(node, data[start + 16], dict(attributes(data[start + 20 : start + length])))
-                start += (length + 3) & ~3
+                    self._event(node, body[0], dict(attributes(body, NFNETLINK_HEADER)))
 
     def decisions(self, sequences: Iterable[int], ends: Iterable[tuple[str, Ends]] = ()) -> list[Decision]:
         """Every rule that kept a packet of an attempt from passing, in order of time, each named once.
@@ -271,7 +265,7 @@ class Tracer:
             for met in self._diverted.get(sequence, {}).values():
                 if met.effect is not None and (met.node, met.place) not in found:
                     rules = self._rules[met.node]
-                    found[met.node, met.place] = rules.diversion(met.place, met.effect, met.passage, str(met.packet))
+                    found[met.node, met.place] = rules.diversion(met.place, met.effect, met.passage, met.packet.summary)
         return list(found.values())
 
     def made(self, node: str, source_port: int) -> list[int]:
@@ -341,13 +335,16 @@ class Tracer:
             return None
         number, source, destination = tag
         what, keys = None, [("number", number)]
-        if len(transport) >= 14:
-            source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-            flags = transport[13] & (SYN | ACK | RST)
+        tcp = tcp_header(transport)
+        if tcp is not None:
+            source_port, destination_port, sequence = tcp.source_port, tcp.destination_port, tcp.sequence
+            flags = tcp.flags & (SYN | ACK | RST)
             if flags == SYN | ACK:
-                what, sequence = "SYN-ACK", acknowledged - 1
+                what, sequence = "SYN-ACK", tcp.acknowledged - 1
             elif flags & RST:
                 what, sequence = "RST", sequence - 1
             keys = [("sequence", sequence & 0xFFFFFFFF), ("port", source_port), ("port", destination_port), *keys]
         trail = next((self._trails[key] for key in keys if key in self._trails), None)
-        return None if trail is None else _Probed(trail, f"{what or trail.what} {source} > {destination}")
+        if trail is None:
+            return None
+        return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))

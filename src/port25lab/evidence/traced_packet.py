@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 
-from port25lab.kernel.headers import ACK, RST, SYN
+from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
+from port25lab.model.evidence import PacketSummary
 from port25lab.rules import Packet
 
 MARK = 0b101011
@@ -22,12 +23,6 @@ TracedKind = Literal["SYN", "SYN-ACK", "RST", "segment"]
 
 Ends = tuple[str, int, str, int]
 """Address and port of the sender, then of the receiver."""
-
-_IPV4, _IPV6 = 20, 40
-"""Bytes of a header without options."""
-
-_FLAGS = 13
-"""Offset of the flags in a TCP header; what is shorter than its byte has none."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +42,15 @@ class TracedPacket:
         """Addresses and ports."""
         return self.source, self.source_port, self.destination, self.destination_port
 
-    def __str__(self) -> str:
-        return (
-            f"{self.kind} {_joined(self.source, self.source_port)} > {_joined(self.destination, self.destination_port)}"
+    @property
+    def summary(self) -> PacketSummary:
+        """The packet as evidence."""
+        return PacketSummary(
+            kind=self.kind,
+            source=self.source,
+            source_port=self.source_port,
+            destination=self.destination,
+            destination_port=self.destination_port,
         )
 
 
@@ -104,29 +105,27 @@ def identity(network: bytes, transport: bytes) -> object:
 
     Identification, sequence numbers and flags; no rule of iptables changes those.
     """
-    number = network[4:6] if network[:1] and network[0] >> 4 == 4 else b""
-    return number, transport[4:_FLAGS] + transport[_FLAGS : _FLAGS + 1]
+    ip, tcp = fixed_header(network), tcp_header(transport)
+    return ip and ip.ip_version == 4 and ip.number, tcp and (tcp.sequence, tcp.acknowledged, tcp.flags)
 
 
 def traced_packet(network: bytes, transport: bytes) -> TracedPacket | None:
     """Addresses, ports and the attempt's sequence number; None for what is not a whole IP and TCP header."""
-    addresses = _addresses(network)
-    if addresses is None or len(transport) <= _FLAGS:
+    ip, tcp = fixed_header(network), tcp_header(transport)
+    if ip is None or tcp is None:
         return None
-    source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-    flags = transport[_FLAGS]
     kind: TracedKind = "segment"
-    if flags & SYN:
-        kind = "SYN-ACK" if flags & ACK else "SYN"
-    elif flags & RST:
+    if tcp.flags & SYN:
+        kind = "SYN-ACK" if tcp.flags & ACK else "SYN"
+    elif tcp.flags & RST:
         kind = "RST"
-    answers = kind != "SYN" and flags & ACK and kind != "segment"
+    answers = kind in ("SYN-ACK", "RST") and tcp.flags & ACK
     return TracedPacket(
-        str(ip_address(addresses[0])),
-        source_port,
-        str(ip_address(addresses[1])),
-        destination_port,
-        (acknowledged - 1) & 0xFFFFFFFF if answers else sequence,
+        text(ip.source),
+        tcp.source_port,
+        text(ip.destination),
+        tcp.destination_port,
+        (tcp.acknowledged - 1) & 0xFFFFFFFF if answers else tcp.sequence,
         kind,
     )
 
@@ -142,24 +141,22 @@ def packet_for_rules(
 
     Returns: the packet, None where the headers are cut short. Only a SYN tells its state: it opens a connection.
     """
-    addresses = _addresses(network)
-    if addresses is None or len(transport) <= _FLAGS:
+    ip, tcp = fixed_header(network), tcp_header(transport)
+    if ip is None or tcp is None:
         return None
-    source_port, destination_port = struct.unpack_from(">HH", transport)
-    flags = transport[_FLAGS] & 0x3F
-    opens = flags & (SYN | ACK | RST) == SYN
-    four = network[0] >> 4 == 4
+    opens = tcp.flags & (SYN | ACK | RST) == SYN
+    four = ip.ip_version == 4
     return Packet(
         "ip" if four else "ip6",
-        ip_address(addresses[0]),
-        ip_address(addresses[1]),
-        source_port=source_port,
-        destination_port=destination_port,
+        ip_address(ip.source),
+        ip_address(ip.destination),
+        source_port=tcp.source_port,
+        destination_port=tcp.destination_port,
         in_interface=in_interface,
         out_interface=out_interface,
-        tcp_flags=flags,
+        tcp_flags=tcp.flags & 0x3F,
         tos=network[1] if four else (network[0] << 4 | network[1] >> 4) & 0xFF,
-        length=struct.unpack_from(">H", network, 2)[0] if four else struct.unpack_from(">H", network, 4)[0] + _IPV6,
+        length=struct.unpack_from(">H", network, 2)[0] if four else struct.unpack_from(">H", network, 4)[0] + 40,
         state="NEW" if opens else None,
         status=frozenset({"NONE"}) if opens else None,
         direction="ORIGINAL" if opens else None,
@@ -169,23 +166,7 @@ def packet_for_rules(
 
 def marked(network: bytes) -> tuple[int, str, str] | None:
     """A probe's number and the addresses in the header of a marked packet; None for every other packet."""
-    if len(network) >= _IPV4 and network[0] >> 4 == 4 and network[1] >> 2 == MARK:
-        number = int(struct.unpack_from(">H", network, 4)[0])
-        return number, str(ip_address(network[12:16])), str(ip_address(network[16:20]))
-    if len(network) >= _IPV6 and network[0] >> 4 == 6 and (network[0] << 8 | network[1]) >> 6 & 0x3F == MARK:
-        number = int(struct.unpack_from(">I", network)[0]) & 0xFFFFF
-        return number, str(ip_address(network[8:24])), str(ip_address(network[24:40]))
-    return None
-
-
-def _addresses(network: bytes) -> tuple[bytes, bytes] | None:
-    version = network[0] >> 4 if network else None
-    if version == 4 and len(network) >= _IPV4:
-        return network[12:16], network[16:20]
-    if version == 6 and len(network) >= _IPV6:
-        return network[8:24], network[24:40]
-    return None
-
-
-def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    ip = fixed_header(network)
+    if ip is None or ip.dscp != MARK:
+        return None
+    return ip.number, text(ip.source), text(ip.destination)

@@ -1,14 +1,14 @@
-"""Thin interfaces to Linux, with nothing of mail in them.
+"""Thin interfaces to Linux. Nothing in them is about mail.
 
 namespaces     unshare, setns and mount, by system calls
 sandbox        the steps by which a forked process becomes a lab's PID 1
-confinement    what its processes may do: capabilities, no_new_privs, a filter of system calls
-own_python     how a Python process of port25lab's own is started
-netlink        links, addresses and routes
+confinement    the limits of a lab's processes: capabilities, no_new_privs, a system call filter
+own_python     how port25lab starts Python processes of its own
+netlink        netlink messages; links, addresses and routes
 ipv6           whether this kernel has IPv6
-headers        IP, TCP and ICMP headers, read
-bpf            socket filters, assembled and attached
-packet_ring    a packet socket's ring in shared memory
-nftrace        the rule trace
-nfqueue        packets handed to a program, and its answer
+headers        the parser of IP, TCP and ICMP headers
+bpf            socket filters: an assembler, and how they are attached
+packet_ring    a node's packets, out of a ring in shared memory
+nftrace        the socket and the rules of nftables' trace
+nfqueue        packets that a program may rewrite
 """

@@ -1,11 +1,14 @@
 """The limits of a lab's processes: capabilities, no_new_privs, a system call filter, a keyring of its own.
 
-Two sets of capabilities (capabilities(7)). A program in a node gets ``PROGRAM``: what a router's programs and mail
-servers need, each of which ends at the lab's own namespaces. The lab's own process has ``SYS_ADMIN`` beside them: it
-moves between the namespaces of its nodes, and mounts their files. All others are gone for good, also for root.
+Two sets of capabilities (capabilities(7)). A program in a node has ``PROGRAM``: what a router's programs and mail
+servers need. None of them reaches past the lab's own namespaces. The lab's own process has ``SYS_ADMIN`` as well: it
+moves between the namespaces of its nodes, and mounts their files. All other capabilities are dropped for good, also for
+root.
 
-Run as a program, this file sets the limits of a program in a node and becomes that program: ``limits.py ARGV…``. A
-shell that comes into a lab from outside is started so. For that reason it imports nothing of port25lab.
+Run as a program (``python -I -S confinement.py ARGV…``), this file sets the limits of a program in a node and becomes
+that program. A shell in a node is started so. This file therefore imports the standard library alone: with ``-S``,
+port25lab cannot be imported, and to add a folder to the path of a program that runs as root would be unsafe. So the
+system call filter is assembled here, and not by ``kernel.bpf``.
 """
 
 from __future__ import annotations
@@ -29,10 +32,10 @@ USERS = frozenset({KILL, SETGID, SETUID, SETPCAP, SYS_CHROOT})
 NETWORK = frozenset({NET_BIND_SERVICE, NET_BROADCAST, NET_ADMIN, NET_RAW})
 
 PROGRAM = FILES | USERS | NETWORK
-"""For programs in nodes. A mail server changes its users and, by some configurations, its root folder."""
+"""For programs in nodes. A mail server changes its user ids and, in some configurations, its root folder."""
 
 LAB = PROGRAM | {SYS_ADMIN}
-"""For the lab's own process, which alone can setns(2) and mount(2)."""
+"""For the lab's own process: setns(2) and mount(2) need SYS_ADMIN."""
 
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 38, 47, 4
 
@@ -54,11 +57,11 @@ class Machine:
     """The system call numbers of an architecture."""
 
     audit: int
-    """How the kernel names the architecture to a filter (AUDIT_ARCH_…)."""
+    """The architecture's number in a filter's data (AUDIT_ARCH_…)."""
     calls: dict[str, int]
 
     def number(self, name: str) -> int | None:
-        """None: this architecture does not have the call."""
+        """The number of a system call; None: this architecture does not have it."""
         return self.calls.get(name)
 
 
@@ -84,7 +87,7 @@ MACHINES = {
     }),
 }
 # fmt: on
-"""Of the kernel's asm/unistd_64.h and asm-generic/unistd.h. On other machines there is no filter."""
+"""System call numbers of asm/unistd_64.h and asm-generic/unistd.h. On other architectures there is no filter."""
 
 FORBIDDEN = (
     *("keyctl", "add_key", "request_key"),  # keyrings belong to users, not to namespaces
@@ -94,13 +97,14 @@ FORBIDDEN = (
     *("swapon", "swapoff", "quotactl", "quotactl_fd"),
     *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
 )
-"""System calls that reach past namespaces. Most take a capability that is gone; a filter needs no such belief."""
+"""System calls that reach past namespaces. Most also need a capability that was dropped; the filter does not rely on
+that."""
 
 FORBIDDEN_ARGUMENTS = (
     ("unshare", 0, "has", _CLONE_NEWUSER),  # in a user namespace of its own a program would have all capabilities
     ("clone", 0, "has", _CLONE_NEWUSER),
     ("socket", 0, "is", _AF_VSOCK),  # leads to the hypervisor, past every network namespace
-    ("ioctl", 1, "is", _TIOCSTI),  # types on the terminal of whoever opened the shell
+    ("ioctl", 1, "is", _TIOCSTI),  # types on the terminal from which the shell was opened
     ("ioctl", 1, "is", _TIOCLINUX),
 )
 """System calls that are forbidden with a value, or a bit, in the argument of this number."""
@@ -109,7 +113,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def confine(capabilities: frozenset[int]) -> None:
-    """Limit this process, and all that it starts, for good. ``capabilities``: the ones to keep. Raises OSError."""
+    """Limit this process and all its children for good. ``capabilities``: those to keep. Raises OSError."""
     _leave_keyring()
     drop_capabilities(capabilities)
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
@@ -117,7 +121,7 @@ def confine(capabilities: frozenset[int]) -> None:
 
 
 def drop_capabilities(kept: frozenset[int]) -> None:
-    """Give up all capabilities but these, and the way back to them through a program with privileges."""
+    """Drop all other capabilities, also from the bounding set: no set-user-ID program brings them back."""
     for number in range(64):
         if number not in kept and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0):
             if ctypes.get_errno() == errno.EINVAL:
@@ -128,8 +132,8 @@ def drop_capabilities(kept: frozenset[int]) -> None:
     now = ctypes.create_string_buffer(24)
     _checked(_libc.capget(header, now), "capget")
     _, low, _, _, high, _ = struct.unpack("=6I", now.raw)
-    wanted = sum(1 << number for number in kept) & (low | high << 32)
-    low, high = wanted & 0xFFFFFFFF, wanted >> 32
+    bits = sum(1 << number for number in kept) & (low | high << 32)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
     _checked(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
 
 
@@ -144,7 +148,7 @@ def _checked(result: int, what: str) -> None:
 
 
 def _leave_keyring() -> None:
-    """Join an empty session keyring (keyrings(7)). Where keys are out of reach or the quota is used up, go without."""
+    """Join an empty session keyring (keyrings(7)). Errors, as of a used-up quota, are ignored."""
     machine = _this_machine()
     if machine:
         _libc.syscall(machine.calls["keyctl"], _KEYCTL_JOIN_SESSION_KEYRING, None)
@@ -162,7 +166,7 @@ _X32 = 0x40000000
 def system_call_filter(machine: Machine) -> bytes:
     """A classic BPF program. Forbidden calls fail with EPERM; a program of another architecture (32 bits) is killed.
 
-    clone3(2) is answered with ENOSYS, as its flags are out of a filter's sight: C libraries then use clone(2).
+    clone3(2) fails with ENOSYS, since a filter cannot read its flags: C libraries then use clone(2).
     """
     program = [
         _step(_LOAD, _ARCHITECTURE),
@@ -199,7 +203,7 @@ class _Program(ctypes.Structure):
 
 
 def _filter_system_calls() -> None:
-    """Where neither this file knows the machine's system calls nor the kernel filters, there is no filter."""
+    """Set the filter, where this file has the machine's system calls and the kernel has seccomp filters."""
     machine = _this_machine()
     if machine is None:
         return

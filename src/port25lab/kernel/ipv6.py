@@ -1,8 +1,8 @@
-"""Whether this kernel has IPv6, and how a lab gets it where the machine starts every namespace without.
+"""Whether this kernel has IPv6, and how a lab enables it where new interfaces start without.
 
-Two boot parameters switch IPv6 off. ``ipv6.disable=1`` leaves the kernel without it: no socket, no address, and a lab
-is built for IPv4 alone. ``ipv6.disable_ipv6=1`` only makes new interfaces start without; a lab allows it again in its
-own namespaces (Linux Documentation/networking/ipv6.rst).
+Two boot parameters switch IPv6 off (Linux Documentation/networking/ipv6.rst). With ``ipv6.disable=1`` the kernel has no
+IPv6 at all, and a lab is built for IPv4 alone. With ``ipv6.disable_ipv6=1`` new interfaces start without IPv6, and labs
+enable it in their own namespaces.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ PROC = Path("/proc")
 SYS = Path("/sys")
 
 ALLOW = {"net/ipv6/conf/all/disable_ipv6": "0"}
-"""The sysctl that allows IPv6 on every interface of a namespace, those to come included."""
+"""The sysctl that enables IPv6 on every interface of a network namespace, present and future."""
 
 
 def works() -> bool:
-    """Whether this kernel makes an IPv6 socket. Tried each time, in some microseconds."""
+    """Whether this kernel creates an IPv6 socket. Not cached: it takes some microseconds."""
     try:
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
     except OSError:
@@ -36,7 +36,7 @@ def starts_disabled() -> bool:
 
 
 def remedy() -> str:
-    """The command that gives the kernel IPv6: it depends on who took it away."""
+    """The command that brings IPv6 back. It depends on the setting that switched IPv6 off."""
     if _read(SYS / "module/ipv6/parameters/disable") != "1":
         return "boot a kernel with CONFIG_IPV6"
     if "ipv6.disable=1" in _read(PROC / "cmdline").split():

@@ -1,6 +1,6 @@
-"""The kernel's namespaces, entered by system calls: what `unshare`, `nsenter` and `mount` do, without a process each.
+"""Namespaces and mounts by system calls: what `unshare`, `nsenter` and `mount` do, without a process for each.
 
-Python 3.11 has no unshare(2) or setns(2), so they are called in the C library (namespaces(7), mount(2)).
+Python 3.11 has no unshare(2) or setns(2), so they are called through the C library (namespaces(7), mount(2)).
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ FREED_SECONDS = 3.0
 
 
 def unshare(flags: int, patience: float = 0.0) -> None:
-    """Give this thread namespaces of its own (CLONE_NEW… flags).
+    """Move this thread into new namespaces. Raises OSError.
 
-    Where this user has as many as it may have, try again for ``patience`` seconds: some may be about to be freed.
+    ``flags``: CLONE_NEW…. ``patience``: seconds for which it tries again while the user has as many namespaces as
+    allowed, since the kernel may be freeing some.
     """
     end = time.monotonic() + patience
     while True:
@@ -80,9 +81,9 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
 
 
 def restrict_all_mounts() -> None:
-    """Make every mount of this mount namespace read-only, and without devices and set-user-ID programs.
+    """Make every mount of this mount namespace read-only, nodev and nosuid. Raises OSError.
 
-    Linux 5.12 does that in one call (mount_setattr(2)); on older kernels each mount is remounted. Raises OSError.
+    Since Linux 5.12 one call does that (mount_setattr(2)); on older kernels each mount is remounted.
     """
     attributes = struct.pack("=QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0)
     done = _libc.syscall(
@@ -90,7 +91,7 @@ def restrict_all_mounts() -> None:
     )
     if done == 0:
         return
-    # A seccomp filter that is older than the system call, as of an old Docker, answers EPERM.
+    # EPERM: a seccomp filter that does not know the system call, such as an old Docker's.
     if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
         _checked(done, "mount_setattr /")
     restrict_each_mount()
@@ -101,13 +102,13 @@ def restrict_each_mount() -> None:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         place = fields[4].encode().decode("unicode_escape").encode("latin-1").decode(errors="surrogateescape")
-        # In a user namespace a flag that was inherited cannot be cleared, so each one is given again.
+        # In a user namespace, inherited flags cannot be cleared: a remount has to repeat them.
         kept = sum(_FLAGS.get(word, 0) for word in fields[5].split(","))
         flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | kept
         try:
             mount("none", place, None, flags)
         except OSError as error:
-            # Under another mount, or in a folder that even root may not enter (FUSE): no program gets there either.
+            # Under another mount, or in a folder that even root may not enter (FUSE): unreachable for programs too.
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EINVAL):
                 raise
 
@@ -118,7 +119,7 @@ def die_with_parent(signal: int) -> None:
 
 
 def new_network() -> int:
-    """A new network namespace, as a file descriptor that keeps it alive; the thread stays where it is."""
+    """Make a network namespace. Returns a file descriptor that keeps it alive; the thread stays in its own."""
     here = current_network()
     try:
         unshare(NEWNET, FREED_SECONDS)
@@ -129,13 +130,16 @@ def new_network() -> int:
 
 
 def current_network() -> int:
-    """File descriptor of the network namespace that the thread is in."""
+    """A file descriptor of this thread's network namespace."""
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager
 def inside(network: int, home: int) -> Iterator[None]:
-    """Be in a network namespace for a few lines without ``await``: a socket made there stays there."""
+    """Move the thread into a network namespace for the block. A socket that is created in the block belongs to it.
+
+    The block must not ``await``. ``network``, ``home``: file descriptors of the namespace, and of the one to return to.
+    """
     setns(network)
     try:
         yield

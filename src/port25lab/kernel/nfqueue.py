@@ -1,6 +1,6 @@
-"""A queue of the kernel's (NFQUEUE): packets wait in it until a program says what becomes of them.
+"""NFQUEUE: the kernel keeps packets in a queue until a program decides about each one.
 
-Spoken over netlink itself (linux/netfilter/nfnetlink_queue.h): three messages, and no library to build.
+Three netlink messages (linux/netfilter/nfnetlink_queue.h), so that no C library has to be built.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from port25lab.kernel.netlink import attribute, attributes
+from port25lab.kernel.netlink import NFNETLINK_HEADER, SOL_NETLINK, attribute, attributes, messages
 
 _SUBSYSTEM = 3 << 8
 
@@ -30,34 +30,37 @@ _REQUEST, _ACK = 0x1, 0x4
 
 _ERROR = 2
 
-_SOL_NETLINK, _NO_ENOBUFS = 270, 5
+_NO_ENOBUFS = 5
 
 LARGEST_PACKET = 0xFFFF
 
 Rewrite = Callable[[bytes], bytes | None]
-"""A packet from its IP header on → the one that takes its place; None: it passes as it is."""
+"""A packet from its IP header on → the packet that replaces it; None: it passes unchanged."""
 
 
 class Queue:
-    """One queue of a node. Every packet in it passes, as ``rewrite`` has it."""
+    """One queue of a node. Every packet passes, as ``rewrite`` returns it."""
 
     def __init__(self, kernel: socket.socket, number: int, rewrite: Rewrite) -> None:
-        """``kernel``: a netlink socket to the node's netfilter. Raises OSError where there is no such queue to have."""
+        """Bind to a queue. Raises OSError where the kernel has no NFQUEUE, or another program has this queue.
+
+        ``kernel``: a netlink socket to the node's netfilter. ``number``: of the queue, as in the rule.
+        """
         self._kernel, self._number, self._rewrite = kernel, number, rewrite
-        kernel.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)  # a packet that does not fit in is sent again by its sender
+        kernel.setsockopt(SOL_NETLINK, _NO_ENOBUFS, 1)  # a full buffer drops the packet; TCP sends it again
         kernel.setblocking(True)
         self._configure(attribute(_COMMAND, struct.pack(">BxH", _BIND, 0)))
         self._configure(attribute(_PARAMETERS, struct.pack(">IB", LARGEST_PACKET, _WHOLE_PACKETS)))
         kernel.setblocking(False)
 
     async def serve(self) -> None:
-        """Deal with one packet after another, for ever. Raises what ``rewrite`` raises."""
+        """Handle packets, one after the other, without end. Raises what ``rewrite`` raises."""
         loop = asyncio.get_running_loop()
         while True:
             data = await loop.sock_recv(self._kernel, 1 << 17)
-            length, kind = struct.unpack_from("=IH", data)
-            if kind == _PACKET:
-                self._let_pass(dict(attributes(data[20:length])))
+            for kind, _, body in messages(data):
+                if kind == _PACKET:
+                    self._let_pass(dict(attributes(body, NFNETLINK_HEADER)))
 
     def _let_pass(self, packet: dict[int, bytes]) -> None:
         number = packet[_PACKET_HEADER][:4]

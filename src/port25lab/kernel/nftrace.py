@@ -1,7 +1,7 @@
-"""The kernel's rule trace, by netlink (nfnetlink group 9).
+"""nftables' rule trace, by netlink (nfnetlink group 9).
 
-What sets ``nftrace`` on packets, the socket on which the events arrive, the attributes of an event, and the filter that
-leaves out events which say nothing. nft's own monitor prints text and no JSON in the versions that are around.
+The rules that set ``nftrace`` on packets, the socket that receives the events, the attributes of an event, and the
+filter that leaves out events that say nothing. `nft monitor trace` is no substitute: it prints text, and no JSON.
 """
 
 from __future__ import annotations
@@ -10,9 +10,24 @@ import socket
 import struct
 import sys
 
-from port25lab.kernel import bpf
+from port25lab.kernel.bpf import (
+    A_TO_X,
+    ACCEPT,
+    IF_ANY_BIT,
+    IF_AT_LEAST,
+    IF_EQUAL,
+    LOAD_BYTE_AT_X,
+    LOAD_WORD,
+    LOAD_WORD_AT_X,
+    REFUSE,
+    SET_A,
+    SET_X,
+    Step,
+    assemble,
+    attach,
+)
 from port25lab.kernel.headers import SYN
-from port25lab.kernel.netlink import attributes
+from port25lab.kernel.netlink import NETLINK_NETFILTER, SOL_NETLINK, attributes
 
 TABLE = "port25lab_trace"
 
@@ -28,22 +43,23 @@ table inet {table} {{
     }}
 }}
 """
-"""Raw stands at -300, connection tracking at -200: nothing of the user's runs before this."""
+"""``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: these rules run before all
+rules of the user's."""
 
 LEAVING = "leaving"
 """The chain of packets that a node itself sends."""
 
 SYNS = "tcp flags & (syn | rst) != 0 meta nftrace set 1 accept"
-"""What opens connections, and the RST that refuses one."""
+"""Traces SYNs, SYN-ACKs, and the RSTs that refuse a connection."""
 
 RECEIVE_BUFFER = 212_992
-"""Bytes of buffer asked for, for the trace events of one node: the default of net.core.rmem_max (socket(7)). Never
-more, so that labs behave alike where more is allowed. The kernel counts its own needs as well, and doubles it."""
+"""Bytes of receive buffer that a node's trace socket asks for: the default of net.core.rmem_max (socket(7)). It never
+asks for more, so that labs behave alike everywhere. The kernel doubles the number for its own overhead."""
 
 EVENT_BYTES = 1280
-"""What an event takes of the doubled buffer: a message of 300 to 500 bytes in a kernel buffer of 1024, and its head."""
+"""Bytes of the doubled buffer that an event takes: a kernel buffer of 1024 for 300 to 500 bytes, and its header."""
 
-_NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP = 12, 270, 1
+_ADD_MEMBERSHIP = 1
 
 _GROUP_NFTRACE = 9
 
@@ -73,14 +89,11 @@ _VERDICT_MASK = 0xFF
 OWN_TABLE = TABLE.encode() + b"\0"
 
 _FIRST_ATTRIBUTE = 20
-"""Offset in a message: after the headers of netlink and nfnetlink."""
-
-_LOAD_WORD, _LOAD_BYTE, _LOAD_EXTENSION, _SET_A, _SET_X, _A_TO_X = 0x40, 0x50, 0x20, 0x00, 0x01, 0x07
-
-_EQUAL, _AT_LEAST, _SET = 0x15, 0x35, 0x45
+"""Offset of the first attribute in a message, behind the headers of netlink and nfnetlink."""
 
 _FIND, _NESTED = 0xFFFFF000 + 12, 0xFFFFF000 + 16
-"""BPF's extensions for netlink: the offset of an attribute of kind X, from offset A on or inside the one at A."""
+"""Loads that are BPF's extensions for netlink: A = the offset of the attribute of kind X, from offset A on, or inside
+the attribute at A. 0: there is none."""
 
 
 def is_drop(event: dict[int, bytes]) -> bool:
@@ -98,61 +111,61 @@ def is_queue(event: dict[int, bytes]) -> bool:
 
 
 def _verdict(event: dict[int, bytes]) -> int | None:
-    """The code of a rule's verdict; jumps and the like are above 2**31."""
+    """The code of a rule's verdict."""
     code = dict(attributes(event[ATTR_VERDICT])).get(1) if ATTR_VERDICT in event else None
     return None if code is None else int(struct.unpack(">I", code)[0])
 
 
 def open_socket() -> socket.socket:
-    """A netlink socket on which the trace events of this thread's network namespace arrive, without blocking."""
+    """A non-blocking netlink socket that receives the trace events of this thread's network namespace."""
     kernel = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
     )
     kernel.bind((0, 0))
     kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    bpf.attach(kernel, bpf.assemble(_silent_events()))
-    kernel.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTRACE)
+    attach(kernel, assemble(_silent_events()))
+    kernel.setsockopt(SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTRACE)
     return kernel
 
 
-def _silent_events() -> list[bpf.Step]:
-    """Leaves out events that say nothing: more than every second one, and in sessions nearly all.
+def _silent_events() -> list[Step | str]:
+    """Leave out events that say nothing: more than every second one, and in sessions nearly all.
 
-    Left out is that a base chain's policy accepts; and of a packet that opens no connection, that the first rule that
-    it matches in a base chain accepts it, ours among them. Either event is the last one in its chain. The first event
-    that a packet brings in a base chain has its headers, so the events of one chain need none of another.
+    Left out are that a base chain's policy accepts; and for a packet that opens no connection, that the first rule that
+    it matches in a base chain accepts it, our own rules among them. Either event is the last one in its chain. The
+    first event of a packet in a base chain has the packet's headers, so that no chain's events depend on another's.
     """
     lower_byte = 0 if sys.byteorder == "little" else 1  # of an attribute's length, which is below 256 here
     return [
         *_attribute(ATTR_TYPE),
-        (_LOAD_WORD, 4, None, None),
-        (_EQUAL, _TYPE_RULE, "rule", None),
-        (_EQUAL, _TYPE_POLICY, None, bpf.ACCEPT),
+        Step(LOAD_WORD_AT_X, 4),
+        Step(IF_EQUAL, _TYPE_RULE, "rule"),
+        Step(IF_EQUAL, _TYPE_POLICY, None, ACCEPT),
         *_attribute(ATTR_POLICY),
-        (_LOAD_WORD, 4, None, None),
-        (_EQUAL, _DROP, bpf.ACCEPT, bpf.REFUSE),
+        Step(LOAD_WORD_AT_X, 4),
+        Step(IF_EQUAL, _DROP, ACCEPT, REFUSE),
         "rule",
         *_attribute(ATTR_TRANSPORT_HEADER),
-        (_LOAD_BYTE, lower_byte, None, None),
-        (_AT_LEAST, 4 + 14, None, bpf.ACCEPT),
-        (_LOAD_BYTE, 4 + 13, None, None),
-        (_SET, SYN, bpf.ACCEPT, None),
+        Step(LOAD_BYTE_AT_X, lower_byte),
+        Step(IF_AT_LEAST, 4 + 14, None, ACCEPT),
+        Step(LOAD_BYTE_AT_X, 4 + 13),
+        Step(IF_ANY_BIT, SYN, ACCEPT),
         *_attribute(ATTR_VERDICT),
-        (_SET_X, 1, None, None),
-        (_LOAD_EXTENSION, _NESTED, None, None),
-        (_EQUAL, 0, bpf.ACCEPT, None),
-        (_A_TO_X, 0, None, None),
-        (_LOAD_WORD, 4, None, None),
-        (_EQUAL, _ACCEPT, bpf.REFUSE, bpf.ACCEPT),
+        Step(SET_X, 1),
+        Step(LOAD_WORD, _NESTED),
+        Step(IF_EQUAL, 0, ACCEPT),
+        Step(A_TO_X, 0),
+        Step(LOAD_WORD_AT_X, 4),
+        Step(IF_EQUAL, _ACCEPT, REFUSE, ACCEPT),
     ]
 
 
-def _attribute(kind: int) -> list[bpf.Step]:
-    """A and X become the offset of an attribute. A message without it is kept."""
+def _attribute(kind: int) -> list[Step | str]:
+    """A and X become the offset of an attribute. A message without the attribute is kept."""
     return [
-        (_SET_A, _FIRST_ATTRIBUTE, None, None),
-        (_SET_X, kind, None, None),
-        (_LOAD_EXTENSION, _FIND, None, None),
-        (_EQUAL, 0, bpf.ACCEPT, None),
-        (_A_TO_X, 0, None, None),
+        Step(SET_A, _FIRST_ATTRIBUTE),
+        Step(SET_X, kind),
+        Step(LOAD_WORD, _FIND),
+        Step(IF_EQUAL, 0, ACCEPT),
+        Step(A_TO_X, 0),
     ]

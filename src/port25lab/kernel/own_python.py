@@ -1,7 +1,7 @@
-"""How a process of port25lab's own is started in Python, so that it runs port25lab's code and no other.
+"""How port25lab starts Python processes of its own, so that they run port25lab's code alone.
 
-Such a process may run as root while the user stands in a folder that another user can write. So nothing is imported
-from the working directory, and neither modules nor programs are looked for where another user could have put them.
+Such a process may run as root in a folder that another user can write. So it imports nothing from the working
+directory, and looks for modules and programs only in folders that no other user can write.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from typing import Any
 import port25lab
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
-"""Where iptables, nft and ipset live; Debian leaves them out of an ordinary user's PATH."""
+"""The folders of iptables, nft and ipset. On Debian they are not in an ordinary user's PATH."""
 
 KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TERM", "TZ")
-"""What a process of port25lab's own is told of the user's environment, beside PATH."""
+"""The variables of the user's environment that such a process gets, beside PATH."""
 
 NO_HOME = "/nonexistent"
-"""Debian's home for users without one. scapy unpickles caches below the home folder; mail programs read settings."""
+"""HOME of such a process: Debian's path for users without a home folder.
+
+In a home folder scapy would unpickle caches, and mail programs would read settings."""
 
 _DISTRIBUTIONS_OWN_GROUPS = range(100)
-"""Group ids that the distribution gives out, such as Debian's ``staff``, which may write /usr/local."""
+"""Group ids that the distribution assigns, such as Debian's ``staff``, which may write /usr/local."""
 
 _START = """\
 import json, os, sys
@@ -41,54 +43,54 @@ sys.path[:0] = [folder for folder in start["modules"] if folder not in sys.path]
 
 
 def command(program: str, **arguments: Any) -> list[str]:
-    """The command that runs ``program``, which is Python source. It finds ``arguments`` in ``start``, as JSON has them.
+    """The argv that runs Python source. ``-I`` ignores the working directory, PYTHONPATH and the user's own packages.
 
-    ``-I`` ignores the working directory, PYTHONPATH and the user's own packages; ``-B`` writes no byte code.
+    ``program``: the source. ``arguments``: values that JSON can hold; the program has them in the dict ``start``.
     """
     start = {"modules": modules(), "environment": environment(), **arguments}
     return [sys.executable, "-I", "-B", "-c", _START + program, json.dumps(start)]
 
 
 def modules() -> list[str]:
-    """The folders, beside those of the installation, that port25lab's own processes import from."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep) if not sys.flags.ignore_environment else []
+    """The folders that such processes import from, beside those of the Python installation."""
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep) if not sys.flags.ignore_environment else []
     if site.ENABLE_USER_SITE:
-        given.append(site.getusersitepackages())
+        folders.append(site.getusersitepackages())
     own = str(Path(port25lab.__file__).resolve().parents[1])
-    return list(dict.fromkeys([*filter(_safe, given), own]))
+    return list(dict.fromkeys([*filter(_safe, folders), own]))
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of such a process, and of the programs in a lab."""
+    """The environment of such a process, and of the programs in a lab."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {"PATH": search_path(), "HOME": NO_HOME}
 
 
 def search_path() -> str:
-    """The folders of PATH that no other user can write, and after them those of system programs."""
-    given = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(dict.fromkeys([*filter(_safe, given), *SYSTEM_FOLDERS]))
+    """A PATH: the folders of the user's PATH that no other user can write, then those of system programs."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*filter(_safe, folders), *SYSTEM_FOLDERS]))
 
 
 def program(name: str) -> str:
-    """The path of a program that may run as root; its bare name where there is none on ``search_path``."""
+    """The path of a program, which may run as root; its bare name where ``search_path`` does not have it."""
     return shutil.which(name, path=search_path()) or name
 
 
 def _safe(folder: str) -> bool:
-    """Whether this is an absolute path of a folder in which no other user can put anything."""
+    """Whether this is the absolute path of a folder in which no other user can create or replace files."""
     try:
         return folder.startswith("/") and Path(folder).is_dir() and not others_can_write(Path(folder))
-    except OSError:  # this user may not look into it
+    except OSError:  # not readable for this user
         return False
 
 
 def others_can_write(folder: Path) -> bool:
-    """Whether a user that is neither root nor this one can put a file into a folder, or another one in its place."""
+    """Whether a user other than root and this one can create files in a folder, or replace the folder itself."""
     folder = folder.resolve()
     if _open_to_others(folder.stat()):
         return True
-    # In a sticky folder, such as /tmp, a user can replace only what is the user's own (chmod(1)).
+    # In a sticky folder, such as /tmp, users can replace their own files alone (chmod(1)).
     above = (parent.stat() for parent in folder.parents)
     return any(_open_to_others(status) and not status.st_mode & stat.S_ISVTX for status in above)
 
@@ -100,7 +102,7 @@ def _open_to_others(status: os.stat_result) -> bool:
 
 
 def _group_is_trusted(number: int) -> bool:
-    """Whether a group is the distribution's own, or has this user as its only member and its name."""
+    """Whether a group is one of the distribution's, or this user's own: of the same name and without other members."""
     if number in _DISTRIBUTIONS_OWN_GROUPS:
         return True
     try:

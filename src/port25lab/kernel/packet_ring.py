@@ -1,9 +1,9 @@
-"""All packets of one node, as its kernel hands them over: a packet socket with a ring (packet(7), PACKET_RX_RING).
+"""The packets of one node: a packet socket with a ring (packet(7), PACKET_RX_RING).
 
-The kernel writes into memory that it shares with us, so that a packet costs no system call, and a burst waits in the
-ring where a socket's receive buffer, which only root can enlarge, would have lost it. A classic BPF program decides
-which packets come up at all. One socket sees every interface of its namespace; a packet that is forwarded is seen
-coming in and leaving, one on ``lo`` as well.
+The kernel writes into memory that it shares with this process. So a packet costs no system call, and a burst waits in
+the ring; a socket's receive buffer, which only root can enlarge, would lose it. A classic BPF program selects the
+packets. One socket receives those of every interface of its namespace: a forwarded packet twice, coming in and leaving,
+and a packet on ``lo`` twice as well.
 """
 
 from __future__ import annotations
@@ -16,76 +16,94 @@ import struct
 from dataclasses import dataclass
 
 from port25lab.errors import LabError
-from port25lab.kernel.bpf import ACCEPT, REFUSE, Step, assemble, attach
+from port25lab.kernel.bpf import (
+    ACCEPT,
+    IF_ANY_BIT,
+    IF_EQUAL,
+    IF_GREATER,
+    IPV4_LENGTH_TO_X,
+    LOAD_BYTE,
+    LOAD_BYTE_AT_X,
+    LOAD_HALF,
+    REFUSE,
+    Program,
+    Step,
+    assemble,
+    attach,
+)
+from port25lab.kernel.headers import ETH_P_ALL, FIN, RST, SYN
 
 LIGHT_SNAPLEN = 176
-"""Bytes kept of a packet that only has to be recognised: enough for an ICMPv6 error and the headers that it quotes."""
+"""Bytes kept of a packet whose headers are enough: those of an ICMPv6 error and of the packet that it quotes."""
 
 FULL_SNAPLEN = 1968
-"""Bytes kept where sessions are to be read: whole packets, since no interface of a lab passes on more than its MTU."""
-
-_ETH_P_ALL = 0x0003
+"""Bytes kept where payloads are read: whole packets, since no packet in a lab is longer than an interface's MTU."""
 
 _SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 263, 5, 6, 10
 
 _TPACKET_V2 = 1
 
 _USER, _LOSING = 0x1, 0x4
-"""TP_STATUS_USER: the frame is ours until we set it to 0. TP_STATUS_LOSING: some did not find a place in the ring."""
+"""TP_STATUS_USER: the frame belongs to this process, until it sets the status to 0. TP_STATUS_LOSING: packets were
+lost, because the ring was full."""
 
 _OUTGOING, _LAST_OF_INTEREST = 4, 4
-"""sll_pkttype: PACKET_OUTGOING; above it are copies that the kernel loops back."""
+"""sll_pkttype: PACKET_OUTGOING. Greater values are copies that the kernel loops back."""
 
 _FRAME = struct.Struct("=IIIHHIIHH4xHHiHB")
 """struct tpacket2_hdr, and struct sockaddr_ll right behind it."""
 
 _HEADROOM = 80
-"""What the kernel puts before the packet: both structures and their alignment."""
+"""Bytes before the packet: both structures and their alignment."""
 
 _BLOCK = 4096
-"""One page: many of them are easier to find than few large ones."""
+"""One page: the kernel finds single pages more easily than large contiguous blocks."""
 
 
 @dataclass(frozen=True)
 class Depth:
     """How much of a node's traffic is captured. Frames are whole fractions of the ring's blocks."""
 
-    program: tuple[tuple[int, int, int, int], ...]
+    program: Program
     snaplen: int
     host_frames: int
     router_frames: int
-    """Frames in the ring: packets that may wait until somebody drains it."""
+    """Frames in the ring: how many packets may wait to be read."""
 
 
 Frame = tuple[int, str, int, bool, int, bytes]
 """A packet at an interface: nanoseconds since 1970, node, index of the interface, whether it left the node there,
-bytes on the wire, and those that were kept, from the Ethernet header on. A bare tuple: there are very many."""
+bytes on the wire, and the bytes kept, from the Ethernet header on. A plain tuple for speed: there are very many."""
 
 
 class Ring:
     """One node's capture, from ``start`` on."""
 
     def __init__(self, name: str, packets: socket.socket, depth: Depth, frames: int) -> None:
-        """Use a packet socket (packet(7)) of the node called ``name``, and room for so many frames."""
+        """Prepare the capture.
+
+        ``name``: of the node. ``packets``: a packet socket (packet(7)) in the node's namespace, not bound. ``depth``:
+        which packets, and how much of each. ``frames``: how many packets the ring holds.
+        """
         self._name, self._socket, self._depth = name, packets, depth
         self._frame = _HEADROOM + depth.snaplen
         self._frames = frames
         self._size, self._next = self._frames * self._frame, 0
         self.lost = 0
-        """Packets that found the ring full, as far as is known."""
+        """Packets that were lost because the ring was full, as far as the kernel has been asked."""
 
     def start(self) -> None:
-        """Capture. The kernel waits for all its processors meanwhile, so start many rings in threads."""
+        """Begin the capture. Raises LabError. The kernel waits for all processors meanwhile: start rings in threads."""
         sock, size = self._socket, self._size
         sock.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
         attach(sock, self._depth.program)
         _make_ring(sock, struct.pack("=4I", _BLOCK, size // _BLOCK, self._frame, self._frames))
         self._memory = mmap.mmap(sock.fileno(), size)
         self._status = memoryview(self._memory).cast("I")
-        _bind_everywhere(sock)  # nothing comes before
+        _bind_everywhere(sock)  # no packet comes before this
 
     def read(self, into: list[Frame]) -> None:
-        """Add what came since the last time, in order."""
+        """Append the packets that came since the last call, in order."""
         status, memory, unpack, name, step = self._status, self._memory, _FRAME.unpack_from, self._name, self._frame
         place = self._next
         while (state := status[place >> 2]) & _USER:
@@ -103,68 +121,63 @@ class Ring:
         self._next = place
 
     def count_lost(self) -> int:
-        """Ask the kernel how many packets found the ring full, so far."""
+        """Ask the kernel how many packets were lost; returns the number since ``start``."""
         statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self.lost += int(struct.unpack("=II", statistics)[1])
         return self.lost
 
 
-_LOAD_HALF, _LOAD_BYTE, _LOAD_BYTE_X, _HEADER_TO_X = 0x28, 0x30, 0x50, 0xB1
-
-_EQUAL, _GREATER, _SET = 0x15, 0x25, 0x45
-
-_EXTENSIONS = (0, 43, 44, 51, 60, 135)
+_IPV6_EXTENSIONS = (0, 43, 44, 51, 60, 135)
 
 
-def _filter(*, sessions: bool) -> list[Step]:
-    """TCP that opens, ends or refuses a connection, or with ``sessions`` all of it, and ICMP errors."""
-    tcp: list[list[Step]] = [
-        [
-            (_LOAD_HALF, 20, None, None),
-            (_SET, 0x3FFF, ACCEPT, None),  # a fragment: its flags may be in another one
-            (_HEADER_TO_X, 14, None, None),
-            (_LOAD_BYTE_X, 14 + 13, None, None),
-            (_SET, 0x07, ACCEPT, REFUSE),
+def _filter(*, sessions: bool) -> list[Step | str]:
+    """TCP that opens, ends or refuses a connection, or with ``sessions`` all of TCP; and ICMP errors."""
+    opens_or_ends: dict[int, list[Step | str]] = {
+        4: [
+            Step(LOAD_HALF, 20),
+            Step(IF_ANY_BIT, 0x3FFF, ACCEPT),  # a fragment: its flags may be in another one
+            Step(IPV4_LENGTH_TO_X, 14),
+            Step(LOAD_BYTE_AT_X, 14 + 13),
+            Step(IF_ANY_BIT, FIN | SYN | RST, ACCEPT, REFUSE),
         ],
-        [(_LOAD_BYTE, 54 + 13, None, None), (_SET, 0x07, ACCEPT, REFUSE)],
-    ]
-    if sessions:
-        tcp = [[(_EQUAL, 6, ACCEPT, ACCEPT)]] * 2
+        6: [Step(LOAD_BYTE, 54 + 13), Step(IF_ANY_BIT, FIN | SYN | RST, ACCEPT, REFUSE)],
+    }
+    every: list[Step | str] = [Step(IF_EQUAL, 6, ACCEPT, ACCEPT)]
     return [
-        (_LOAD_HALF, 12, None, None),
-        (_EQUAL, 0x0800, "ipv4", None),
-        (_EQUAL, 0x86DD, "ipv6", REFUSE),
+        Step(LOAD_HALF, 12),
+        Step(IF_EQUAL, 0x0800, "ipv4"),
+        Step(IF_EQUAL, 0x86DD, "ipv6", REFUSE),
         "ipv4",
-        (_LOAD_BYTE, 23, None, None),
-        (_EQUAL, 6, "tcp", None),
-        (_EQUAL, 1, None, REFUSE),
-        (_LOAD_HALF, 20, None, None),
-        (_SET, 0x1FFF, REFUSE, None),
-        (_HEADER_TO_X, 14, None, None),
-        (_LOAD_BYTE_X, 14, None, None),
-        (_EQUAL, 3, ACCEPT, None),
-        (_EQUAL, 11, ACCEPT, None),
-        (_EQUAL, 12, ACCEPT, REFUSE),
+        Step(LOAD_BYTE, 23),
+        Step(IF_EQUAL, 6, "tcp"),
+        Step(IF_EQUAL, 1, None, REFUSE),
+        Step(LOAD_HALF, 20),
+        Step(IF_ANY_BIT, 0x1FFF, REFUSE),
+        Step(IPV4_LENGTH_TO_X, 14),
+        Step(LOAD_BYTE_AT_X, 14),
+        Step(IF_EQUAL, 3, ACCEPT),
+        Step(IF_EQUAL, 11, ACCEPT),
+        Step(IF_EQUAL, 12, ACCEPT, REFUSE),
         "tcp",
-        *tcp[0],
+        *(every if sessions else opens_or_ends[4]),
         "ipv6",
-        (_LOAD_BYTE, 20, None, None),
-        (_EQUAL, 6, "tcp6", None),
-        *((_EQUAL, kind, ACCEPT, None) for kind in _EXTENSIONS),
-        (_EQUAL, 58, None, REFUSE),
-        (_LOAD_BYTE, 54, None, None),
-        (_EQUAL, 0, REFUSE, None),
-        (_GREATER, 4, REFUSE, ACCEPT),
+        Step(LOAD_BYTE, 20),
+        Step(IF_EQUAL, 6, "tcp6"),
+        *(Step(IF_EQUAL, kind, ACCEPT) for kind in _IPV6_EXTENSIONS),
+        Step(IF_EQUAL, 58, None, REFUSE),
+        Step(LOAD_BYTE, 54),
+        Step(IF_EQUAL, 0, REFUSE),
+        Step(IF_GREATER, 4, REFUSE, ACCEPT),
         "tcp6",
-        *tcp[1],
+        *(every if sessions else opens_or_ends[6]),
     ]
 
 
 LIGHT = Depth(assemble(_filter(sessions=False), LIGHT_SNAPLEN), LIGHT_SNAPLEN, 512, 2048)
-"""What opens, ends or refuses a connection."""
+"""The headers of packets that open, end or refuse a connection."""
 
 SESSIONS = Depth(assemble(_filter(sessions=True), FULL_SNAPLEN), FULL_SNAPLEN, 512, 2048)
-"""All of TCP."""
+"""All TCP packets and ICMP errors."""
 
 EVERYTHING = Depth(assemble([], FULL_SNAPLEN), FULL_SNAPLEN, 512, 2048)
 
@@ -172,13 +185,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _make_ring(sock: socket.socket, request: bytes) -> None:
-    """Python's own ``setsockopt`` would hold all other threads up while the kernel waits."""
+    """Set the ring up. Python's own ``setsockopt`` would keep the interpreter's lock while the kernel waits."""
     _checked(_libc.setsockopt(sock.fileno(), _SOL_PACKET, _PACKET_RX_RING, request, len(request)))
 
 
 def _bind_everywhere(sock: socket.socket) -> None:
-    """Receive from all interfaces from now on; Python's own ``bind`` wants the name of one."""
-    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
+    """Receive from all interfaces from now on. Python's own ``bind`` takes the name of one interface."""
+    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0, b"")
     _checked(_libc.bind(sock.fileno(), address, len(address)))
 
 

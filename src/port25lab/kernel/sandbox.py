@@ -1,8 +1,8 @@
-"""Becoming a sandbox: the steps a forked process takes until it is PID 1 of namespaces of its own.
+"""The steps by which a forked process becomes a sandbox: PID 1 of namespaces of its own.
 
-Two forks: the outer process unshares (a PID namespace takes effect for children only), stays behind as the one whom
-the outside can kill, and dies with the sandboxes; the inner one is PID 1, dies with the outer one, and when it dies the
-kernel reaps everything in its namespaces: processes, interfaces, mounts, rules.
+Two processes. The outer one calls unshare(2); since a PID namespace takes effect for children only, it then forks the
+inner one, which is PID 1. The outer process dies with its parent, and the inner one with the outer one. With PID 1 the
+kernel removes everything in its namespaces: processes, interfaces, mounts, rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from port25lab.kernel import confinement, namespaces
 
 PRIVATE = ("/run", "/tmp", "/var/tmp")  # noqa: S108
-"""Folders that each sandbox has for itself: ``xtables.lock`` lives in /run, certificates in /tmp."""
+"""Folders that each sandbox has of its own: ``xtables.lock`` is in /run, certificates are in /tmp."""
 
 _MODES = {"/run": "0755"}
 
@@ -30,20 +30,23 @@ LINKS = {
     "stdout": "/proc/self/fd/1",
     "stderr": "/proc/self/fd/2",
 }
-"""All that a sandbox's /dev has, beside /dev/pts and /dev/shm."""
+"""Symbolic links in a sandbox's /dev."""
 
 _INERT = namespaces.MS_NOSUID | namespaces.MS_NODEV | namespaces.MS_NOEXEC
 
 NETWORK_SETTINGS = "/proc/sys/net"
 
 SECRETS = ("kcore", "kmsg", "keys", "key-users", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "vmcore")
-"""Files of /proc that tell root about the whole machine: its memory, its log, the keys of its users."""
+"""Files of /proc from which root reads the whole machine's memory, log or keys."""
 
 OWN = namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWPID | namespaces.NEWNET
 
 
 def enter(user_namespace: bool) -> int:
-    """Unshare, and fork PID 1. Returns 0 in PID 1; in the process left behind its process id, as seen from outside."""
+    """Unshare, and fork PID 1. ``user_namespace``: in a user namespace of its own.
+
+    Returns 0 in PID 1; in the outer process PID 1's process id in the outer PID namespace. Raises OSError.
+    """
     namespaces.die_with_parent(signal.SIGKILL)
     if user_namespace:
         _unshare_with_identities()
@@ -56,9 +59,9 @@ def enter(user_namespace: bool) -> int:
 
 
 def _unshare_with_identities() -> None:
-    """Unshare, and become root inside: alone for an ordinary user, with all other ids for root.
+    """Unshare, and become root inside. An ordinary user maps its own id alone; root maps all ids.
 
-    An ordinary user may map itself from within; more than one id only somebody outside may map, hence the fork.
+    A process may map its own id itself. To map more ids takes a process outside of the new namespace: hence the fork.
     """
     uid, gid, me = os.geteuid(), os.getegid(), Path("/proc", str(os.getpid()))
     if uid != 0:
@@ -73,7 +76,7 @@ def _unshare_with_identities() -> None:
         try:
             os.close(tell)
             if not os.read(unshared, 1):
-                os._exit(1)  # there was nothing to map: unshare failed
+                os._exit(1)  # unshare failed
             for kind in ("uid_map", "gid_map"):
                 (me / kind).write_text(_all_of(kind))
             os._exit(0)
@@ -88,19 +91,19 @@ def _unshare_with_identities() -> None:
 
 
 def _all_of(kind: str) -> str:
-    """Every id that exists out here, under the same number."""
+    """Maps every id of this user namespace to the same number."""
     lines = Path("/proc/self", kind).read_text().splitlines()
     return "\n".join(f"{inner} {inner} {count}" for inner, _, count in (line.split() for line in lines))
 
 
 def furnish(keep: Iterable[Path], *, confined: bool = True) -> None:
-    """Give PID 1 a file system of its own to look at, and limit what it and all that it starts can do (``limits``).
+    """Mount PID 1's file systems, and limit what it and its children can do (``confinement``).
 
-    Everything of the host is read-only and without devices. Writable are PRIVATE, /dev/shm and /dev/pts, which are the
-    sandbox's own, and the settings of its networks in /proc/sys/net.
+    The host's files are read-only and without devices. Writable are PRIVATE, /dev/shm and /dev/pts, which are the
+    sandbox's own, and its network settings in /proc/sys/net.
 
-    ``keep``: what must stay visible though it lies in a private folder. ``confined``: False gives the private folders
-    alone, and all the rights there are. It is for benchmarks, which make sandboxes in sandboxes.
+    ``keep``: paths inside of private folders that stay visible. ``confined``: False mounts the private folders alone
+    and sets no limits, for benchmarks, which make sandboxes in sandboxes. Raises OSError.
     """
     namespaces.mount("none", "/", None, namespaces.MS_REC | namespaces.MS_PRIVATE)
     here = _working_folder()
@@ -134,7 +137,7 @@ def furnish(keep: Iterable[Path], *, confined: bool = True) -> None:
 
 
 def mount_sysfs(*, read_only: bool = True) -> None:
-    """Show the interfaces of the network namespace in which this process is, in /sys."""
+    """Mount /sys, with the interfaces of this process's network namespace."""
     namespaces.mount("sysfs", "/sys", "sysfs", _INERT | (namespaces.MS_RDONLY if read_only else 0))
 
 
@@ -146,9 +149,9 @@ def _working_folder() -> str | None:
 
 
 def _go_to(folder: str | None) -> None:
-    """Enter a folder by its path. The old way in leads past what is mounted over the path, and up from there.
+    """Change to a folder by its path; where it does not exist in the sandbox, to the root folder.
 
-    Where the folder is not to be seen in here, enter the root folder.
+    The old working directory is under the new mounts: from there, a process could go up past them.
     """
     try:
         os.chdir(folder or "/")
@@ -157,12 +160,12 @@ def _go_to(folder: str | None) -> None:
 
 
 def _make_devices(devices: Mapping[Path, int]) -> None:
-    """A /dev with harmless devices and terminals of its own. A bind mount keeps modes and owners from being changed."""
+    """Mount a /dev with harmless devices and its own terminals. Bind mounts protect the devices' modes and owners."""
     namespaces.mount("tmpfs", "/dev", "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NOEXEC, "mode=0755,size=64k")
     for place, handle in devices.items():
         place.touch()
         namespaces.mount(f"/proc/self/fd/{handle}", str(place), None, namespaces.MS_BIND)
-        # Taken from a mount that has just lost its devices: this one gets its device back.
+        # The bind mount inherits nodev from the mount of the host's /dev: remount it without.
         namespaces.mount(
             "none",
             str(place),
@@ -190,9 +193,9 @@ def _make_devices(devices: Mapping[Path, int]) -> None:
 
 
 def _restrict_proc() -> None:
-    """Make /proc read-only but for the settings of networks, which each network namespace has for itself.
+    """Make /proc read-only except for network settings, of which each network namespace has its own.
 
-    Root in a user namespace owns the other settings as well: they are files of root's.
+    The other settings are the machine's, and their files belong to root: root in a sandbox could write them.
     """
     namespaces.mount(NETWORK_SETTINGS, NETWORK_SETTINGS, None, namespaces.MS_BIND)
     namespaces.mount(

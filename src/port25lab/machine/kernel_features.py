@@ -10,23 +10,13 @@ from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any
 
-from port25lab.kernel import ipv6, netlink
+from port25lab.kernel import ipv6, netlink, nftrace
 from port25lab.kernel import namespaces as namespaces_module
+from port25lab.kernel.nfqueue import Queue
 from port25lab.machine import sandbox_trial
 from port25lab.machine.feature import Check, Feature, run
 
 TRACE_SECONDS = 1.0
-
-TRACE_RULES = """
-table inet probe {
-    chain leaving {
-        type filter hook output priority -350; policy accept;
-        tcp flags & syn == syn meta nftrace set 1
-    }
-}
-"""
-
-NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTRACE = 12, 270, 1, 9
 
 
 def _links() -> str:
@@ -89,10 +79,8 @@ def _limits() -> str:
 
 
 def _queue() -> str:
-    from port25lab.kernel.nfqueue import Queue
-
     _restore("iptables-restore", "filter", "-A FORWARD -p tcp -j NFQUEUE --queue-num 1")
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink.NETLINK_NETFILTER) as kernel:
         Queue(kernel, 1, lambda packet: None)
     return "a queue can be had"
 
@@ -104,13 +92,11 @@ def _netem() -> str:
 
 def _trace() -> str:
     """Trace one SYN to this host itself, and see the kernel's word on it arrive."""
-    run("nft", "-f", "-", text=TRACE_RULES)
+    run("nft", "-f", "-", text=nftrace.RULES.format(table=nftrace.TABLE, wanted=nftrace.SYNS))
     with netlink.Rtnetlink() as kernel:
         loopback = netlink.address(1, IPv4Interface("127.0.0.1/8"))
         kernel.send([("lo up", netlink.up(1)), ("address of lo", loopback)])
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as events, socket.socket() as client:
-        events.bind((0, 0))
-        events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTRACE)
+    with nftrace.open_socket() as events, socket.socket() as client:
         events.settimeout(TRACE_SECONDS)
         client.setblocking(False)
         client.connect_ex(("127.0.0.1", 25))
@@ -148,32 +134,34 @@ KERNEL = (
 
 
 def try_kernel(names: Sequence[str], user_namespace: bool) -> list[dict[str, Any]]:
-    """Try these features in a throwaway sandbox, or all if none is named: findings as data. Raises MachineError."""
+    """Try these features in a throwaway sandbox, or all if none is named. Returns checks as data.
+
+    Raises MachineError where no sandbox can be made.
+    """
     try:
-        findings: list[dict[str, Any]] = sandbox_trial.in_sandbox(
-            lambda: _kernel_findings(names), user_namespace=user_namespace
+        checks: list[dict[str, Any]] = sandbox_trial.in_sandbox(
+            lambda: _kernel_checks(names), user_namespace=user_namespace
         )
     except OSError as error:
         raise sandbox_trial.sandbox_problem(error, os.geteuid(), user_namespace=user_namespace) from error
-    return findings
+    return checks
 
 
 def examine_kernel(way: sandbox_trial.Way, *names: str) -> list[Check]:
-    """What was found of these features; of all, if none is named."""
-    findings = sandbox_trial.by(way, "port25lab.machine.kernel_features:try_kernel", names, way.user_namespace)
-    return [Check(**fields) for fields in findings]
+    """Check these features, or all if none is named, in a sandbox that is made in this way."""
+    return [Check(**fields) for fields in sandbox_trial.by(way, try_kernel, names, way.user_namespace)]
 
 
-def _kernel_findings(names: Sequence[str]) -> list[dict[str, Any]]:
-    findings = []
+def _kernel_checks(names: Sequence[str]) -> list[dict[str, Any]]:
+    checks = []
     for feature in (feature for feature in KERNEL if not names or feature.name in names):
         try:
-            namespaces_module.unshare(namespaces_module.NEWNET)  # none of them meets the rules of another
+            namespaces_module.unshare(namespaces_module.NEWNET)  # the rules of one feature must not affect another
         except OSError as error:
-            findings.append(asdict(not_tried(feature, f"no network namespace for it ({sandbox_trial.words(error)})")))
+            checks.append(asdict(not_tried(feature, f"no network namespace for it ({sandbox_trial.words(error)})")))
             continue
-        findings.append(asdict(feature.examine()))
-    return findings
+        checks.append(asdict(feature.examine()))
+    return checks
 
 
 def not_tried(feature: Feature, why: str) -> Check:

@@ -1,19 +1,20 @@
-"""A host as servers and mail programs see it: sockets that belong to it, a name, and somebody to ask for names.
+"""The interface of a host to services and mail programs: its sockets, names, addresses and DNS servers.
 
-``labhost.LabHost`` is the one in a lab. Services and clients know this face alone, so they can be tried on loopback.
+``network.host.LabHost`` is the one in a lab. Services and clients use this interface alone, so that tests can run them
+on loopback.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
-from port25lab.model.addresses import IPInterface
+from port25lab.model.addresses import IPInterface, IpVersion
 
 
 class Host(Protocol):
-    """Where sockets come from. All sockets are non-blocking."""
+    """Makes sockets in a host. All are non-blocking."""
 
     @property
     def name(self) -> str:
@@ -21,11 +22,11 @@ class Host(Protocol):
 
     @property
     def hostname(self) -> str:
-        """What it says of itself in EHLO and in its banner."""
+        """Its name in EHLO and in its banner."""
 
     @property
     def addresses(self) -> Sequence[IPInterface]:
-        """All that it has."""
+        """All addresses of its interfaces."""
 
     @property
     def resolvers(self) -> Sequence[str]:
@@ -37,7 +38,7 @@ class Host(Protocol):
     def bind_datagram(self, address: str, port: int) -> socket.socket:
         """A bound UDP socket."""
 
-    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+    def datagram(self, ip_version: IpVersion) -> socket.socket:
         """A UDP socket with an ephemeral port."""
 
     def netfilter(self) -> socket.socket:
@@ -47,4 +48,4 @@ class Host(Protocol):
         """A connected TCP socket. Raises OSError with the kernel's errno; ETIMEDOUT after a bounded time."""
 
     def source_port(self) -> int:
-        """A source port that nobody in the lab has used."""
+        """A source port that no other attempt in the lab has."""

@@ -1,6 +1,7 @@
-"""Evidence: what one attempt leaves behind, in three views: the client's, the kernel's and the recipient's.
+"""Evidence: what one attempt leaves, in three views: the client's, the kernel's and the recipient's.
 
-Plain data that crosses from the lab's process to the engine as JSON; nothing here judges.
+The lab's process sends these models to the engine as JSON. ``verdict`` judges them. Texts that the JSON of results has
+beside the facts (``packet``, ``at``, ``divergence``) are made from them and never read back.
 """
 
 from __future__ import annotations
@@ -8,16 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field, model_validator
+
+from port25lab.model.addresses import IpVersion
 
 LONGEST_REPLY = 4096
-"""A reply is kept up to so many characters; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
+"""Characters of a reply that are kept; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
+
+
+class _WithTexts(BaseModel):
+    """A model with texts that are made from its facts. Where a report is read back, they are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_texts(cls, data: Any) -> Any:
+        texts = cls.model_computed_fields
+        if isinstance(data, dict) and not texts.keys().isdisjoint(data):
+            return {name: value for name, value in data.items() if name not in texts}
+        return data
 
 
 class Stage(StrEnum):
-    """How far the client came. The order is the order of an SMTP session."""
+    """How far the client got. The order is that of an SMTP session."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -44,29 +59,29 @@ class Observation(BaseModel):
     enhanced_code: str | None = None
     """RFC 3463 status such as ``5.7.1``."""
     reply: str | None = None
-    """The server's last words, or the error's text where there was no server."""
+    """The server's last reply, or the text of the error where no server replied."""
     seconds: float = 0.0
     address: str | None = None
-    """The address that was dialled last."""
+    """The address to which the client connected last."""
     banner: str | None = None
     tls: str | None = None
     """TLS version in use at the end, such as ``TLSv1.3``."""
     missing: Literal["STARTTLS", "AUTH"] | None = None
-    """What the client needed and the server did not offer, so that the client itself gave up."""
+    """The extension that the client needed and the server did not offer, so that the client gave up."""
     keywords: tuple[str, ...] = ()
     """EHLO keywords that the server offered last, in capitals (RFC 5321 section 4.1.1.1)."""
     certificate: str | None = None
-    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not tell."""
+    """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not report it."""
     times: dict[str, float] = {}
-    """Seconds from the first SYN to each stage that was reached, as far as the client tells."""
+    """Seconds from the first SYN to each stage that was reached, as far as the client reports them."""
 
 
 SILENCE = re.compile(r"no reply within |.* timed out while ")
-"""As every client says that it waited in vain (``silence``), and Postfix in its log."""
+"""Matches the text that clients report on a reply timeout (``silence``), and Postfix's log line."""
 
 
 def silence(seconds: float) -> str:
-    """Stands for a reply where a client has waited in vain. smtplib_script.py, which runs alone, says it itself."""
+    """The text for a reply timeout, in place of a reply. smtplib_script.py cannot import it, and has its own copy."""
     return f"no reply within {seconds:g} s"
 
 
@@ -114,7 +129,7 @@ class Blame(BaseModel):
 
 
 class Effect(StrEnum):
-    """What the deciding rule does to the packet. A REJECT traces as a drop: its target tells them apart."""
+    """What the deciding rule does to the packet. The trace shows REJECT as a drop; the rule's target says which."""
 
     DROP = "drop"
     REJECT_ICMP = "reject-icmp"
@@ -122,30 +137,62 @@ class Effect(StrEnum):
     THROTTLE = "throttle"
     """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
     DIVERT = "divert"
-    """Sent to another address, or handed to a program of the node."""
+    """Sent to another address, or given to a program of the node."""
     CHANGE = "change"
     """Sent on with another source address or TTL."""
 
 
-class Decision(BaseModel):
-    """The kernel's view: one packet of the attempt that a rule kept from passing."""
+class PacketSummary(BaseModel):
+    """A packet, as far as its headers tell which one it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    """``SYN``, ``SYN-ACK``, ``RST`` or ``segment``; or what a hand-made packet is, in words."""
+    source: str | None = None
+    source_port: int | None = None
+    destination: str | None = None
+    destination_port: int | None = None
+
+    def __str__(self) -> str:
+        """``SYN 198.51.100.7:20000 > 203.0.113.25:25``."""
+        if self.source is None or self.destination is None:
+            return self.kind
+        source, destination = _end(self.source, self.source_port), _end(self.destination, self.destination_port)
+        return f"{self.kind} {source} > {destination}"
+
+
+def _end(address: str, port: int | None) -> str:
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+class Decision(_WithTexts):
+    """The kernel's view: one packet of the attempt that a rule kept from passing, or sent elsewhere."""
 
     model_config = ConfigDict(extra="forbid")
 
     blame: Blame
     effect: Effect
-    packet: str
-    """Which packet: ``SYN``, ``SYN-ACK`` or another, with addresses and ports where the rule saw it."""
+    traced: PacketSummary
+    """The packet, with its addresses where the rule matched it."""
     in_session: bool = False
-    """The packet belongs to a session that was open already; such are traced where a policy says ``watch: session``."""
+    """Whether the packet belongs to an open session. These are traced where a policy says ``watch: session``."""
     target: str | None = None
-    """What the rule does by name, such as ``DNAT``; None for a chain's policy."""
+    """The name of the rule's target, such as ``DNAT``; None for a chain's policy."""
     by_chance: bool = False
     """A ``statistic`` match decided: another packet like this one may pass."""
 
+    @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
+    @property
+    def packet(self) -> str:
+        """The packet in words."""
+        return str(self.traced)
+
 
 def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
-    """Those that an attempt met when it dialled this address: of its family, or in a table of both."""
+    """The decisions on packets to one address: those of its family, and those in a table of both families."""
     family = "ip6" if ":" in address else "ip"
     return [found for found in decisions if found.blame.family in (family, "inet")]
 
@@ -156,22 +203,22 @@ class IcmpError(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sender: str
-    ip_version: Literal[4, 6]
+    ip_version: IpVersion
     type: int
     code: int
 
 
-class PacketSeen(BaseModel):
-    """A packet of an attempt at an interface: where it was first seen, which is where it was made, or where last."""
+class PacketSeen(_WithTexts):
+    """A packet of an attempt where it was captured first (there it was made), or where it was captured last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: str
-    """Node and interface: ``isp-edge/access0``."""
+    node: str
+    interface: str
     seconds: float
     """Since the first packet of the attempt."""
     leaving: bool
-    """Whether it left the node there, or came in."""
+    """True: it left the node there; False: it came in."""
     kind: str
     """``SYN``, ``SYN-ACK``, ``SYN-FIN``, ``RST``, ``FIN``, ``fragment`` or ``ICMP``."""
     source: str
@@ -179,24 +226,71 @@ class PacketSeen(BaseModel):
     destination: str
     destination_port: int | None = None
     ttl: int
-    """TTL or hop limit: tells how far away its sender is."""
+    """TTL or hop limit; shows how many hops away the sender is."""
     sequence: int | None = None
-    """Of an ICMP error: that of the packet that it is about."""
+    """TCP sequence number; of an ICMP error, that of the packet in it."""
     icmp: tuple[int, int] | None = None
     """Type and code."""
     length: int = 0
     """Bytes of payload."""
     retransmission: bool = False
-    """Its sender had sent the same before."""
+    """Whether its sender had sent the same before."""
+
+    @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
+    @property
+    def at(self) -> str:
+        """Node and interface: ``isp-edge/access0``."""
+        return f"{self.node}/{self.interface}"
+
+
+class StreamSide(BaseModel):
+    """The data of one side of a node, at the place where the two sides first differ."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: str | None = None
+    """The line around the place, as far as it is quoted; None where it is no printable text."""
+    shortened: bool = False
+    """The line goes on after what is quoted."""
+    octets: str | None = None
+    """Where it is no text: the bytes from the place on, in hexadecimal."""
+    ended: bool = False
+    """This side had said something, and has nothing more to say."""
+
+    def __str__(self) -> str:
+        if self.line is not None:
+            return f'"{self.line}"' + ("..." if self.shortened else "")
+        if self.octets is not None:
+            return f"bytes {self.octets}"
+        return "nothing more" if self.ended else "nothing"
+
+
+class StreamDifference(BaseModel):
+    """The first difference between the two sides of a node that forwards sessions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    direction: Literal["client to server", "server to client"]
+    offset: int
+    """Bytes that both sides have in common before it."""
+    client_side: StreamSide
+    server_side: StreamSide
+    packets: tuple[int, ...] = ()
+    """Numbers in the lab's capture file, where there is one."""
+
+    def __str__(self) -> str:
+        numbers = " and ".join(map(str, self.packets))
+        where = f"{self.direction}, byte {self.offset}" + (f", packets {numbers}" if numbers else "")
+        return f"client side: {self.client_side}, server side: {self.server_side} ({where})"
 
 
 class Arrival(BaseModel):
-    """What became of a raw-packet probe: seen by capture, not by a client."""
+    """Where a hand-made packet arrived, as captured."""
 
     model_config = ConfigDict(extra="forbid")
 
     packet: str
-    """The probe's kind, such as ``syn-fin``."""
+    """The packet's kind, such as ``syn-fin``."""
     reached: str | None = None
     """The node at whose interface it arrived."""
     answer: str | None = None
@@ -220,15 +314,15 @@ class Hop(BaseModel):
     """The node that owns the address that the relay dialled."""
 
 
-class Evidence(BaseModel):
-    """All that one attempt left."""
+class Evidence(_WithTexts):
+    """All that one attempt leaves."""
 
     model_config = ConfigDict(extra="forbid")
 
     observation: Observation
     decisions: list[Decision] = []
     diverted: list[Decision] = []
-    """Rules of a policy that changed where or how the attempt's SYN goes: another server, a program, another source."""
+    """Rules of a policy that sent the attempt elsewhere: to another server, or through a program."""
     icmp: list[IcmpError] = []
     answered_by: str | None = None
     """The node whose service took the connection, as that service itself recorded it."""
@@ -238,16 +332,34 @@ class Evidence(BaseModel):
     """The node in whose mailbox the token was found."""
     hops: list[Hop] = []
     packets: list[PacketSeen] = []
-    """Those that opened, refused or ended its connections, each where it was first seen in the lab and where last."""
+    """Those that opened, refused or ended its connections, each where it was captured first and where last."""
     packets_lost: int = 0
-    """Packets that the capture lost in this lab so far: where there are any, one that is not seen proves nothing."""
-    divergence: str | None = None
-    """The first difference between the two sides of a node that passes sessions on, in words."""
+    """Packets that the capture lost in this lab so far. If it lost any, a packet missing here proves nothing."""
+    difference: StreamDifference | None = None
+    """The first difference between the two sides of a node that forwards sessions."""
     arrival: Arrival | None = None
-    """Only of raw-packet probes, which have no session."""
+    """Of a hand-made packet, which has no session."""
     trace_lost: str | None = None
-    """Why the kernel's trace of it is incomplete. Then the attempt proves nothing, and has to be made again."""
+    """Why the kernel's trace is incomplete. Such an attempt proves nothing, and is made again."""
     retried: str | None = None
     """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None
     """Why the tool failed, where it did."""
+
+    @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
+    @property
+    def divergence(self) -> str | None:
+        """The first difference in words."""
+        return None if self.difference is None else str(self.difference)
+
+
+class CaptureSummary(BaseModel):
+    """What a lab's capture file holds, and what it lacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    packets: int
+    lost: dict[str, int] = {}
+    """Packets that the capture missed, by node."""
+    problem: str | None = None
+    """Why packets could not be written."""

@@ -1,7 +1,8 @@
-"""The kinds of raw-packet probe. Data alone, checked before any lab starts: a new probe is one row and one builder.
+"""The kinds of hand-made packet, as data. A new kind is one row here and one builder in ``attempt.packet_builders``.
 
-A probe is one packet that no mail program would send, or one exchange that such a packet begins. What it asserts is
-which packet of the exchange arrives where: at the destination, or back at whoever owns the source address.
+A hand-made packet is one that no mail program sends, or the first of an exchange. A path with such a packet has
+`reached` its destination when a given packet of the exchange arrives: at the destination, or at the owner of the source
+address.
 """
 
 from __future__ import annotations
@@ -12,33 +13,33 @@ from enum import StrEnum
 
 
 class ArrivalPoint(StrEnum):
-    """The packet of the exchange that has to arrive for the probe to count as `reached`, and where."""
+    """Which packet of the exchange has to arrive, and where, so that the path counts as `reached`."""
 
     THERE = "there"
-    """The probe's own packet, at the destination."""
+    """The packet itself, at the destination."""
     ANSWER = "answer"
-    """The SYN-ACK with which the destination answers, at the owner of the source address."""
+    """The destination's SYN-ACK, at the owner of the source address."""
     RESET = "reset"
-    """The RST with which that owner, who never asked, answers the SYN-ACK, back at the destination."""
+    """The RST that this owner sends in answer to an unexpected SYN-ACK, at the destination."""
     TOO_BIG = "too-big"
-    """The ICMP error by which the destination's side says that a packet is too big for it, at the sender."""
+    """The ICMP error "packet too big" from the destination's side, at the sender."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind: what it is in words, the builder of its packets in ``packets``, and what has to arrive."""
+    """One kind: its text, the builder of its packets in ``attempt.packet_builders``, and what has to arrive."""
 
     text: str
     build: str
-    leg: ArrivalPoint = ArrivalPoint.THERE
+    arrival_point: ArrivalPoint = ArrivalPoint.THERE
     ported: bool = True
-    """It goes to a port; tunnels and ICMP do not."""
+    """Whether the packet has a destination port; tunnels and ICMP have none."""
     source_port: int | None = None
-    """Sent from this port; None: from one that no other attempt has."""
+    """The source port; None: a port that no other attempt has."""
     answered: bool = False
-    """A SYN, which the destination answers whatever listens there."""
+    """Whether the packet is a SYN, which the destination answers whether a server listens or not."""
     early: bool = False
-    """It continues a session that was opened before the policies were loaded."""
+    """Whether the packet belongs to a session that was opened before the policies were loaded."""
 
 
 PACKET_KINDS: Mapping[str, Kind] = {

@@ -1,11 +1,13 @@
-"""A path: the one question that port25lab asks. From which node, to which server, how."""
+"""A path: from which node, to which server, and how."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from port25lab.model.addresses import IpVersion
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -13,9 +15,11 @@ MX_PREFIX = "mx:"
 """``to: mx:example.net`` asks the DNS for the domain's MX, as a mail server does (RFC 5321 section 5.1)."""
 
 LARGEST_MESSAGE = 10_000_000
-"""Bytes; the lab's servers take a little more."""
+"""Bytes. The lab's servers accept a little more."""
 
 DEFAULT_RECIPIENT = "recipient@example.net"
+
+DEFAULT_CLIENT = "aiosmtplib"
 
 
 class Security(StrEnum):
@@ -27,7 +31,7 @@ class Security(StrEnum):
 
 
 class Auth(BaseModel):
-    """SMTP AUTH (RFC 4954) as ``user``; the right password of the lab unless another is given."""
+    """SMTP AUTH (RFC 4954) as ``user``. ``password`` is None for the user's password in the lab."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +40,7 @@ class Auth(BaseModel):
 
 
 class PathSpec(BaseModel):
-    """One path. Frozen, so that equal questions can share one answer."""
+    """One path. Frozen, so that equal paths can share one attempt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,22 +51,22 @@ class PathSpec(BaseModel):
     port: Port = 25
     security: Security = Security.NONE
     auth: Annotated[
-        Auth | None, BeforeValidator(lambda given: {"user": given} if isinstance(given, str) else given)
+        Auth | None, BeforeValidator(lambda value: {"user": value} if isinstance(value, str) else value)
     ] = None
-    """In short: the user's name alone."""
-    client: str = "aiosmtplib"
-    ip_version: Literal[4, 6] | None = None
-    """None: as real clients do, every address in the resolver's order until one connects."""
+    """A user's name alone stands for that user with the password in the lab."""
+    client: str = DEFAULT_CLIENT
+    ip_version: IpVersion | None = None
+    """None: the client tries every address in the resolver's order until one connects, as real clients do."""
     recipient: str = DEFAULT_RECIPIENT
     sender: str | None = None
     """Envelope sender; None: ``NODE@port25lab.example``."""
     size: int = Field(0, ge=0, le=LARGEST_MESSAGE)
     """Bytes to which the message is padded."""
     attempt: int = Field(1, ge=1)
-    """Counts the attempts of a path that is tried again and again."""
+    """The number of this attempt, of a path that is tried several times."""
     hold: bool = False
     """Each attempt is made while the earlier ones' connections are still open."""
     packet: str | None = None
-    """A raw-packet probe in place of a client: a kind of ``probes``."""
+    """A kind of hand-made packet (``packet_kinds``), sent in place of mail."""
     spoof: str | None = None
-    """Node whose address the probe has as its source, in place of the sender's own."""
+    """The node whose address the packet has as its source; None: the sender itself."""

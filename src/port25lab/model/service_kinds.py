@@ -1,7 +1,7 @@
-"""The kinds of service that a node may have. Data alone: a new kind of mail server is one row of ``KINDS``.
+"""The kinds of service that a node may have, as data. A new kind of mail server is one row of ``SERVICE_KINDS``.
 
-In a topology a service is ``{"kind": "mx", "domains": ["example.net"]}``; ``check`` says before anything starts whether
-all of a plan's services make sense.
+In a topology a service is ``{"kind": "mx", "domains": ["example.net"]}``. ``check`` refuses a plan with a wrong service
+before any lab starts.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class Role(StrEnum):
     AUTHORITY = "authority"
     RESOLVER = "resolver"
     STAND_IN = "stand-in"
-    """Takes connections in a server's place (``middleboxes.standin``)."""
+    """Takes connections in a server's place (``middleboxes.fake_servers``)."""
     PROXY = "proxy"
-    """Passes sessions on, altered, to where they were going (``middleboxes.proxy``)."""
+    """Forwards sessions to their destination, altered (``middleboxes.proxy``)."""
     QUEUE = "queue"
-    """Alters packets in place (``middleboxes.inline``)."""
+    """Alters packets that pass (``middleboxes.packet_rewriter``)."""
 
 
 @dataclass(frozen=True)
 class ListenPort:
-    """One port of a mail server, and what it asks of those who come in."""
+    """One port of a mail server, and what a client has to do there."""
 
     port: int
     implicit_tls: bool = False
-    """TLS from the first byte (RFC 8314); every other door offers STARTTLS (RFC 3207)."""
+    """TLS from the first byte (RFC 8314); every other port offers STARTTLS (RFC 3207)."""
     auth_required: bool = False
     auth_in_clear: bool = False
     """Whether AUTH is offered before TLS, as was common on port 25."""
@@ -47,15 +47,15 @@ class ListenPort:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of service: who serves it, where, and what a topology has to say and may say of it."""
+    """A kind of service: its program, its ports, and the parameters that a topology must and may give."""
 
     role: Role
-    doors: tuple[ListenPort, ...] = ()
+    listen_ports: tuple[ListenPort, ...] = ()
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     relays_for_everybody: bool = False
     needs: str | None = None
-    """The feature of the machine that it takes, by its name in ``doctor.KERNEL``."""
+    """The feature of the kernel that it needs, by its name in ``machine``."""
 
 
 MX = ListenPort(25, auth_in_clear=True)
@@ -65,12 +65,12 @@ SUBMISSION = ListenPort(587, auth_required=True)
 SUBMISSIONS = ListenPort(465, implicit_tls=True, auth_required=True, auth_in_clear=True)
 
 ALTERNATIVE = ListenPort(2525, auth_required=True)
-"""No RFC has it; relay services do, because some clouds block all three others."""
+"""In no RFC. Relay services listen here because some clouds block the three other ports."""
 
 ANY_PORT = 0
 
 OWN = ListenPort(ANY_PORT, auth_in_clear=True)
-"""At the port that the service says: where a policy's rules lead to."""
+"""At the port that the service names: the rules of a policy send connections there."""
 
 MIDDLEBOXES: Mapping[str, Kind] = {
     "interceptor": Kind(Role.MAIL, (OWN,), required=("port",), optional=("refusal",), relays_for_everybody=True),
@@ -86,7 +86,7 @@ MIDDLEBOXES: Mapping[str, Kind] = {
     "extension-mask": Kind(Role.PROXY, required=("port",)),
     "smtp-fixup-inline": Kind(Role.QUEUE, required=("queue",), needs="NFQUEUE"),
 }
-"""What stands between a client and its server; a policy brings them. ``middleboxes`` tells what each of them does."""
+"""Services between a client and its server, which a policy brings. ``mail.middleboxes`` describes each."""
 
 SERVICE_KINDS: Mapping[str, Kind] = {
     "mx": Kind(Role.MAIL, (MX,), required=("domains",), optional=("users", "greylist", "dnsbl")),
@@ -102,14 +102,14 @@ SERVICE_KINDS: Mapping[str, Kind] = {
 
 
 def check(plan: Plan) -> None:
-    """Look at every service and name in a plan. Raises InputError for what no server could be started from."""
+    """Raise InputError for the first service or name of a plan with which no server could be started."""
     for node in plan.nodes.values():
         for text in _wrong(node, plan):
             raise InputError(f"node {node.name!r}: {text.what}", allowed=text.allowed, file=plan.file)
 
 
 def troubles(service: Mapping[str, Any]) -> Iterator[Wrong]:
-    """All that is wrong with one service by itself, the gravest first."""
+    """All that is wrong with one service by itself, the worst first."""
     name = service.get("kind")
     if name is None:
         yield Wrong(f"service {dict(service)!r} has no kind", f"known: {', '.join(sorted(SERVICE_KINDS))}")
@@ -119,18 +119,18 @@ def troubles(service: Mapping[str, Any]) -> Iterator[Wrong]:
         yield from _wrong_parameters(name, service)
 
 
-def doors_of(service: Mapping[str, Any]) -> tuple[ListenPort, ...]:
-    """The doors of a mail service. One that asks everybody to log in stays shut where nobody could."""
+def listen_ports_of(service: Mapping[str, Any]) -> tuple[ListenPort, ...]:
+    """The ports of a mail service. Without users, it has no port that requires AUTH."""
     return tuple(
-        replace(door, port=door.port or service["port"])
-        for door in SERVICE_KINDS[service["kind"]].doors
-        if service.get("users") or not door.auth_required
+        replace(port, port=port.port or service["port"])
+        for port in SERVICE_KINDS[service["kind"]].listen_ports
+        if service.get("users") or not port.auth_required
     )
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """What is wrong with a service, what is allowed, and at which of its parameters."""
+    """What is wrong with a service, what is allowed, and which parameter it is about."""
 
     what: str
     allowed: str
@@ -138,7 +138,7 @@ class Wrong:
 
 
 def _wrong(node: NodePlan, plan: Plan) -> Iterator[Wrong]:
-    """Everything that is wrong with a node, the gravest first."""
+    """All that is wrong with a node, the worst first."""
     taken: dict[int, str] = {}
     for service in node.services:
         wrong = list(troubles(service))
@@ -187,10 +187,10 @@ def _wrong_names(node: NodePlan) -> Iterator[Wrong]:
 
 
 def _ports(service: Mapping[str, Any]) -> tuple[int, ...]:
-    """The TCP ports that a service takes on its node."""
+    """The TCP ports that a service occupies on its node."""
     role = SERVICE_KINDS[service["kind"]].role
     if role is Role.MAIL:
-        return tuple(door.port for door in doors_of(service))
+        return tuple(port.port for port in listen_ports_of(service))
     return _PORTS_OF_ROLE[role] if role in _PORTS_OF_ROLE else (service["port"],)
 
 

@@ -1,12 +1,12 @@
-"""The network of a lab: Mininet's API over a building method of our own.
+"""The network of a lab: Mininet's API, with the network built by netlink.
 
 Stock Mininet starts a shell on a pty for each node (13 ms) and runs `ip` for each link and address (10 ms). Here a
-node is a network namespace held by a file descriptor, its shell starts when somebody asks for one, and all links and
-addresses go to the kernel in netlink batches. Nothing is torn down link by link: the kernel reaps a sandbox whole.
+node is a network namespace held by a file descriptor, its shell starts at its first ``cmd``, and all links and
+addresses go to the kernel in netlink batches. No link is deleted: the kernel removes a sandbox's namespaces.
 
-Neighbours know one another's MAC addresses from the start. Linux keeps the neighbours of all namespaces in one table of
-1024 entries (``gc_thresh3``, which root alone can raise): twenty labs side by side fill it, and packets get lost.
-Permanent entries do not count.
+Each node has permanent neighbour entries for the other ends of its links. Linux keeps the neighbours of all namespaces
+in one table of 1024 entries (``gc_thresh3``, which root alone can raise): twenty labs side by side fill it, and packets
+get lost. Permanent entries do not count.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from port25lab.model.plan import InterfacePlan, NodePlan, Plan
 LOOPBACK_INDEX = 1
 
 SOURCE_PORTS = range(20000, 50000)
-"""Of attempts: below the ephemeral range, so that a source port names one attempt in the whole lab."""
+"""The source ports of attempts, each used once in a lab. Below the ephemeral range, which other connections use."""
 
 EVERY_NODE = {
     "net/ipv6/conf/default/accept_dad": "0",
@@ -46,9 +46,9 @@ EVERY_NODE = {
     "net/ipv4/tcp_rto_max_ms": "1000",
     "net/ipv4/tcp_reflect_tos": "1",
 }
-"""Source ports of attempts lie below the ephemeral range. A SYN is sent twice, as by the engine's own clients, and
-given up 1 s after the second one (2 s after it on kernels before 6.15, which cannot be told not to double the wait).
-A SYN-ACK carries the mark of the raw-packet probe that it answers."""
+"""Settings of every node. A SYN is sent twice, as by the engine's own clients, and the attempt ends 1 s after the
+second one (2 s after it on kernels before 6.15, which always double the wait). A SYN-ACK has the DSCP of the hand-made
+SYN that it answers."""
 
 ROUTERS = {
     "net/ipv4/ip_forward": "1",
@@ -58,7 +58,8 @@ ROUTERS = {
     "net/ipv4/icmp_msgs_burst": "100000",
     "net/ipv6/icmp/ratelimit": "0",
 }
-"""Linux limits its ICMP errors for each namespace: a burst of attempts would see a REJECT as a DROP."""
+"""Settings of nodes that forward. Linux limits the ICMP errors of each namespace, and in a burst of attempts a REJECT
+would look like a DROP."""
 
 
 class PlanTopo(Topo):  # type: ignore[misc]
@@ -80,7 +81,7 @@ class PlanTopo(Topo):  # type: ignore[misc]
 
 
 class LabNode(Node):  # type: ignore[misc]
-    """A Mininet node that is a namespace and nothing else until a shell is wanted."""
+    """A Mininet node that is a network namespace alone, until its shell is needed."""
 
     def __init__(self, name: str, **params: Any) -> None:
         self.plan: NodePlan = params.get("plan") or NodePlan(name=name)
@@ -92,33 +93,38 @@ class LabNode(Node):  # type: ignore[misc]
         super().__init__(name, **params)
 
     def index(self, interface: str) -> int:
-        """The kernel's index of an interface: given out here, in the order in which interfaces are made."""
+        """The kernel's index of an interface. Assigned here, in the order of the first calls."""
         return self._indexes.setdefault(interface, LOOPBACK_INDEX + 1 + len(self._indexes))
 
     def mac(self, interface: str) -> bytes:
-        """The MAC address of an interface, one of those that are free to be given out (IEEE 802, bit 0x02)."""
+        """The MAC address of an interface, locally administered (IEEE 802, bit 0x02)."""
         return b"\x02\0" + self._number.to_bytes(2) + self.index(interface).to_bytes(2)
 
     def behind(self, port: str) -> str:
-        """The interface that has the addresses: the port itself, or the bridge that it belongs to."""
+        """The interface that has the addresses: the port itself, or the bridge whose port it is."""
         return self._bridged.get(port, port)
 
     def run_inside(self, call: Callable[[], Any]) -> Any:
-        """Call something with the thread in this node's namespace."""
+        """Make a call with the thread in this node's network namespace; returns its result."""
         with namespaces.inside(self.network, self.home):
             return call()
 
     def startShell(self, mnopts: str | None = None) -> None:
-        """Mininet calls this at birth; see ``need_shell``."""
+        """Do nothing: Mininet calls this when it makes the node. The shell starts when it is needed."""
 
-    def need_shell(self) -> None:
-        """Start the shell that ``cmd`` talks to, in the node's namespace."""
+    def _ensure_shell(self) -> None:
+        """Start the shell that ``cmd`` and ``sendCmd`` use, in the node's namespace, where none has been started."""
         if not self.shell:
             self.inNamespace = False  # the shell inherits the namespace, mnexec need not make one
             self.run_inside(lambda: Node.startShell(self))
 
+    def cmd(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command in the node's shell, and return its output. For users of Mininet's API; the engine has none."""
+        self._ensure_shell()
+        return super().cmd(*args, **kwargs)
+
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
-        self.need_shell()
+        self._ensure_shell()
         super().sendCmd(*args, **kwargs)
 
     def popen(self, *args: Any, **kwargs: Any) -> Any:
@@ -127,7 +133,7 @@ class LabNode(Node):  # type: ignore[misc]
         return self.run_inside(lambda: self._popen(argv, **kwargs))
 
     def _popen(self, cmd: Any, **params: Any) -> Any:
-        """Mininet starts everything by this, its shell too. Whatever it is gets the limits of programs in nodes."""
+        """Mininet starts every process by this, its shell included. Each gets the limits of programs in nodes."""
         return super()._popen(cmd, preexec_fn=partial(confinement.drop_capabilities, confinement.PROGRAM), **params)
 
     def terminate(self) -> None:
@@ -136,7 +142,7 @@ class LabNode(Node):  # type: ignore[misc]
 
 
 class LabIntf(Intf):  # type: ignore[misc]
-    """An interface that is configured with its whole node, not by a command of its own."""
+    """An interface that ``LabNet`` configures together with its node."""
 
     def config(self, ip: IPv4Interface | None = None, **_: Any) -> dict[str, Any]:
         if ip is not None:
@@ -145,21 +151,21 @@ class LabIntf(Intf):  # type: ignore[misc]
 
 
 class LabLink(Link):  # type: ignore[misc]
-    """A link that waits to be made with all others."""
+    """A link that ``LabNet`` makes together with all others."""
 
     @classmethod
     def makeIntfPair(cls, *_: Any, **__: Any) -> None:
-        """Nothing yet: ``LabNet.build`` makes all pairs at once."""
+        """Do nothing: ``LabNet.build`` makes all pairs at once."""
 
 
 class LabNet(Mininet):  # type: ignore[misc]
-    """Mininet over netlink batches. Use it as any ``Mininet``; there is no controller and no switch."""
+    """A ``Mininet`` that is built by netlink batches. It has no controller and no switches."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.home = namespaces.current_network()
         self._numbers = itertools.count(1)
-        Mininet.inited = True  # it would check for root and raise limits; a sandbox is root of its own, and small
+        Mininet.inited = True  # otherwise it checks for root and raises limits; a sandbox needs neither
         super().__init__(topo=PlanTopo(plan), host=LabNode, link=LabLink, intf=LabIntf, controller=None, build=False)
 
     def addHost(self, name: str, cls: type | None = None, **params: Any) -> LabNode:
@@ -167,11 +173,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         return node
 
     def addLink(self, node1: Any, node2: Any, *args: Any, **params: Any) -> Any:
-        # Without an address of its own Mininet would ask for a random one for each end; the kernel does that as well.
+        # Otherwise Mininet makes up a MAC address for each end.
         return super().addLink(node1, node2, *args, addr1=None, addr2=None, **params)
 
     def build(self) -> None:
-        """Make everything. Raises LabError with the kernel's words and the request that it refused."""
+        """Make everything. Raises LabError with the request that the kernel refused and its error text."""
         try:
             self.buildFromTopo(self.topo)
             self._prepare_nodes()
@@ -213,7 +219,7 @@ class LabNet(Mininet):  # type: ignore[misc]
             kernel.send(requests)
 
     def _neighbours(self) -> dict[str, list[tuple[str, bytes]]]:
-        """Requests by node: whom it has at the other end of each of its links."""
+        """For each node the requests that set its neighbours: the other ends of its links."""
         known: dict[tuple[str, str], tuple[IPInterface, ...]] = {
             (node.name, name): tuple(own for own in (port.ip, port.ip6) if own is not None)
             for node in self.hosts
@@ -231,7 +237,7 @@ class LabNet(Mininet):  # type: ignore[misc]
     def _configure(self, node: LabNode, neighbours: Iterable[tuple[str, bytes]]) -> None:
         requests = [("lo", netlink.up(LOOPBACK_INDEX))]
         for port in node.plan.interfaces:
-            # Virtual links would pass on packets of 64 KiB, which no wire carries and no rule on lengths expects.
+            # Without this, virtual links carry packets of 64 KiB, which rules on lengths do not expect.
             requests.append((f"{port.name} segments", netlink.one_segment(node.index(port.name))))
             requests.append((f"{port.name} up", netlink.up(node.index(port.name))))
         for name, bridge in node.plan.bridges.items():
@@ -252,20 +258,20 @@ class LabNet(Mininet):  # type: ignore[misc]
             kernel.send([(f"node {node.name}: {what}", request) for what, request in requests])
 
     def _settle(self, node: LabNode) -> None:
-        """A link is up when both ends are: what is sent before the kernel has noticed gets lost."""
+        """Make the kernel notice that the links are up: packets that are sent before that get lost."""
         names = [*(port.name for port in node.plan.interfaces), *node.plan.bridges]
         with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
             kernel.send([(f"state of {node.name}/{name}", netlink.settle(node.index(name))) for name in names])
 
     def configHosts(self) -> None:
-        """Part of ``build``."""
+        """Do nothing: ``build`` configures the hosts."""
 
     def start(self) -> None:
         if not self.built:
             self.build()
 
     def stop(self) -> None:
-        """Let go of the namespaces; what is in them the kernel takes down by itself."""
+        """End the shells and close the namespaces, which the kernel then removes with all that is in them."""
         for node in self.hosts:
             node.terminate()
             os.close(node.network)
@@ -276,7 +282,7 @@ def _set(name: str, value: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY)
     except FileNotFoundError:
-        return  # this kernel does not have the knob, or no IPv6
+        return  # this kernel lacks the setting, or IPv6
     try:
         os.write(descriptor, value.encode())
     finally:

@@ -1,7 +1,7 @@
-"""A node as services and clients use it: sockets and processes that belong to the node's namespace.
+"""A node as services and clients use it: sockets and processes in the node's namespace.
 
-A socket belongs to the network namespace in which it was created, so one event loop serves every node of a lab:
-enter the namespace, create the socket, return.
+A socket belongs to the network namespace in which it was created. So one event loop serves every node of a lab: the
+thread enters the namespace, creates the socket and returns.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6, namespaces, sandbox
-from port25lab.model.addresses import IPInterface
+from port25lab.kernel.headers import ETH_P_ALL
+from port25lab.kernel.netlink import NETLINK_NETFILTER
+from port25lab.model.addresses import IPInterface, IpVersion
 from port25lab.model.plan import Plan
 from port25lab.network.builder import EVERY_NODE, LabNode
 
@@ -32,18 +33,14 @@ MOST_OUTPUT = 16 << 20
 """Bytes of each output of a program that are kept."""
 
 FILES = Path("/run/port25lab")
-"""Where each node's own /etc files wait to be mounted."""
+"""The folder with each node's own /etc files, which are mounted over the host's."""
 
 NETNS = Path("/run/netns")
 """Where ip-netns(8) looks for names; private to the sandbox."""
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
-_ETH_P_ALL = 3
-
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-_NETLINK_NETFILTER = 12
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,16 @@ class Finished:
 
 
 class LabHost:
-    """One node's doorway. Implements ``host.Host``, and runs programs."""
+    """Sockets and programs in one node. Implements ``mail.host.Host``."""
 
     def __init__(
         self, node: LabNode, ports: Iterator[int], before_connecting: Callable[[], None] = lambda: None
     ) -> None:
-        """``ports``: source ports that nothing in the lab has used. ``before_connecting`` is called before each SYN."""
+        """Write the node's /etc files.
+
+        ``node``: the node. ``ports``: source ports that nothing in the lab has used. ``before_connecting``: is called
+        before each SYN.
+        """
         self._node = node
         self._ports = ports
         self._before_connecting = before_connecting
@@ -75,7 +76,7 @@ class LabHost:
         self._write_etc()
 
     def listen(self, address: str, port: int) -> socket.socket:
-        """A listening TCP socket; ``::`` listens on IPv6 alone."""
+        """A listening TCP socket. ``address``: ``::`` listens on IPv6 alone."""
         sock = self._bound(socket.SOCK_STREAM, address, port)
         sock.listen(128)
         return sock
@@ -84,27 +85,27 @@ class LabHost:
         """A bound UDP socket."""
         return self._bound(socket.SOCK_DGRAM, address, port)
 
-    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+    def datagram(self, ip_version: IpVersion) -> socket.socket:
         """A UDP socket with an ephemeral port."""
         return self._socket(_FAMILY[ip_version], socket.SOCK_DGRAM)
 
-    def raw(self, ip_version: Literal[4, 6], protocol: int) -> socket.socket:
+    def raw(self, ip_version: IpVersion, protocol: int) -> socket.socket:
         """A raw socket (raw(7)), for the ICMP errors that reach the node."""
         return self._socket(_FAMILY[ip_version], socket.SOCK_RAW, protocol)
 
     def netfilter(self) -> socket.socket:
         """A netlink socket to the node's own netfilter (nfnetlink)."""
-        sock = self._socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        sock = self._socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         sock.bind((0, 0))
         return sock
 
     def packets(self) -> socket.socket:
         """A packet socket (packet(7)): all that the node's interfaces take in or send, from the IP header on."""
-        return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+        return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
 
-    def dial(self, ip_version: Literal[4, 6], source_port: int | None = None) -> socket.socket:
+    def dial(self, ip_version: IpVersion, source_port: int | None = None) -> socket.socket:
         """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""
-        # Named, the protocol makes asyncio switch Nagle's algorithm off.
+        # asyncio switches Nagle's algorithm off for sockets whose protocol is named.
         sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CONNECT_SECONDS * 1000))
@@ -124,17 +125,17 @@ class LabHost:
         return sock
 
     def source_port(self) -> int:
-        """A source port that nobody in the lab has used."""
+        """A source port that nothing in the lab has used."""
         return next(self._ports)
 
     def source_ports(self, count: int) -> range:
-        """The same, several in a row."""
+        """Consecutive source ports that nothing in the lab has used."""
         ports = [next(self._ports) for _ in range(count)]
         return range(ports[0], ports[-1] + 1)
 
     @contextmanager
     def ephemeral_ports(self, ports: range) -> Iterator[None]:
-        """Have the kernel pick from these wherever a program of this node leaves the source port to it."""
+        """Make these the node's ephemeral ports: programs that leave the source port to the kernel get one of them."""
         self._node.run_inside(lambda: _EPHEMERAL.write_text(f"{ports[0]} {ports[-1]}"))
         try:
             yield
@@ -144,13 +145,14 @@ class LabHost:
     async def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float, environment: Mapping[str, str] | None = None
     ) -> Finished:
-        """Run a program in the node, with the node's own resolv.conf and hosts. It is killed after ``seconds``.
+        """Run a program in the node, with the node's own resolv.conf and hosts.
 
-        ``environment`` is added to the lab's. Raises LabError where there is no such program.
+        ``argv``: the program and its arguments. ``stdin``: its input. ``seconds``: it is killed after that time.
+        ``environment``: variables that are added to the lab's. Raises LabError where there is no such program.
         """
         started = time.perf_counter()
         process = await self._start(argv, environment or {}, stderr=asyncio.subprocess.PIPE)
-        talk = asyncio.ensure_future(_talk(process, stdin))
+        talk = asyncio.ensure_future(_communicate(process, stdin))
         done, _ = await asyncio.wait({talk}, timeout=seconds)
         if not done:
             with suppress(ProcessLookupError):
@@ -161,7 +163,7 @@ class LabHost:
 
     @asynccontextmanager
     async def running(self, argv: Sequence[str]) -> AsyncIterator[asyncio.StreamReader]:
-        """Keep a program running in the node, and read what it says on stdout and stderr; at the end kill it."""
+        """Keep a program running in the node until the block ends; yields its stdout and stderr in one stream."""
         process = await self._start(argv, {}, stderr=asyncio.subprocess.STDOUT)
         assert process.stdout is not None
         try:
@@ -170,7 +172,7 @@ class LabHost:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-            await asyncio.to_thread(_bury, process.pid)
+            await asyncio.to_thread(_reap_session, process.pid)
 
     def named(self) -> Path:
         """Give the node's namespace a name, so that `ip netns exec NODE` and `nsenter` find it."""
@@ -204,7 +206,7 @@ class LabHost:
 
     def _bound(self, kind: int, address: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        # asyncio switches Nagle's algorithm off where a socket says that it is TCP.
+        # asyncio switches Nagle's algorithm off for sockets whose protocol is named.
         sock = self._socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -221,7 +223,7 @@ class LabHost:
         (folder / "hosts").write_text(f"{local}127.0.1.1 {self.hostname} {self.name}\n")
 
     def _move_in(self) -> None:
-        """Runs in the child between fork and exec."""
+        """Enter the node's namespaces; runs in the child between fork and exec."""
         namespaces.setns(self._node.network)
         namespaces.unshare(namespaces.NEWNS)
         for file in (FILES / self.name).iterdir():
@@ -230,11 +232,11 @@ class LabHost:
         confinement.drop_capabilities(confinement.PROGRAM)
 
 
-async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:
-    """As ``Process.communicate``, in bounded memory: a program that says more than MOST_OUTPUT is killed."""
+async def _communicate(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:
+    """As ``Process.communicate``, in bounded memory: a program that writes more than MOST_OUTPUT is killed."""
     assert process.stdin and process.stdout and process.stderr
 
-    async def heard(stream: asyncio.StreamReader) -> bytes:
+    async def read(stream: asyncio.StreamReader) -> bytes:
         said = bytearray()
         while part := await stream.read(1 << 16):
             if len(said) + len(part) > MOST_OUTPUT:
@@ -244,28 +246,28 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[byte
             said += part
         return bytes(said)
 
-    async def tell(stream: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):  # the program need not read it
+    async def write(stream: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # the program need not read its input
             stream.write(stdin)
             await stream.drain()
         stream.close()
         with suppress(ConnectionError):
             await stream.wait_closed()
 
-    stdout, stderr, _ = await asyncio.gather(heard(process.stdout), heard(process.stderr), tell(process.stdin))
+    stdout, stderr, _ = await asyncio.gather(read(process.stdout), read(process.stderr), write(process.stdin))
     await process.wait()
     return stdout, stderr
 
 
-def _bury(session: int) -> None:
-    """Wait for what a killed program leaves behind: its own children are now those of PID 1, which is this process."""
+def _reap_session(session: int) -> None:
+    """Reap the children of a killed program: they are now children of PID 1, which is this process."""
     with suppress(ChildProcessError):
         while True:
             os.waitpid(-session, 0)
 
 
 def prepare_etc() -> None:
-    """Make the files that nodes mount their own over: /etc/resolv.conf is often a link into /run, private here."""
+    """Create the files that nodes mount theirs over: /etc/resolv.conf is often a link into /run, empty in a sandbox."""
     for name in ("resolv.conf", "hosts"):
         target = Path("/etc", name).resolve()
         if not target.exists():

@@ -49,8 +49,8 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
         (Mechanism.NO_LISTENER, Mechanism.REJECT_RESET),
         "the reset comes from as far away as the destination or one hop before it, and its TTL cannot be read (no "
         "CAP_NET_RAW), or no other port of the destination answers to compare with",
-        "a firewall writes the destination's address into its reset, and so does the owner of that address in front "
-        "of a forwarded port; how many hops a reset has come, only its TTL shows",
+        "a firewall writes the destination's address into its reset, and so does a router in front of a forwarded "
+        "port; only the TTL shows how many hops a reset has come",
         "run as root: the TTL tells them apart, unless the firewall copies that as well",
     ),
     _row(
@@ -61,20 +61,21 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL),
-        "who greets is as far away as the destination or one hop before it, or no other port tells how far that is",
-        "a refusal is the same words, whoever says them; only the distance gives a stranger away",
+        "the greeting comes from as far away as the destination or one hop before it, or no other port shows how far "
+        "that is",
+        "a refusal of a middlebox has the same text as one of the server; only its distance can differ",
         "probe a port that the server closes or serves itself (--ports), so that its distance is known",
     ),
     _row(
         (Mechanism.INTERCEPTION, Mechanism.SERVER_REFUSAL),
-        "who refuses is one hop before the destination",
+        "the refusal comes from one hop before the destination",
         "a server's own load balancer or firewall answers for it as well",
         "compare with what the server says from another network",
     ),
     _row(
         (Mechanism.ACCEPT_CLOSE, Mechanism.SERVER_REFUSAL),
         "the same",
-        "a server under load or with a blocklist closes without a word too",
+        "a server under load or with a blocklist also closes without a reply",
         "the same",
     ),
     _row(
@@ -85,7 +86,7 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.INTERCEPTION, Mechanism.NONE),
-        "who answers is one hop before the destination, or two hosts greet alike from where they should be",
+        "the answer comes from one hop before the destination, or two hosts greet alike from where they should be",
         "a server's own load balancer answers for it as well, and one provider's machines may have one name",
         "compare with what the server says of itself from another network",
     ),
@@ -110,7 +111,7 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     _row(
         (Mechanism.MTU_BLACK_HOLE, Mechanism.SESSION_CUT, Mechanism.SERVER_REFUSAL),
         "a TLS handshake meets silence",
-        "the server's certificate may be what does not fit, or nobody answers",
+        "the server's certificate may be too large for the path, or the server does not answer",
         "lower the MTU of this machine and try again",
     ),
     _row(
@@ -121,14 +122,26 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.DNSBL_LISTING, Mechanism.SERVER_REFUSAL),
-        "the words speak of a list",
-        "what the server has looked up is known from its words alone",
+        "the reply speaks of a list",
+        "what the server has looked up is known from its reply alone",
         "ask the blocklist about this machine's public address",
+    ),
+    _row(
+        (Mechanism.DNSBL_LISTING, Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL),
+        "the greeting refuses, and speaks of a list",
+        "what the server has looked up is known from its reply alone, and a middlebox can send the same text",
+        "ask the blocklist about this machine's public address",
+    ),
+    _row(
+        (Mechanism.GREYLISTING, Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL),
+        "the greeting refuses for now",
+        "greylisting waits for minutes, other refusals use the same codes, and a middlebox can send the same text",
+        "send again after a quarter of an hour",
     ),
 )
 
 
 def explain(mechanisms: frozenset[Mechanism]) -> Pair | None:
-    """The row that says why these cannot be told apart; None where they are to be."""
+    """The row that says why these cannot be told apart; None: they can."""
     fitting = [pair for pair in INDISTINGUISHABLE if mechanisms <= pair.mechanisms]
     return min(fitting, key=lambda pair: len(pair.mechanisms), default=None)

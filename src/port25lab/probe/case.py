@@ -1,4 +1,4 @@
-"""One port of one address as diagnoses look at it: its session, its traces, and the control beside it."""
+"""One port of one address: its session, its traceroutes and the control host, for the functions that diagnose it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
-from port25lab.probe.client_view import ClientView, IpVersion, Session, Trace
+from port25lab.probe.client_view import ClientView, Session, Trace
 
 
 class Diagnosis(BaseModel):
@@ -21,13 +22,13 @@ class Diagnosis(BaseModel):
     mechanism: Mechanism
     """The likeliest one."""
     alternatives: tuple[Mechanism, ...] = ()
-    """Others that would look the same from here."""
+    """Others that leave the same evidence on this machine."""
     also: tuple[Mechanism, ...] = ()
-    """Others that are at work besides."""
+    """Others that are at work as well."""
     hop: int | None = None
-    """Where: the router that blocks, or the box that answers in the server's place."""
+    """The router that blocks, or the middlebox that answers in the server's place."""
     until: int | None = None
-    """Where routers do not answer, the block is at ``hop`` or behind it, and before this one."""
+    """Where routers between do not answer: the block is at ``hop`` or behind it, and before this hop."""
     router: str | None = None
     """The address of ``hop``."""
     distance: int | None = None
@@ -37,18 +38,18 @@ class Diagnosis(BaseModel):
 
     @property
     def candidates(self) -> frozenset[Mechanism]:
-        """Every mechanism that fits."""
+        """All mechanisms that fit."""
         return frozenset((self.mechanism, *self.alternatives))
 
     @property
     def certain(self) -> bool:
-        """Whether nothing else fits."""
+        """Whether only one mechanism fits."""
         return not self.alternatives
 
 
 @dataclass(frozen=True)
 class Case:
-    """One session, and what the rest of the view says about its way."""
+    """One session, and what the rest of the view says about its path."""
 
     view: ClientView
     session: Session
@@ -60,18 +61,18 @@ class Case:
 
     @cached_property
     def others(self) -> list[Trace]:
-        """Those to other ports of the same address."""
+        """The traceroutes to other ports of the same address."""
         return self.view.other_traces(self.session.address, self.session.port)
 
     @cached_property
     def distance(self) -> int | None:
-        """Hops to the destination, as its other ports tell. A box in between is nearer, so the furthest is right."""
+        """Hops to the destination, by its other ports. A middlebox is nearer, so the greatest distance is right."""
         known = [trace.spoken_at for trace in self.others if trace.spoken_at is not None]
         return max(known, default=None)
 
     @cached_property
     def routers(self) -> dict[int, str]:
-        """Every router that was heard of on the way to this address."""
+        """Hop → address, of every router on the path that sent an ICMP error."""
         known: dict[int, str] = {}
         for trace in (*self.others, *([self.trace] if self.trace else [])):
             known |= trace.routers
@@ -79,15 +80,15 @@ class Case:
 
     @cached_property
     def answers_from(self) -> int | None:
-        """How far away the one is that answers on this port, or that refuses."""
+        """How many hops away the sender of the answer on this port is, be it a refusal or not."""
         return self.trace.answered_at if self.trace else None
 
     @cached_property
     def in_between(self) -> int | None:
-        """The hop of somebody who takes connections to this port in the destination's place; None: nobody is seen.
+        """The hop of a middlebox that takes connections to this port in the destination's place; None: none was seen.
 
-        Only who is nearer than the destination's other ports counts: a server may well stand behind the address that
-        resets those (a forwarded port).
+        It has to be nearer than what answers on the destination's other ports. Further away than that a server may be
+        legitimately: behind the address that resets those ports (a forwarded port).
         """
         if self.trace is None or self.distance is None:
             return None
@@ -96,12 +97,12 @@ class Case:
 
     @cached_property
     def at_the_door(self) -> bool:
-        """Whether that is right before the destination: its own load balancer or firewall may do the same."""
+        """Whether ``in_between`` is right before the destination, where its own load balancer or firewall may be."""
         return self.in_between is not None and self.distance is not None and self.in_between >= self.distance - 1
 
     @cached_property
     def ttl_of_destination(self) -> int | None:
-        """The TTL of what other ports answer, where the destination itself answers there."""
+        """The TTL of an answer on another port that the destination itself sent."""
         away = self.distance
         for trace in self.others:
             session = self.view.session(trace.port, self.session.ip_version)
@@ -109,7 +110,7 @@ class Case:
                 return session.ttl
         return None
 
-    def find(
+    def diagnosis(
         self,
         mechanism: Mechanism,
         reason: str,
@@ -118,7 +119,11 @@ class Case:
         until: int | None = None,
         also: tuple[Mechanism, ...] = (),
     ) -> Diagnosis:
-        """A finding about this case."""
+        """A diagnosis of this case.
+
+        ``mechanism``: the likeliest one. ``reason``: the evidence, in a sentence. ``alternatives``, ``hop``, ``until``,
+        ``also``: as in ``Diagnosis``.
+        """
         return Diagnosis(
             port=self.session.port,
             ip_version=self.session.ip_version,

@@ -1,20 +1,21 @@
-"""What a client can conclude: a view in, a finding out, by a pipeline of small pure functions.
+"""What a client can conclude: a view in, a diagnosis out, by a pipeline of small pure functions.
 
-Each function looks at one case and says what is at work, or passes. The first one that speaks is right; where the
-evidence fits several mechanisms, the finding names the others as ``alternatives``, and ``indistinguishable`` says why
-no client can tell them apart.
+Each function looks at one case, and returns a diagnosis or None. The first diagnosis is the result. Where the evidence
+fits several mechanisms, the diagnosis has the others as ``alternatives``, and ``ambiguous`` says why no client can tell
+them apart.
 
-The hop of a finding is counted from the client: 1 is its first router, 0 is its own machine.
+The hop of a diagnosis is counted from the client: 1 is its first router, 0 is its own machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis
-from port25lab.probe.client_view import ClientView, IpVersion
+from port25lab.probe.client_view import ClientView
 from port25lab.probe.in_session import (
     another_server,
     cut_in_the_session,
@@ -40,37 +41,40 @@ from port25lab.probe.no_connection import (
 
 
 def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | None:
-    """What is at work on the way to a port; None where that was not probed."""
+    """What is at work on the path to a port.
+
+    ``view``: what one probe measured. ``port``, ``ip_version``: the path. Returns None where that was not probed.
+    """
     if view.unresolved is not None:
         return Diagnosis(port=port, ip_version=ip_version, mechanism=Mechanism.NO_NAME, reason=view.unresolved)
     session = view.delivery(port, ip_version) or view.session(port, ip_version)
     if session is None:
         return None
     case = Case(view, session)
-    return next(finding for step in PIPELINE if (finding := step(case)) is not None)
+    return next(diagnosis for step in PIPELINE if (diagnosis := step(case)) is not None)
 
 
-def findings(view: ClientView) -> list[Diagnosis]:
-    """All of a view's, port by port."""
+def diagnose(view: ClientView) -> list[Diagnosis]:
+    """All diagnoses of a view, sorted by port and IP version."""
     asked = dict.fromkeys((one.port, one.ip_version) for one in (*view.sessions, *view.deliveries))
     found = (classify(view, port, version) for port, version in sorted(asked))
-    return [finding for finding in found if finding is not None]
+    return [diagnosis for diagnosis in found if diagnosis is not None]
 
 
 def nothing(case: Case) -> Diagnosis | None:
-    """The session goes as far as it was meant to go."""
+    """The session came to its intended end."""
     if case.session.stage is not Stage.DONE:
         return None
     proof = case.session.certificate
     if proof is not None and proof.problem is None:
-        return case.find(Mechanism.NONE, f"{case.session.host} answers, and proves it by its certificate")
+        return case.diagnosis(Mechanism.NONE, f"{case.session.host} answers, and proves it by its certificate")
     where = " from where it should" if case.answers_from and case.answers_from == case.distance else ""
-    return case.find(Mechanism.NONE, f"a mail server answers{where}")
+    return case.diagnosis(Mechanism.NONE, f"a mail server answers{where}")
 
 
 def unknown(case: Case) -> Diagnosis | None:
-    """Nothing of the above."""
-    return case.find(Mechanism.UNKNOWN, f"it ends at {case.session.stage}: {short(case.session.reply)}")
+    """None of the other functions fits."""
+    return case.diagnosis(Mechanism.UNKNOWN, f"it ends at {case.session.stage}: {short(case.session.reply)}")
 
 
 PIPELINE: tuple[Callable[[Case], Diagnosis | None], ...] = (

@@ -1,6 +1,6 @@
-"""What a client sees from its own machine: the whole of what ``probe`` measures, and all that ``classify`` may use.
+"""What a client sees from its own machine: everything that ``probe`` measures, and all that ``classify`` may use.
 
-Plain data, written as JSON. No rule, no packet of another node and no mailbox is in it: a client has none of these.
+Plain data, written as JSON. It has no rules, no packets of other nodes and no mailboxes: a client has none of these.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError, Stage
 
-IpVersion = Literal[4, 6]
-
 INITIAL_TTLS = (64, 128, 255)
-"""What operating systems send packets with: the next one above a TTL tells how far the packet has come."""
+"""The TTLs that operating systems send packets with. The next one above a packet's TTL gives its number of hops."""
 
 
 class _Model(BaseModel):
@@ -24,7 +23,7 @@ class _Model(BaseModel):
 
 
 class Certificate(_Model):
-    """A server's certificate, whether anybody trusts it or not."""
+    """A server's certificate, trusted or not."""
 
     sha256: str
     subject: str = ""
@@ -32,11 +31,11 @@ class Certificate(_Model):
     names: tuple[str, ...] = ()
     """Its subject alternative names."""
     problem: str | None = None
-    """Why it does not prove that this is the dialled server; None: it does."""
+    """Why the certificate does not prove that this is the dialled server; None: it proves that."""
 
 
 class Session(_Model):
-    """One connection, or the lack of one: how far the client came, and what ended it."""
+    """One attempt to connect, and the SMTP session on the connection: its last stage, and what ended it."""
 
     host: str
     address: str
@@ -44,50 +43,54 @@ class Session(_Model):
     ip_version: IpVersion
     stage: Stage
     errno: str | None = None
-    """Symbol of the socket error; ``ETIMEDOUT`` also where the prober's patience ended."""
+    """Symbol of the socket error; ``ETIMEDOUT`` also where the prober's own time limit ended the session."""
     icmp: IcmpError | None = None
-    """The ICMP error that ended it, with its sender: the kernel tells it to everybody (IP_RECVERR)."""
+    """The ICMP error that ended it, with its sender: the kernel passes it on to every user (IP_RECVERR)."""
     ttl: int | None = None
     """TTL or hop limit of the answer to the SYN; over IPv4 it takes CAP_NET_RAW."""
     seconds: float = 0.0
     times: dict[str, float] = {}
     """Seconds from the SYN to each stage that was reached."""
     heard: int = 0
-    """Bytes that the server has said in all."""
+    """Bytes that the server sent, in all."""
     banner: str | None = None
-    """The greeting, without its code; also a part of one."""
+    """The text of the greeting, or of the part of it that came."""
     smtp_code: int | None = None
     enhanced_code: str | None = None
     reply: str | None = None
-    """The server's last words where they ended the session, or the error's text."""
+    """The text of the reply that ended the session, or of the error."""
+    closed: bool = False
+    """Whether the server's side closed the connection in an orderly way, with a reply still due."""
+    endless: bool = False
+    """Whether a reply was longer than the prober reads."""
     keywords: tuple[str, ...] = ()
     """EHLO keywords in clear."""
     keywords_tls: tuple[str, ...] = ()
     """EHLO keywords after STARTTLS, or on a port with TLS from the first byte."""
     starttls: int | None = None
-    """What the server replied to STARTTLS, which is asked whether it is offered or not."""
+    """The code of the reply to STARTTLS, which is sent whether the server offers it or not."""
     tls: str | None = None
     certificate: Certificate | None = None
     nameless_tls: bool | None = None
-    """After a TLS handshake that failed: whether one without the server's name (SNI) came about."""
+    """After a TLS handshake that failed: whether one without the server's name (SNI) succeeded."""
     unacknowledged: bool | None = None
-    """Of a session that fell silent: whether the client's last packets had not even been acknowledged."""
+    """After silence: whether the client's last packets were not acknowledged either."""
     small_segments: Literal["passed", "failed"] | None = None
-    """Of a message that hung: what became of it in small packets."""
+    """After a message without a reply: the result of the same message in small packets."""
     second_try: int | None = None
-    """Of a recipient that was refused for now: the reply to the same a moment later."""
+    """After a temporary refusal: the code of the reply to the same message a moment later."""
 
     @property
     def connected(self) -> bool:
-        """Whether somebody took the connection."""
+        """Whether the connection was established, with the destination or with a middlebox."""
         return self.stage not in (Stage.RESOLVE, Stage.CONNECT)
 
 
 class Answer(StrEnum):
-    """What a SYN with a bounded TTL meets."""
+    """The answer to a SYN with a limited TTL."""
 
     EXPIRED = "expired"
-    """A router says that the TTL has run out: the SYN came that far (ICMP time exceeded)."""
+    """ICMP time exceeded: the SYN came as far as the router that sent it."""
     ACCEPTED = "accepted"
     RESET = "reset"
     REFUSED = "refused"
@@ -101,7 +104,7 @@ class Step(_Model):
     ttl: int
     answer: Answer
     sender: str | None = None
-    """Who sent the ICMP error."""
+    """The sender of the ICMP error."""
 
 
 class Trace(_Model):
@@ -115,17 +118,17 @@ class Trace(_Model):
 
     @property
     def answered_at(self) -> int | None:
-        """The least TTL with which somebody answers in the destination's name, or refuses: how far away that is."""
+        """The least TTL with which the destination answers or a refusal comes: the sender is that many hops away."""
         return min((step.ttl for step in self.steps if step.answer in _ANSWERS), default=None)
 
     @property
     def spoken_at(self) -> int | None:
-        """The same, of answers by TCP alone."""
+        """As ``answered_at``, for answers by TCP alone."""
         return min((s.ttl for s in self.steps if s.answer in (Answer.ACCEPTED, Answer.RESET)), default=None)
 
     @property
     def last_hop(self) -> int:
-        """The furthest router that let a SYN come so far; 0 where none said so."""
+        """The hop of the furthest router that reported that a TTL ran out; 0: no router did."""
         return max((step.ttl for step in self.steps if step.answer is Answer.EXPIRED), default=0)
 
     @property
@@ -136,9 +139,9 @@ class Trace(_Model):
 
     @property
     def diverted_at(self) -> int | None:
-        """The first router that speaks with the dialled address: from there on, the SYN is for somebody else (DNAT).
+        """The first router whose ICMP error has the dialled address as its sender: there the SYN meets DNAT.
 
-        NAT puts the dialled address in place of another one in whatever comes back, ICMP errors included.
+        NAT writes the dialled address as the sender of all that comes back, ICMP errors of routers behind it included.
         """
         passed = (step for step in self.steps if step.answer is Answer.EXPIRED)
         return min((step.ttl for step in passed if step.sender == self.address), default=None)
@@ -153,15 +156,15 @@ _ANSWERS = (Answer.ACCEPTED, Answer.RESET, Answer.REFUSED)
 
 
 class ClientView(_Model):
-    """Everything that one probe saw."""
+    """Everything that one probe measured."""
 
     host: str
     """What the user asked about."""
     target: str
-    """The host that was dialled: an MX where a mail domain was asked about."""
+    """The host that was dialled: for a mail domain, its MX."""
     mx: tuple[str, ...] = ()
     control: str | None = None
-    """Another host whose port 25 was tried too."""
+    """Another host whose port 25 was dialled for comparison."""
     unresolved: str | None = None
     """Why the name could not be resolved."""
     raw: bool = False
@@ -171,10 +174,10 @@ class ClientView(_Model):
     controls: tuple[Session, ...] = ()
     """With port 25 of the control host."""
     deliveries: tuple[Session, ...] = ()
-    """Sessions in which a message was to be sent, because the user asked for it."""
+    """Sessions that were to send a message, with ``--send-to``."""
     traces: tuple[Trace, ...] = ()
     cut_traces: tuple[Trace, ...] = ()
-    """The same inside of open connections, of sessions that were cut at the client's first words."""
+    """Traceroutes inside of open connections, for sessions that were cut at the client's first data."""
     again: tuple[Session, ...] = ()
     """Port 25 dialled once more after a session on it."""
     seconds: float = 0.0
@@ -188,11 +191,11 @@ class ClientView(_Model):
         return _of(self.controls, 25, ip_version)
 
     def delivery(self, port: int, ip_version: IpVersion) -> Session | None:
-        """The session in which a message was to be sent."""
+        """The session that was to send a message."""
         return _of(self.deliveries, port, ip_version)
 
     def dialled_again(self, ip_version: IpVersion) -> list[Session]:
-        """Port 25, later."""
+        """The later connections to port 25."""
         return [session for session in self.again if session.ip_version == ip_version]
 
     def trace(self, address: str, port: int) -> Trace | None:
@@ -200,7 +203,7 @@ class ClientView(_Model):
         return next((trace for trace in self.traces if (trace.address, trace.port) == (address, port)), None)
 
     def cut_trace(self, address: str, port: int) -> Trace | None:
-        """The traceroute of the words at which a session was cut."""
+        """The traceroute of the data at which a session was cut."""
         return next((trace for trace in self.cut_traces if (trace.address, trace.port) == (address, port)), None)
 
     def other_traces(self, address: str, port: int) -> list[Trace]:
@@ -209,7 +212,7 @@ class ClientView(_Model):
 
 
 def hops_of(ttl: int) -> int:
-    """How far away the sender of a packet is that arrives with this TTL; the first router is 1."""
+    """How many hops away the sender of a packet with this TTL is; the first router is 1."""
     return next(first for first in INITIAL_TTLS if first >= ttl) - ttl + 1
 
 

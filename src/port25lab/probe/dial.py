@@ -1,8 +1,8 @@
-"""One TCP connection attempt, and everything that the kernel tells an ordinary user about it.
+"""One TCP connection attempt, and everything that the kernel reports to an ordinary user about it.
 
-With IP_RECVERR (ip(7)) a TCP socket has an error queue as well: it names the sender, type and code of each ICMP error,
-without any privilege and without delay, also where connect() itself goes on trying. So a SYN with a small TTL is a
-traceroute for everybody.
+With IP_RECVERR (ip(7)) a TCP socket has an error queue: the sender, type and code of each ICMP error, without any
+privilege and at once, also where connect() itself retries. So an ordinary user can trace a route by SYNs with small
+TTLs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError
-from port25lab.probe.client_view import IpVersion
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 
@@ -36,12 +36,12 @@ _TCP_STATE = struct.Struct("=8B24I")
 """The beginning of struct tcp_info (tcp(7))."""
 
 LITTLE_MSS = 536
-"""What every path carries (RFC 9293 section 3.7.1)."""
+"""A segment size that every path carries (RFC 9293 section 3.7.1)."""
 
 
 @dataclass
 class Dialled:
-    """A connection, or what came in its place."""
+    """A connection, or the error that came instead."""
 
     ip_version: IpVersion
     sock: socket.socket | None
@@ -70,7 +70,7 @@ def open_socket(ip_version: IpVersion, ttl: int | None = None, mss: int | None =
 
 
 def set_ttl(sock: socket.socket, ip_version: IpVersion, ttl: int) -> None:
-    """From now on packets come so far; -1 is the machine's default."""
+    """Limit the hops of the packets that are sent from now on; -1: the machine's default."""
     if ip_version == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
     else:
@@ -78,7 +78,11 @@ def set_ttl(sock: socket.socket, ip_version: IpVersion, ttl: int) -> None:
 
 
 async def dial(address: str, port: int, seconds: float, *, ttl: int | None = None, mss: int | None = None) -> Dialled:
-    """Dial, for at most so many seconds. Never raises for what the network does."""
+    """Connect to an address.
+
+    ``seconds``: the time limit. ``ttl``: hops that the SYN may take. ``mss``: bytes in a segment. None: the machine's
+    defaults. Returns the connection or its error; raises nothing for what the network does.
+    """
     version: IpVersion = 6 if ":" in address else 4
     started = time.monotonic()
     try:
@@ -101,7 +105,7 @@ async def dial(address: str, port: int, seconds: float, *, ttl: int | None = Non
 
 
 async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> None:
-    """Wait for the first answer, and note it."""
+    """Wait for the first answer, and fill in the result."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
@@ -111,7 +115,7 @@ async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> No
         if result.icmp is not None or number:
             result.error = _symbol(number) if number else "EHOSTUNREACH"
         elif not _has_peer(sock):
-            return  # an error that was none
+            return  # woken by an error that is not one of this connection
         else:
             result.sock = sock
             result.ttl = hop_limit(sock) if result.ip_version == 6 else None
@@ -129,7 +133,7 @@ async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> No
 
 
 def icmp_error(sock: socket.socket) -> IcmpError | None:
-    """The first ICMP error in a socket's error queue, which is empty afterwards."""
+    """The first ICMP error in a socket's error queue. Empties the queue."""
     found = None
     while True:
         try:
@@ -152,7 +156,7 @@ def _extended_error(data: bytes) -> IcmpError | None:
 
 
 def hop_limit(sock: socket.socket) -> int | None:
-    """Hop limit of the packet that arrived last over an IPv6 connection (RFC 2292 section 4.1); Linux keeps it."""
+    """The hop limit of the last packet of an IPv6 connection, which Linux keeps (RFC 2292 section 4.1)."""
     try:
         data = sock.getsockopt(socket.IPPROTO_IPV6, _IPV6_2292PKTOPTIONS, 512)
     except OSError:
@@ -171,7 +175,7 @@ _LITTLE = struct.pack("=H", 1)[0] == 1
 
 
 def unacknowledged(sock: socket.socket) -> bool | None:
-    """Whether packets that were sent are still not acknowledged after they were sent again."""
+    """Whether the peer has acknowledged neither packets nor their retransmissions; None: the kernel does not say."""
     try:
         values = _TCP_STATE.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_STATE.size))
     except (OSError, struct.error):
@@ -181,7 +185,7 @@ def unacknowledged(sock: socket.socket) -> bool | None:
 
 
 def drop(sock: socket.socket) -> None:
-    """End a connection with a reset, so that nothing of it stays behind on either side."""
+    """End a connection with a reset, so that neither side keeps any state of it."""
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()

@@ -1,7 +1,7 @@
-"""Findings in the words in which people meet the matter: Postfix's log, "works from the office, not from home".
+"""Diagnoses in the terms that users know: Postfix's log, "works from the office, not from home".
 
-In: a view and its findings. Out: sentences. The first one of a paragraph is the finding, the others say what it means
-and what is no proof of anything; the ways out come last.
+In: a view and its diagnoses. Out: paragraphs. The first sentence of each is the diagnosis, the next ones say what it
+means and what it does not prove. The last paragraph names the ways out.
 """
 
 from __future__ import annotations
@@ -19,51 +19,52 @@ SILENT = (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP)
 WORKING = (Mechanism.NONE,)
 
 Group = Sequence[Diagnosis]
-"""Findings that differ in the port and the IP version alone."""
+"""Diagnoses that differ in the port and the IP version alone."""
 
 
-def blocked(finding: Diagnosis) -> bool:
-    """Whether something keeps mail from its way: the path is not as its two ends want it."""
-    return finding.mechanism not in WORKING
+def blocked(diagnosis: Diagnosis) -> bool:
+    """Whether anything is wrong on the path, be it in the network or at the server."""
+    return diagnosis.mechanism not in WORKING
 
 
-def counted(view: ClientView, findings: Sequence[Diagnosis]) -> list[Diagnosis]:
-    """The findings that the question is about: port 25 where it was probed; an IP version that this machine lacks is
-    none.
+def counted(view: ClientView, diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """The diagnoses that decide the exit code: of port 25 where it was probed, and of the port of the message.
+
+    An IP version that this machine does not have does not count, unless there is no other.
     """
-    asked = [finding for finding in findings if finding.port == 25] or list(findings)
+    asked = [diagnosis for diagnosis in diagnoses if diagnosis.port == 25] or list(diagnoses)
     delivery = {one.port for one in view.deliveries}
-    asked += [finding for finding in findings if finding.port in delivery and finding not in asked]
-    here = [finding for finding in asked if not _lacking(view, finding)]
+    asked += [diagnosis for diagnosis in diagnoses if diagnosis.port in delivery and diagnosis not in asked]
+    here = [diagnosis for diagnosis in asked if not _lacking(view, diagnosis)]
     return here or asked
 
 
-def story(view: ClientView, findings: Sequence[Diagnosis]) -> list[str]:
-    """Paragraphs: port 25 first, then the other ports that somebody blocks, then the ways out."""
-    groups = _groups([finding for finding in findings if _worth_telling(view, finding)])
+def story(view: ClientView, diagnoses: Sequence[Diagnosis]) -> list[str]:
+    """Paragraphs: port 25 first, then the other ports on which something is wrong, then the ways out."""
+    groups = _groups([diagnosis for diagnosis in diagnoses if _worth_telling(view, diagnosis)])
     paragraphs = [_paragraph(view, group) for group in groups]
-    if any(blocked(finding) for finding in counted(view, findings)):
-        paragraphs.append(ways_out(view, findings))
+    if any(blocked(diagnosis) for diagnosis in counted(view, diagnoses)):
+        paragraphs.append(ways_out(view, diagnoses))
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
-def ways_out(view: ClientView, findings: Sequence[Diagnosis]) -> str:
-    """What to do instead, by what was seen to work; nothing where another port is no help."""
-    stopped = {f.mechanism for f in counted(view, findings) if blocked(f)}
+def ways_out(view: ClientView, diagnoses: Sequence[Diagnosis]) -> str:
+    """What to do instead, with the ports that work from here first; empty where another port is no help."""
+    stopped = {f.mechanism for f in counted(view, diagnoses) if blocked(f)}
     if not stopped & HELPED_BY_ANOTHER_PORT:
         return ""
     open_ports = {
         one.port for one in view.sessions if one.port != 25 and one.stage is Stage.DONE and "AUTH" in one.keywords_tls
     }
-    shut = {f.port for f in findings if f.port != 25 and MECHANISM_INFO[f.mechanism].middle} - open_ports
-    seen = [name for port, name in WAYS.items() if port in open_ports]
+    shut = {f.port for f in diagnoses if f.port != 25 and MECHANISM_INFO[f.mechanism].middle} - open_ports
+    working = [name for port, name in WAYS.items() if port in open_ports]
     others = [name for port, name in WAYS.items() if port not in shut | open_ports]
     if not shut & {465, 587} and 2525 not in open_ports:
         others = [name for name in others if name != WAYS[2525]]
     ways = []
-    if seen:
-        ways.append(f"{_all(seen)}: open from here at {view.target}")
-    if others and not seen:
+    if working:
+        ways.append(f"{_all(working)}: open from here at {view.target}")
+    if others and not working:
         ways.append(f"{_all(others)}, at a mail provider or a relay service (an MX listens on 25 alone)")
     ways.append("the provider's own relay as a smarthost")
     return f"Ways out: {'; '.join(ways)}; or ask the provider to lift the block."
@@ -92,38 +93,38 @@ HELPED_BY_ANOTHER_PORT = {
 }
 
 
-def _worth_telling(view: ClientView, finding: Diagnosis) -> bool:
-    """Port 25, what is in the way of other ports, and every port where nothing else was asked about.
+def _worth_telling(view: ClientView, diagnosis: Diagnosis) -> bool:
+    """Whether a diagnosis gets a paragraph: port 25, blocks of other ports, and every port where 25 was not probed.
 
-    Silence at the door of a server that answers on 25 is its own firewall's affair.
+    Where a server answers on port 25, silence right before it on other ports is its own firewall: no paragraph.
     """
-    if finding.port == 25 or finding.port in _delivered(view) or not view.session(25, finding.ip_version):
+    if diagnosis.port == 25 or diagnosis.port in _delivered(view) or not view.session(25, diagnosis.ip_version):
         return True
-    at_the_door = finding.mechanism in SILENT and finding.hop is None
-    return MECHANISM_INFO[finding.mechanism].middle and not at_the_door
+    at_the_door = diagnosis.mechanism in SILENT and diagnosis.hop is None
+    return MECHANISM_INFO[diagnosis.mechanism].middle and not at_the_door
 
 
 def _delivered(view: ClientView) -> set[int]:
     return {one.port for one in view.deliveries}
 
 
-def _lacking(view: ClientView, finding: Diagnosis) -> bool:
-    return finding.mechanism is Mechanism.NO_ROUTE and finding.hop == 0
+def _lacking(view: ClientView, diagnosis: Diagnosis) -> bool:
+    return diagnosis.mechanism is Mechanism.NO_ROUTE and diagnosis.hop == 0
 
 
-def _groups(findings: Sequence[Diagnosis]) -> list[list[Diagnosis]]:
-    """The same finding over both IP versions and on several ports is told once, port 25 first."""
+def _groups(diagnoses: Sequence[Diagnosis]) -> list[list[Diagnosis]]:
+    """Diagnoses that say the same of several ports or of both IP versions, together. Port 25 comes first."""
     groups: dict[tuple[object, ...], list[Diagnosis]] = {}
-    for finding in sorted(findings, key=lambda finding: (finding.port, finding.ip_version)):
-        key = (finding.mechanism, finding.alternatives, finding.also, finding.hop, finding.until)
-        groups.setdefault(key, []).append(finding)
+    for diagnosis in sorted(diagnoses, key=lambda diagnosis: (diagnosis.port, diagnosis.ip_version)):
+        key = (diagnosis.mechanism, diagnosis.alternatives, diagnosis.also, diagnosis.hop, diagnosis.until)
+        groups.setdefault(key, []).append(diagnosis)
     return list(groups.values())
 
 
 def _paragraph(view: ClientView, group: Group) -> str:
     first = group[0]
-    ports = [str(port) for port in dict.fromkeys(finding.port for finding in group)]
-    versions = [f"IPv{version}" for version in sorted({finding.ip_version for finding in group})]
+    ports = [str(port) for port in dict.fromkeys(diagnosis.port for diagnosis in group)]
+    versions = [f"IPv{version}" for version in sorted({diagnosis.ip_version for diagnosis in group})]
     tell = _STORIES.get(first.mechanism, _plainly)
     what = f"{'Port' if len(ports) == 1 else 'Ports'} {_all(ports)} over {_all(versions)}"
     sentences = [f"{what}: {first.reason}.", *tell(view, group), *_doubts(first)]
@@ -134,23 +135,25 @@ def _all(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
-def _doubts(finding: Diagnosis) -> Iterator[str]:
-    if finding.certain:
+def _doubts(diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.certain:
         return
-    others = " or ".join(finding.alternatives)
-    pair = ambiguous.explain(finding.candidates)
+    others = " or ".join(diagnosis.alternatives)
+    pair = ambiguous.explain(diagnosis.candidates)
     yield f"This may also be {others}: {pair.reason}; {pair.remedy}." if pair else f"This may also be {others}."
 
 
-def _place(finding: Diagnosis) -> str:
-    """Where, in the words of somebody who looks for the culprit."""
-    router = f" ({finding.router})" if finding.router else ""
-    if finding.hop == 0:
+def _place(diagnosis: Diagnosis) -> str:
+    """Where the block is, and whose equipment is usually there."""
+    router = f" ({diagnosis.router})" if diagnosis.router else ""
+    if diagnosis.hop == 0:
         return "on this machine or at the entrance of its first router"
-    if finding.hop == 1:
+    if diagnosis.hop == 1:
         return f"at the first router{router}: at home your own box, in a cloud the platform's edge"
-    behind = f", or behind it and before hop {finding.until}" if (finding.until or 0) > (finding.hop or 0) + 1 else ""
-    return f"upstream, {finding.hop} hops away{router}{behind}"
+    behind = (
+        f", or behind it and before hop {diagnosis.until}" if (diagnosis.until or 0) > (diagnosis.hop or 0) + 1 else ""
+    )
+    return f"upstream, {diagnosis.hop} hops away{router}{behind}"
 
 
 def _silent(view: ClientView, group: Group) -> Iterator[str]:
@@ -165,17 +168,18 @@ def _silent(view: ClientView, group: Group) -> Iterator[str]:
     yield "If it worked a while ago, it may be a limit on connections that is used up: that looks the same."
 
 
-def _whose(view: ClientView, finding: Diagnosis) -> Iterator[str]:
-    """Whose block it is, as far as one can say."""
-    control = view.control_session(finding.ip_version)
+def _whose(view: ClientView, diagnosis: Diagnosis) -> Iterator[str]:
+    """Whose block it is, as far as a client can tell."""
+    control = view.control_session(diagnosis.ip_version)
     if control is not None and control.connected:
         yield (
             f"Port 25 of {control.host} answers, so this network's way out is open: it is {view.target} or its network "
             "that wants nothing from here, as receiving providers do with dynamic addresses."
         )
-    elif finding.hop is not None and finding.distance is not None and 2 * finding.hop > finding.distance:
-        yield f"That is hop {finding.hop} of {finding.distance}: `whois {finding.router}` says whose network it is."
-    elif finding.hop is not None or control is not None:
+    elif diagnosis.hop is not None and diagnosis.distance is not None and 2 * diagnosis.hop > diagnosis.distance:
+        place = f"hop {diagnosis.hop} of {diagnosis.distance}"
+        yield f"That is {place}: `whois {diagnosis.router}` says whose network it is."
+    elif diagnosis.hop is not None or control is not None:
         yield (
             "It is this network's way out that is blocked, and not the server: hence mail that works from the office, "
             "not from home."
@@ -223,7 +227,7 @@ def _intercepted(view: ClientView, group: Group) -> Iterator[str]:
 def _stand_in(view: ClientView, group: Group) -> Iterator[str]:
     first = group[0]
     if first.hop:
-        yield f"It is not {view.target} that does so: somebody takes the connection in its place, {_place(first)}."
+        yield f"It is not {view.target} that does so: a middlebox takes the connection in its place, {_place(first)}."
     yield "A port scanner calls such a port open: that the connection comes about proves nothing."
 
 
@@ -248,7 +252,7 @@ def _large(view: ClientView, group: Group) -> Iterator[str]:
     )
 
 
-def _nobody(view: ClientView, group: Group) -> Iterator[str]:
+def _no_listener(view: ClientView, group: Group) -> Iterator[str]:
     if group[0].port == 25:
         yield "That is no block: the server does not take mail on this port."
 
@@ -278,6 +282,6 @@ _STORIES: Mapping[Mechanism, Callable[[ClientView, Group], Iterator[str]]] = {
     Mechanism.BANNER_MASKING: _altered,
     Mechanism.SNI_RESET: _sni,
     Mechanism.MTU_BLACK_HOLE: _large,
-    Mechanism.NO_LISTENER: _nobody,
+    Mechanism.NO_LISTENER: _no_listener,
     Mechanism.NO_ROUTE: _lost,
 }

@@ -1,4 +1,4 @@
-"""Diagnoses of a connection that was made: what went wrong in the SMTP session on it."""
+"""Diagnoses of a connection that was established: what went wrong in the SMTP session."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis, hops
 from port25lab.probe.client_view import Session
+from port25lab.verdict.replies import meaning_of
 
 
 def taken_and_closed(case: Case) -> Diagnosis | None:
@@ -17,23 +18,19 @@ def taken_and_closed(case: Case) -> Diagnosis | None:
         return None
     if session.tls is not None:
         return None
-    return _told(
+    return _in_between(
         case, "the connection is taken, and closed without a word", Mechanism.ACCEPT_CLOSE, Mechanism.SERVER_REFUSAL
     )
 
 
 def kept_waiting(case: Case) -> Diagnosis | None:
-    """No greeting comes to an end."""
+    """No whole greeting comes: silence, or lines without end."""
     session = case.session
-    if (
-        session.stage is not Stage.BANNER
-        or session.smtp_code
-        or (session.errno != "ETIMEDOUT" and not _endless(session))
-    ):
+    if session.stage is not Stage.BANNER or session.smtp_code or (session.errno != "ETIMEDOUT" and not session.endless):
         return None
     said = f"{session.heard} bytes of a greeting" if session.heard else "no greeting"
     reason = f"the connection is taken, and in {session.seconds:.0f} s comes {said}"
-    return _told(case, reason, Mechanism.TARPIT, Mechanism.NONE)
+    return _in_between(case, reason, Mechanism.TARPIT, Mechanism.NONE)
 
 
 def refused_in_the_greeting(case: Case) -> Diagnosis | None:
@@ -43,12 +40,12 @@ def refused_in_the_greeting(case: Case) -> Diagnosis | None:
         return None
     reason = f"the greeting is {session.smtp_code} {short(session.reply)}"
     if case.in_between is not None:
-        return _told(case, reason, Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL)
-    return case.find(Mechanism.SERVER_REFUSAL, reason, Mechanism.REFUSING_GREETING)
+        return _in_between(case, reason, Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL)
+    return _by_reply(case, reason, Mechanism.REFUSING_GREETING)
 
 
 def masked(case: Case) -> Diagnosis | None:
-    """What the server says is written over, or STARTTLS taken out of it."""
+    """The banner or the EHLO reply is overwritten, or STARTTLS is removed from it."""
     session = case.session
     banner = bool(session.banner and re.fullmatch(r"[* ]*\*{4,}[* ]*", session.banner))
     keyword = any(re.fullmatch(r"X{4,}[A-Z]?", word) for word in session.keywords)
@@ -57,130 +54,135 @@ def masked(case: Case) -> Diagnosis | None:
     if keyword or hidden:
         said = "EHLO keywords are masked as XXXX" if keyword else "STARTTLS works, and is not offered"
         also = (Mechanism.BANNER_MASKING,) if banner else ()
-        return case.find(
+        return case.diagnosis(
             Mechanism.STARTTLS_STRIPPING, f"{said}{', and the banner as ****' * banner}", hop=hop, also=also
         )
-    return case.find(Mechanism.BANNER_MASKING, "the banner is masked as ****", hop=hop) if banner else None
+    return case.diagnosis(Mechanism.BANNER_MASKING, "the banner is masked as ****", hop=hop) if banner else None
 
 
 def tls_fails(case: Case) -> Diagnosis | None:
-    """A handshake that is cut short."""
+    """The TLS handshake fails."""
     session = case.session
     if session.stage is not Stage.TLS or session.tls is not None:
         return None
     how = "the TLS handshake meets silence" if session.errno == "ETIMEDOUT" else "the TLS handshake is reset"
     if session.nameless_tls:
         hop = _cut_at(case)
-        return case.find(Mechanism.SNI_RESET, f"{how}, unless it leaves the server's name (SNI) out", hop=hop)
+        return case.diagnosis(Mechanism.SNI_RESET, f"{how}, unless it leaves the server's name (SNI) out", hop=hop)
     if session.errno == "ETIMEDOUT":
-        return case.find(Mechanism.MTU_BLACK_HOLE, how, Mechanism.SESSION_CUT, Mechanism.SERVER_REFUSAL)
-    if session.errno or session.reply == "the connection was closed":
-        return case.find(Mechanism.SESSION_CUT, how, Mechanism.SNI_RESET, Mechanism.SERVER_REFUSAL)
-    return case.find(Mechanism.SERVER_REFUSAL, f"TLS fails: {short(session.reply)}")
+        return case.diagnosis(Mechanism.MTU_BLACK_HOLE, how, Mechanism.SESSION_CUT, Mechanism.SERVER_REFUSAL)
+    if session.errno or session.closed:
+        return case.diagnosis(Mechanism.SESSION_CUT, how, Mechanism.SNI_RESET, Mechanism.SERVER_REFUSAL)
+    return case.diagnosis(Mechanism.SERVER_REFUSAL, f"TLS fails: {short(session.reply)}")
 
 
 def hangs_in_the_message(case: Case) -> Diagnosis | None:
-    """EHLO works, and the message hangs."""
+    """The session works, and the message gets no reply."""
     session = case.session
     if session.stage is not Stage.DATA or session.errno != "ETIMEDOUT":
         return None
     if session.small_segments == "passed":
-        return case.find(Mechanism.MTU_BLACK_HOLE, "the message hangs in large packets, and passes in small ones")
+        return case.diagnosis(Mechanism.MTU_BLACK_HOLE, "the message hangs in large packets, and passes in small ones")
     if session.unacknowledged:
         reason = "the message hangs: its packets are not acknowledged"
-        return case.find(Mechanism.SESSION_CUT, reason, Mechanism.MTU_BLACK_HOLE)
-    return case.find(Mechanism.TARPIT, "the message is acknowledged, and no reply comes", Mechanism.NONE)
+        return case.diagnosis(Mechanism.SESSION_CUT, reason, Mechanism.MTU_BLACK_HOLE)
+    return case.diagnosis(Mechanism.TARPIT, "the message is acknowledged, and no reply comes", Mechanism.NONE)
 
 
 def refused_recipient(case: Case) -> Diagnosis | None:
-    """A server's word about the recipient or the sender: it is its own, or that of who took its place."""
+    """AUTH, the sender, the recipient or the message is refused, by the server or by another one in its place."""
     session = case.session
     if session.stage not in (Stage.AUTH, Stage.MAIL, Stage.RCPT, Stage.DATA) or not session.smtp_code:
         return None
-    words = f"{session.smtp_code} {short(session.reply)}"
+    reply = f"{session.smtp_code} {short(session.reply)}"
     if case.in_between is not None:
-        reason = f"the answer is {words}"
-        return _told(case, reason, Mechanism.INTERCEPTION, Mechanism.SERVER_REFUSAL)
+        return _in_between(case, f"the answer is {reply}", Mechanism.INTERCEPTION, Mechanism.SERVER_REFUSAL)
     if session.second_try == 250:
-        return case.find(Mechanism.GREYLISTING, f"{words}, and the same a moment later was taken")
-    if session.smtp_code in (450, 451) and re.search(
-        r"(?i)gr[ae]y.?list|try again later|come back", session.reply or ""
-    ):
-        return case.find(Mechanism.GREYLISTING, words, Mechanism.SERVER_REFUSAL)
-    if session.smtp_code >= 500 and re.search(_LISTED, session.reply or ""):
-        return case.find(Mechanism.DNSBL_LISTING, words, Mechanism.SERVER_REFUSAL)
-    return case.find(Mechanism.SERVER_REFUSAL, words)
-
-
-_LISTED = r"(?i)block.?list|black.?list|\blisted\b|dnsbl|\brbl\b|spamhaus|listed (by|in|at)"
+        return case.diagnosis(Mechanism.GREYLISTING, f"{reply}, and the same a moment later was taken")
+    return _by_reply(case, reply)
 
 
 def cut_in_the_session(case: Case) -> Diagnosis | None:
-    """Open, and then reset, closed or silent in the middle."""
+    """The session is reset, closed or falls silent before its end."""
     session = case.session
     if session.stage is Stage.DONE or not session.connected or session.smtp_code:
         return None
     if session.errno == "ETIMEDOUT":
         reason = f"the session falls silent at {session.stage}"
         if session.unacknowledged:
-            return case.find(
+            return case.diagnosis(
                 Mechanism.SESSION_CUT, f"{reason}: packets get through no longer", Mechanism.MTU_BLACK_HOLE
             )
-        return case.find(Mechanism.TARPIT, reason, Mechanism.NONE)
-    if not session.errno and session.reply != "the connection was closed":
+        return case.diagnosis(Mechanism.TARPIT, reason, Mechanism.NONE)
+    if not session.errno and not session.closed:
         reason = f"the session ends at {session.stage}: {short(session.reply)}"
-        return case.find(Mechanism.UNKNOWN, reason, hop=case.in_between)
+        return case.diagnosis(Mechanism.UNKNOWN, reason, hop=case.in_between)
     reason, hop, end = f"the session is cut at {session.stage}", _cut_at(case), case.answers_from
     if hop is not None and end is not None and hop + 1 < end:
-        reason += f" by somebody {hops(hop)} away, and the destination is {hops(end)} away"
-        return case.find(Mechanism.SESSION_CUT, reason, hop=hop)
-    return case.find(Mechanism.SESSION_CUT, reason, Mechanism.SERVER_REFUSAL, hop=case.in_between)
+        reason += f" by a router {hops(hop)} away, and the destination is {hops(end)} away"
+        return case.diagnosis(Mechanism.SESSION_CUT, reason, hop=hop)
+    return case.diagnosis(Mechanism.SESSION_CUT, reason, Mechanism.SERVER_REFUSAL, hop=case.in_between)
 
 
 def another_server(case: Case) -> Diagnosis | None:
-    """A session that works, with somebody else than the one who was dialled."""
+    """The session works, with another server than the dialled one."""
     session, hop, away = case.session, case.in_between, case.distance
     if session.certificate is not None and session.certificate.problem is None:
         return None
     doubt = (Mechanism.NONE,) if case.at_the_door else ()
     if hop is not None and case.trace is not None and case.trace.diverted_at == hop:
         reason = f"from hop {hop} on, SYNs to port {session.port} go another way than the dialled one"
-        return case.find(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
+        return case.diagnosis(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
     if hop is not None:
         reason = f"who answers is {hops(hop)} away, and the destination {hops(away or 0)}"
-        return case.find(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
+        return case.diagnosis(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
     twin = case.view.control_session(session.ip_version)
     if session.port == 25 and twin is not None and twin.address != session.address and _same_server(session, twin):
         reason = f"{session.host} and {twin.host} greet alike and show the same certificate"
-        return case.find(Mechanism.INTERCEPTION, reason, Mechanism.NONE)
+        return case.diagnosis(Mechanism.INTERCEPTION, reason, Mechanism.NONE)
     return None
 
 
 def server_refuses(case: Case) -> Diagnosis | None:
-    """Another refusal of the server's own."""
+    """Any other refusal by a reply."""
     session = case.session
     if session.stage is Stage.DONE or not session.smtp_code:
         return None
-    return case.find(Mechanism.SERVER_REFUSAL, f"{session.smtp_code} {short(session.reply)}")
+    return _by_reply(case, f"{session.smtp_code} {short(session.reply)}")
 
 
-def _told(case: Case, reason: str, mechanism: Mechanism, *else_: Mechanism) -> Diagnosis:
-    """Done by somebody in between, where that is seen; if not, or at its door, the server's side may do the same."""
+def _by_reply(case: Case, reason: str, *alternatives: Mechanism) -> Diagnosis:
+    """What the server's reply means by the table that ``run`` uses as well.
+
+    A reply proves nothing but itself: a server may refuse for another reason than the one that its text names.
+    """
+    session = case.session
+    meaning = meaning_of(session.smtp_code, session.enhanced_code, session.reply, session.stage)
+    mechanism = meaning.mechanism if meaning else Mechanism.SERVER_REFUSAL
+    doubts = (Mechanism.SERVER_REFUSAL, meaning.maybe if meaning else None, *alternatives)
+    return case.diagnosis(mechanism, reason, *(doubt for doubt in doubts if doubt not in (None, mechanism)))
+
+
+def _in_between(case: Case, reason: str, mechanism: Mechanism, *alternatives: Mechanism) -> Diagnosis:
+    """A diagnosis of a box before the destination, where one was seen.
+
+    ``alternatives`` are what the server itself may do. They are ruled out where the box is not right before the server.
+    """
     hop = case.in_between
     if hop is None:
-        return case.find(mechanism, reason, *else_)
+        return case.diagnosis(mechanism, reason, *alternatives)
     where = f"{hops(hop)} away, and the destination is {hops(case.distance or 0)} away"
-    return case.find(mechanism, f"{reason}, by somebody {where}", *(else_ if case.at_the_door else ()), hop=hop)
+    doubts = alternatives if case.at_the_door else ()
+    return case.diagnosis(mechanism, f"{reason}, by a middlebox {where}", *doubts, hop=hop)
 
 
 def _cut_at(case: Case) -> int | None:
-    """The router that cuts a session: one before the least TTL with which the client's words are answered by a cut."""
+    """The router that cuts a session.
+
+    It is one hop before the least TTL with which the client's first data is answered by a reset or a close.
+    """
     cut = case.view.cut_trace(case.session.address, case.session.port)
     return cut.answered_at - 1 if cut and cut.answered_at else None
-
-
-def _endless(session: Session) -> bool:
-    return bool(session.reply and session.reply.startswith("a reply of more than"))
 
 
 def _same_server(one: Session, other: Session) -> bool:

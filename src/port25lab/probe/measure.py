@@ -1,6 +1,6 @@
-"""The prober: all ports over both IP versions at once, with traceroutes and controls, within one bounded time.
+"""The measurement: all ports over both IP versions at once, with traceroutes and a control, within one time limit.
 
-In: a ``Request``. Out: a ``ClientView``, which judges nothing. No mail is sent but the one that the request carries.
+In: a ``Request``. Out: a ``ClientView``, which contains no judgement. No mail is sent but the request's message.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Stage
 from port25lab.probe import names
-from port25lab.probe.client_view import Certificate, ClientView, IpVersion, Session, Trace
+from port25lab.probe.client_view import Certificate, ClientView, Session, Trace
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
 from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut
-from port25lab.probe.ttl_capture import Wire
+from port25lab.probe.ttl_capture import TtlCapture
 
 PORTS = (25, 465, 587, 2525)
 
@@ -30,15 +31,16 @@ CONNECT_SECONDS = 3.2
 """Time for a SYN and two retransmissions, after 1 s and 3 s (RFC 6298)."""
 
 HEAD_START = 0.15
-"""How long traceroutes wait, so that a limit on connections meets the sessions last."""
+"""How long traceroutes wait, so that their SYNs do not use up a limit on connections before the sessions."""
 
 FAREWELL_SECONDS = 0.6
-"""Kept back for goodbyes at the end."""
+"""Reserved for QUIT and its reply at the end."""
 
 AGAIN = 2
+"""How often port 25 is dialled after its session."""
 
 AGAIN_SECONDS = 1.3
-"""How often port 25 is dialled once more, and how long an answer is waited for."""
+"""How long each of these connections may take."""
 
 SECOND_TRY_SECONDS = 0.5
 
@@ -65,7 +67,7 @@ class Request:
 
 
 async def probe(request: Request) -> ClientView:
-    """Probe, and tell what was seen. Raises InputError for names that do not resolve."""
+    """Measure. Raises UnresolvedError for a name that does not resolve, MachineError without a resolver for an MX."""
     return await _Prober(request).run()
 
 
@@ -75,7 +77,7 @@ class _Prober:
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         self._end = self._started + request.seconds
-        self._wire = Wire()
+        self._ttl_capture = TtlCapture()
         self._trusting, self._verifying = _contexts()
         self._distances: dict[str, int] = {}
 
@@ -83,25 +85,25 @@ class _Prober:
         request = self._request
         exchangers = await names.exchangers(request.host) if request.mx else ()
         target = exchangers[0] if exchangers else request.host
-        wanted: list[Awaitable[dict[IpVersion, str]]] = [names.addresses(target, request.ip_versions)]
+        lookups: list[Awaitable[dict[IpVersion, str]]] = [names.addresses(target, request.ip_versions)]
         if request.control:
-            wanted.append(names.addresses(request.control, request.ip_versions))
-        addresses, *others = await asyncio.gather(*wanted)
+            lookups.append(names.addresses(request.control, request.ip_versions))
+        addresses, *others = await asyncio.gather(*lookups)
         control = others[0] if others else {}
-        self._wire.start()
+        self._ttl_capture.start()
         try:
             view = await self._look(target, addresses, control)
         finally:
-            self._wire.close()
+            self._ttl_capture.close()
         seconds = round(asyncio.get_running_loop().time() - self._started, 3)
         return view.model_copy(update={"mx": exchangers, "seconds": seconds})
 
     async def _look(self, target: str, addresses: dict[IpVersion, str], control: dict[IpVersion, str]) -> ClientView:
         request = self._request
-        raw = self._wire.open
+        raw = self._ttl_capture.open
         places = [(address, port) for address in addresses.values() for port in request.ports]
         sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
-        seen, others, traces, delivered, again = await asyncio.gather(
+        found, others, traces, delivered, again = await asyncio.gather(
             asyncio.gather(*sessions.values()),
             asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values())),
             asyncio.gather(*self._traces(target, places, control)),
@@ -109,13 +111,13 @@ class _Prober:
             asyncio.gather(*(self._again(one) for (_, port), one in sessions.items() if port == 25)),
         )
         known = {(one.address, one.port): one for one in traces}
-        cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in seen if _is_cut(one)))
+        cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in found if _is_cut(one)))
         return ClientView(
             host=request.host,
             target=target,
             control=request.control,
             raw=raw,
-            sessions=tuple(seen),
+            sessions=tuple(found),
             controls=tuple(others),
             deliveries=tuple(one for one in delivered if one is not None),
             traces=tuple(traces),
@@ -134,11 +136,11 @@ class _Prober:
         return session
 
     async def _verified(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
-        """Where the certificate is no proof, once more without asking for one: it is still worth a look."""
+        """Where the certificate proves nothing, connect once more without verification, to read it."""
         try:
             return await self._once(host, address, port, manner, mss)
         except UnverifiedError as problem:
-            # A password goes to nobody but its server.
+            # A password goes to its own server alone.
             secret = manner.message is not None and manner.message.user is not None
             manner = replace(manner, tls=self._trusting, message=None if secret else manner.message)
             again = await self._once(host, address, port, manner, mss)
@@ -153,11 +155,11 @@ class _Prober:
 
     async def _dial(self, address: str, port: int, mss: int | None = None) -> Dialled:
         dialled = await dial(address, port, max(0.1, min(CONNECT_SECONDS, self._left())), mss=mss)
-        dialled.ttl = dialled.ttl or self._wire.ttl(dialled.source_port)
+        dialled.ttl = dialled.ttl or self._ttl_capture.ttl(dialled.source_port)
         return dialled
 
     async def _again(self, session: Awaitable[Session]) -> list[Session]:
-        """Dial a few times more where it was taken once, for there are limits on how often."""
+        """Dial a few times more where one connection was established: a limit on connections shows only then."""
         before = await session
         if not before.connected or self._left() < AGAIN_SECONDS + FAREWELL_SECONDS:
             return []
@@ -205,24 +207,24 @@ class _Prober:
     async def _delivery(
         self, host: str, address: str, message: Message, before: Awaitable[Session] | None
     ) -> Session | None:
-        """Send it, where a session without a message has come to its end."""
+        """Send the message, where a session without a message came to its intended end."""
         if before is not None and (await before).stage is not Stage.DONE:
             return None
         port = self._request.message_port
         manner = self._manner(host, port, message)
-        # Half of the time that is left: the other half is for the same once more.
+        # Half of the time that is left; the other half is for a second try.
         manner = replace(manner, deadline=manner.deadline - max(0.0, self._left() - FAREWELL_SECONDS) / 2)
-        seen = await self._verified(host, address, port, manner)
+        found = await self._verified(host, address, port, manner)
         later = self._manner(host, port, message)
-        if seen.stage is Stage.DATA and seen.errno == "ETIMEDOUT" and len(message.content) > LARGE:
+        if found.stage is Stage.DATA and found.errno == "ETIMEDOUT" and len(message.content) > LARGE:
             small = await self._verified(host, address, port, later, LITTLE_MSS)
             passed: Literal["passed", "failed"] = "passed" if small.stage is Stage.DONE else "failed"
-            return seen.model_copy(update={"small_segments": passed})
-        if seen.smtp_code in (450, 451) and seen.stage in (Stage.RCPT, Stage.DATA):
+            return found.model_copy(update={"small_segments": passed})
+        if found.smtp_code in (450, 451) and found.stage in (Stage.RCPT, Stage.DATA):
             await asyncio.sleep(SECOND_TRY_SECONDS)
             second = await self._verified(host, address, port, later)
-            return seen.model_copy(update={"second_try": 250 if second.stage is Stage.DONE else second.smtp_code})
-        return seen
+            return found.model_copy(update={"second_try": 250 if second.stage is Stage.DONE else second.smtp_code})
+        return found
 
     # -- traceroutes ---------------------------------------------------------------------------------------------------
 
@@ -250,22 +252,22 @@ class _Prober:
         seconds = min(CUT_SECONDS, self._left() - FAREWELL_SECONDS)
         if hops is None or seconds < LEAST_SECONDS:
             return None
-        words = None if session.port == SUBMISSIONS else b"EHLO [127.0.0.1]\r\n"
-        return await trace_cut(session.host, session.address, session.port, hops, seconds, words)
+        data = None if session.port == SUBMISSIONS else b"EHLO [127.0.0.1]\r\n"
+        return await trace_cut(session.host, session.address, session.port, hops, seconds, data)
 
     def _left(self) -> float:
         return self._end - asyncio.get_running_loop().time()
 
 
 def _is_cut(session: Session) -> bool:
-    """Reset or closed at the first words that the client says: ClientHello or EHLO."""
+    """Whether the session was reset or closed at the client's first data: ClientHello or EHLO."""
     at_hello = session.stage is Stage.TLS and session.port == SUBMISSIONS and session.tls is None
     at_ehlo = session.stage is Stage.EHLO and session.port != SUBMISSIONS and session.tls is None
     return (at_hello or at_ehlo) and session.smtp_code is None and session.errno != "ETIMEDOUT"
 
 
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """One that takes every certificate, to read it, and one that wants proof. TLS 1.2 is the least (RFC 8996)."""
+    """A TLS context that accepts every certificate, and one that verifies. Both need TLS 1.2 at least (RFC 8996)."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     verifying = ssl.create_default_context()

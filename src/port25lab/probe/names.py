@@ -11,7 +11,7 @@ import dns.exception
 import dns.resolver
 
 from port25lab.errors import InputError, MachineError
-from port25lab.probe.client_view import IpVersion
+from port25lab.model.addresses import IpVersion
 
 RESOLVE_SECONDS = 4.0
 
@@ -41,7 +41,10 @@ async def addresses(host: str, versions: Sequence[IpVersion]) -> dict[IpVersion,
 
 
 async def exchangers(domain: str) -> tuple[str, ...]:
-    """The MXs of a domain, the preferred one first; the domain itself where it has none (RFC 5321 section 5.1)."""
+    """The MXs of a domain, the preferred one first; without an MX the domain itself (RFC 5321 section 5.1).
+
+    Raises UnresolvedError for a domain that does not exist or takes no mail, MachineError without a resolver.
+    """
     try:
         resolver = dns.asyncresolver.Resolver()
     except (dns.resolver.NoResolverConfiguration, OSError) as error:

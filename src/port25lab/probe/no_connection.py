@@ -1,4 +1,4 @@
-"""Diagnoses of a connection that was not made: no route, refused, or silence, and at which hop."""
+"""Diagnoses of a connection that was not established: no route, refused, or no answer, and at which hop."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis, hops
 from port25lab.probe.client_view import Answer, Step, hops_of
 
-_NO_WAY = {4: ((3, 0), (3, 1), (3, 6), (3, 7)), 6: ((1, 0), (1, 3))}
-"""ICMP errors that routers send without any rule (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1)."""
+_NO_ROUTE = {4: ((3, 0), (3, 1), (3, 6), (3, 7)), 6: ((1, 0), (1, 3))}
+"""Types and codes of the ICMP errors that a router without a route sends (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
 
 _UNREACHABLE = ("ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 
 
 def no_route_from_here(case: Case) -> Diagnosis | None:
-    """The machine itself has no way, or its first router does not answer: an errno without anybody who sent it."""
+    """The machine itself has no route, or its first router does not answer: an errno without an ICMP error."""
     session = case.session
     if session.connected or session.icmp is not None or session.errno not in _UNREACHABLE:
         return None
     if session.errno == "EHOSTUNREACH" and not _same_elsewhere(case):
         return None
-    return case.find(Mechanism.NO_ROUTE, f"this machine has no way to {session.address} ({session.errno})", hop=0)
+    return case.diagnosis(Mechanism.NO_ROUTE, f"this machine has no way to {session.address} ({session.errno})", hop=0)
 
 
 def no_route_further_on(case: Case) -> Diagnosis | None:
-    """A router knows no way, whatever the port is."""
+    """A router has no route, whatever the port."""
     icmp = case.session.icmp
     if case.session.connected or icmp is None or not _same_elsewhere(case):
         return None
-    if (icmp.type, icmp.code) not in _NO_WAY[icmp.ip_version]:
+    if (icmp.type, icmp.code) not in _NO_ROUTE[icmp.ip_version]:
         return None
-    return case.find(
+    return case.diagnosis(
         Mechanism.NO_ROUTE,
         f"{icmp.sender} says that there is no way to {case.session.address}, whatever the port",
         Mechanism.REJECT_ICMP,
@@ -41,24 +41,24 @@ def no_route_further_on(case: Case) -> Diagnosis | None:
 
 
 def refused_by_icmp(case: Case) -> Diagnosis | None:
-    """Somebody refuses with an ICMP error, and says who it is."""
+    """A router or the destination refuses with an ICMP error, whose sender is known."""
     session, icmp = case.session, case.session.icmp
     if session.connected or icmp is None:
         return None
     reason = f"{icmp.sender} refuses it with an ICMP error (type {icmp.type}, code {icmp.code})"
-    return case.find(Mechanism.REJECT_ICMP, reason, hop=_hop_of(case, icmp))
+    return case.diagnosis(Mechanism.REJECT_ICMP, reason, hop=_hop_of(case, icmp))
 
 
 def refused_here(case: Case) -> Diagnosis | None:
-    """An error without a sender, on this port alone: the machine's own firewall."""
+    """An errno without an ICMP error, on this port alone: the machine's own firewall."""
     session = case.session
     if session.connected or session.errno in ("ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"):
         return None
-    return case.find(Mechanism.REJECT_ICMP, f"this machine itself refuses ({session.errno})", hop=0)
+    return case.diagnosis(Mechanism.REJECT_ICMP, f"this machine itself refuses ({session.errno})", hop=0)
 
 
 def refused_by_reset(case: Case) -> Diagnosis | None:
-    """A reset: from the destination, on which nothing listens, or from somebody who speaks in its name."""
+    """A reset: from the destination, on which nothing listens, or from a firewall in the destination's name."""
     session, heard, away = case.session, case.answers_from, case.distance
     if session.connected or session.errno not in ("ECONNREFUSED", "ECONNRESET"):
         return None
@@ -68,22 +68,26 @@ def refused_by_reset(case: Case) -> Diagnosis | None:
         reason = f"the reset comes from {hops(heard)} away, and the destination is {hops(away)} away"
         # A router's rule lets a SYN come one hop further than the router itself is; a host that answers does not.
         its_own = heard == away - 1 and nearer in (None, 1)
-        return case.find(Mechanism.REJECT_RESET, reason, *([Mechanism.NO_LISTENER] if its_own else []), hop=heard - 1)
+        return case.diagnosis(
+            Mechanism.REJECT_RESET, reason, *([Mechanism.NO_LISTENER] if its_own else []), hop=heard - 1
+        )
     if mine is not None and nearer:
         reason = f"the reset has TTL {mine}, and what the destination itself says has {theirs}"
-        return case.find(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
+        return case.diagnosis(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
     if nearer == 0:
-        return case.find(Mechanism.NO_LISTENER, "the reset comes from as far away as the destination's other answers")
+        return case.diagnosis(
+            Mechanism.NO_LISTENER, "the reset comes from as far away as the destination's other answers"
+        )
     reason = "a reset, and nothing tells it from one of the destination itself"
-    return case.find(Mechanism.NO_LISTENER, reason, Mechanism.REJECT_RESET)
+    return case.diagnosis(Mechanism.NO_LISTENER, reason, Mechanism.REJECT_RESET)
 
 
 LOSSES = 2
-"""Each of them a SYN that was sent twice: no accident of a lossy network."""
+"""Lost connections that prove a limit. Each is a SYN that was sent twice: a lossy network does not explain them."""
 
 
 def over_a_limit(case: Case) -> Diagnosis | None:
-    """Some connections come about, and others to the same port meet silence."""
+    """Some connections are established, and others to the same port get no answer."""
     session, trace, away = case.session, case.trace, case.distance
     if session.port != 25 and not trace:
         return None
@@ -97,17 +101,17 @@ def over_a_limit(case: Case) -> Diagnosis | None:
     if not taken or len(lost) + len(failed) < LOSSES:
         return None
     reason = f"it was taken, and {len(lost) + len(failed)} later connections to the same port were not"
-    return case.find(Mechanism.RATE_LIMIT, reason, hop=_last_hop_of_silence(case))
+    return case.diagnosis(Mechanism.RATE_LIMIT, reason, hop=_last_hop_of_silence(case))
 
 
 def silence(case: Case) -> Diagnosis | None:
-    """Nobody answers. The traceroutes tell how far the SYNs come."""
+    """No answer. The traceroutes show how far the SYNs come."""
     session, trace, away = case.session, case.trace, case.distance
     if session.connected or session.errno != "ETIMEDOUT":
         return None
     if trace is None:
         reason = "no answer, and no traceroute was made"
-        return case.find(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT)
+        return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT)
     last = trace.last_hop
     beyond = [hop for hop in _beyond(case) if hop > last]
     if away is None and not beyond:
@@ -117,11 +121,13 @@ def silence(case: Case) -> Diagnosis | None:
     until = min(beyond)
     there = f"SYNs come {hops(last)} far"
     if until == last + 1:
-        return case.find(Mechanism.SYN_DROP, f"{there}, those to other ports go on", hop=last, until=until)
+        return case.diagnosis(Mechanism.SYN_DROP, f"{there}, those to other ports go on", hop=last, until=until)
     if away is not None and until >= away:
         reason = f"{there}; no router behind that answers on any port"
-        return case.find(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last, until=until)
-    return case.find(Mechanism.SYN_DROP, f"{there}, those to other ports come to hop {until}", hop=last, until=until)
+        return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last, until=until)
+    return case.diagnosis(
+        Mechanism.SYN_DROP, f"{there}, those to other ports come to hop {until}", hop=last, until=until
+    )
 
 
 def _same_elsewhere(case: Case) -> bool:
@@ -134,8 +140,8 @@ def _same_elsewhere(case: Case) -> bool:
 def _hop_of(case: Case, icmp: IcmpError) -> int | None:
     """How far away the sender of an ICMP error is.
 
-    A router that refuses in its rules let SYNs run out one hop before, under the same address; one that knows no way
-    says so at once, and so does the destination itself.
+    In a router that refuses by a rule, a SYN with a TTL of one less runs out, and the router reports that from the same
+    address. A router without a route refuses at once, and so does the destination itself.
     """
     known = next((hop for hop, router in sorted(case.routers.items()) if router == icmp.sender), None)
     heard = min((step.ttl for step in _refusals(case) if step.sender == icmp.sender), default=None)
@@ -150,7 +156,7 @@ def _refusals(case: Case) -> Iterator[Step]:
 
 
 def _beyond(case: Case) -> Iterator[int]:
-    """Every hop on the way that is known to answer on another port, the destination included."""
+    """Every hop that answers SYNs to another port, the destination included."""
     for trace in case.others:
         yield from trace.routers
         if trace.answered_at is not None:
@@ -158,33 +164,33 @@ def _beyond(case: Case) -> Iterator[int]:
 
 
 def _silent_host(case: Case, last: int) -> Diagnosis:
-    """No port of the host answers. The way to another host may tell where they end."""
+    """No port of the host answers. The traceroute to another host may show where the SYNs end."""
     session = case.session
     there = f"nothing of {session.address} answers on any port; SYNs come {hops(last)} far"
     control = case.view.control_session(session.ip_version)
     way = case.view.trace(control.address, 25) if control else None
     if control and way and not control.connected and way.last_hop == last and way.routers == case.routers:
         reason = f"SYNs to port 25 of {session.host} and of {control.host} come {hops(last)} far, and no further"
-        return case.find(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last)
-    return case.find(Mechanism.SYN_DROP, there, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE, hop=last)
+        return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last)
+    return case.diagnosis(Mechanism.SYN_DROP, there, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE, hop=last)
 
 
 def _silent_at_the_door(case: Case, last: int) -> Diagnosis:
-    """SYNs come as far as the last router. Either the destination's side drops them, or somebody its answers."""
+    """SYNs come as far as the last router. Either they are dropped behind it, or the answers are dropped."""
     session = case.session
     control = case.view.control_session(session.ip_version)
     reason = f"SYNs come {hops(last)} far, to the door of the destination, and no answer comes back"
     if session.port == 25 and control is not None and control.connected:
         reason += f"; port 25 of {control.host} answers"
-        return case.find(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last)
+        return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last)
     if session.port == 25 and control is not None and control.errno == "ETIMEDOUT":
         reason += f", and the same is true of {control.host}"
-        return case.find(Mechanism.ANSWER_DROP, reason, Mechanism.SYN_DROP)
-    return case.find(Mechanism.ANSWER_DROP, reason, Mechanism.SYN_DROP, until=case.distance)
+        return case.diagnosis(Mechanism.ANSWER_DROP, reason, Mechanism.SYN_DROP)
+    return case.diagnosis(Mechanism.ANSWER_DROP, reason, Mechanism.SYN_DROP, until=case.distance)
 
 
 def _last_hop_of_silence(case: Case) -> int | None:
-    """Where a limit bites: the last hop from which no SYN was lost."""
+    """Where the limit is: the last hop before which no SYN was lost."""
     steps = case.trace.steps if case.trace else ()
     lost = [step.ttl for step in steps if step.answer is Answer.SILENT and step.ttl in case.routers]
     return min(lost) - 1 if lost else None

@@ -29,15 +29,15 @@ CELLS = {
 WIDEST = 110
 
 
-def print_probe(console: Console, view: ClientView, findings: Sequence[Diagnosis]) -> None:
-    """The whole story."""
-    emit(console, Group(*_parts(console, view, findings)))
+def print_probe(console: Console, view: ClientView, diagnoses: Sequence[Diagnosis]) -> None:
+    """Print a probe: ports, traceroutes, and the diagnoses in sentences."""
+    emit(console, Group(*_parts(console, view, diagnoses)))
 
 
-def _parts(console: Console, view: ClientView, findings: Sequence[Diagnosis]) -> Iterator[RenderableType]:
+def _parts(console: Console, view: ClientView, diagnoses: Sequence[Diagnosis]) -> Iterator[RenderableType]:
     yield _title(view)
     yield Text()
-    yield _ports(view, findings)
+    yield _ports(view, diagnoses)
     if view.deliveries or view.controls:
         yield Text()
         yield _others(view)
@@ -45,7 +45,7 @@ def _parts(console: Console, view: ClientView, findings: Sequence[Diagnosis]) ->
         yield Text()
         yield ways
     width = min(console.width, WIDEST) - 2
-    for paragraph in story(view, findings):
+    for paragraph in story(view, diagnoses):
         yield Text()
         text = text_module.visible(paragraph)
         yield Padding(Text(fill(text, width) if console.is_terminal else text), (0, 0, 0, 0))
@@ -57,17 +57,17 @@ def _title(view: ClientView) -> Text:
     return text.append(f"   {view.seconds:.1f} s", "dim").append("" if view.raw else ", without CAP_NET_RAW", "dim")
 
 
-def _ports(view: ClientView, findings: Sequence[Diagnosis]) -> Table:
-    found = {(finding.port, finding.ip_version): finding for finding in findings}
-    table = _table("port", "IP", "address", "what was seen", "finding", "hop")
+def _ports(view: ClientView, diagnoses: Sequence[Diagnosis]) -> Table:
+    found = {(diagnosis.port, diagnosis.ip_version): diagnosis for diagnosis in diagnoses}
+    table = _table("port", "IP", "address", "what was seen", "diagnosis", "hop")
     for one in sorted(view.sessions, key=lambda session: (session.port, session.ip_version)):
-        finding = found.get((one.port, one.ip_version))
+        diagnosis = found.get((one.port, one.ip_version))
         table.add_row(
             str(one.port),
             str(one.ip_version),
             text_module.visible(one.address),
-            text_module.visible(seen(one)),
-            *((_verdict(finding), "" if finding.hop is None else str(finding.hop)) if finding else ("", "")),
+            text_module.visible(observed(one)),
+            *((_verdict(diagnosis), "" if diagnosis.hop is None else str(diagnosis.hop)) if diagnosis else ("", "")),
         )
     return table
 
@@ -77,20 +77,22 @@ def _others(view: ClientView) -> Table:
     for what, sessions in (("message", view.deliveries), ("control", view.controls)):
         for one in sessions:
             name = f"{what}: {one.host}" if what == "control" else what
-            table.add_row(text_module.visible(name), str(one.port), str(one.ip_version), text_module.visible(seen(one)))
+            table.add_row(
+                text_module.visible(name), str(one.port), str(one.ip_version), text_module.visible(observed(one))
+            )
     return table
 
 
-def _verdict(finding: Diagnosis) -> Text:
+def _verdict(diagnosis: Diagnosis) -> Text:
     """The mechanisms that fit, the likeliest first."""
-    style = "green" if not blocked(finding) else "red" if MECHANISM_INFO[finding.mechanism].middle else "magenta"
-    both = "".join(f" + {mechanism}" for mechanism in finding.also)
-    return Text(f"{finding.mechanism}{both}", style).append(
-        "".join(f" or {mechanism}" for mechanism in finding.alternatives), "dim"
+    style = "green" if not blocked(diagnosis) else "red" if MECHANISM_INFO[diagnosis.mechanism].middle else "magenta"
+    both = "".join(f" + {mechanism}" for mechanism in diagnosis.also)
+    return Text(f"{diagnosis.mechanism}{both}", style).append(
+        "".join(f" or {mechanism}" for mechanism in diagnosis.alternatives), "dim"
     )
 
 
-def seen(session: Session) -> str:
+def observed(session: Session) -> str:
     """One connection in a few words."""
     if not session.connected:
         return _unconnected(session)
@@ -150,21 +152,21 @@ def _way(view: ClientView, version: int, traces: Sequence[Trace]) -> Table:
     for trace in traces:
         for hop, router in trace.routers.items():
             routers.setdefault(hop, set()).add(router)
-    for hop in range(1, max(_told(trace) for trace in traces) + 1):
+    for hop in range(1, max(_last_shown(trace) for trace in traces) + 1):
         cells = [_cell(trace, hop) for trace in traces]
         name = " ".join(sorted(routers.get(hop, ())))
         table.add_row(str(hop), text_module.visible(name), *cells)
     return table
 
 
-def _told(trace: Trace) -> int:
-    """The last hop that is worth a row: where somebody answers, or the first silence."""
+def _last_shown(trace: Trace) -> int:
+    """The last hop to show: where an answer came, or the first without one."""
     return trace.answered_at or min(trace.last_hop + 1, trace.furthest)
 
 
 def _cell(trace: Trace, hop: int) -> Text:
     step = next((one for one in trace.steps if one.ttl == hop), None)
-    if step is None or hop > _told(trace):
+    if step is None or hop > _last_shown(trace):
         return Text("")
     return CELLS[step.answer]
 

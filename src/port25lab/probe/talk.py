@@ -1,8 +1,7 @@
-"""One SMTP session of a probe: as far as EHLO and STARTTLS, or as far as a message, and always to an end.
+"""One SMTP session of a probe: as far as EHLO and STARTTLS, or with a message.
 
-Whatever the server says or leaves unsaid, the session ends by its deadline and keeps a bounded part of it in memory
-(a greeting without end, a line of a megabyte, bytes that are no text). Nothing is sent that a server could take for
-mail, unless a ``Message`` is given.
+The session ends by its deadline and uses bounded memory, whatever the server sends (a greeting without end, a line of a
+megabyte, bytes that are no text). No mail is sent unless there is a ``Message``.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from port25lab.probe.client_view import Certificate, Session
 from port25lab.probe.dial import Dialled, drop, icmp_error, unacknowledged
 
 MOST_BYTES = 1 << 16
-"""A reply of more bytes is none."""
+"""The longest reply that is read. A longer one ends the session."""
 
 GOODBYE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message that is to be sent, because the user said so."""
+    """A message to send, for ``--send-to``."""
 
     sender: str
     recipient: str
@@ -47,7 +46,7 @@ class Manner:
     deadline: float
     tls: ssl.SSLContext
     name: str | None
-    """For TLS: what the server is called (SNI); None leaves that out."""
+    """The server's name for TLS (SNI); None: no name is sent."""
     implicit: bool = False
     message: Message | None = None
 
@@ -57,7 +56,7 @@ class UnverifiedError(Exception):
 
 
 class _OverError(Exception):
-    """The session is over, and ``seen`` says why."""
+    """The session is over; the reason is in ``_facts``."""
 
 
 class _EndlessError(Exception):
@@ -75,12 +74,13 @@ class _Reply:
 
 
 async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Manner) -> Session:
-    """Hold a session over a connection, which is closed at the end; or tell why there is none.
+    """Hold a session over a connection, and close it; without a connection, return its error as a ``Session``.
 
-    Raises UnverifiedError where ``manner.tls`` verifies certificates, and this one is no proof.
+    ``dialled``: the connection. ``host``, ``address``, ``port``: of the server, for the result. ``manner``: how to hold
+    the session. Raises UnverifiedError where ``manner.tls`` verifies certificates, and this one proves nothing.
     """
     started = time.monotonic() - dialled.seconds
-    seen: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "host": host,
         "address": address,
         "port": port,
@@ -89,14 +89,14 @@ async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Man
         "times": {Stage.CONNECT.value: dialled.seconds},
     }
     if dialled.sock is None:
-        return Session(**seen, stage=Stage.CONNECT, errno=dialled.error, icmp=dialled.icmp, seconds=dialled.seconds)
-    conversation = _Conversation(dialled.sock, manner, seen, started)
+        return Session(**facts, stage=Stage.CONNECT, errno=dialled.error, icmp=dialled.icmp, seconds=dialled.seconds)
+    conversation = _Conversation(dialled.sock, manner, facts, started)
     return await conversation.hold()
 
 
 class _Conversation:
-    def __init__(self, sock: socket.socket, manner: Manner, seen: dict[str, Any], started: float) -> None:
-        self._sock, self._manner, self._seen, self._started = sock, manner, seen, started
+    def __init__(self, sock: socket.socket, manner: Manner, facts: dict[str, Any], started: float) -> None:
+        self._sock, self._manner, self._facts, self._started = sock, manner, facts, started
         self._witness = sock.dup()  # asyncio closes its own when the connection breaks
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -111,7 +111,7 @@ class _Conversation:
             await self._leave()
         finally:
             self._close()
-        return Session(**self._seen)
+        return Session(**self._facts)
 
     async def _hold(self) -> None:
         self._reached(Stage.TLS if self._manner.implicit else Stage.BANNER)
@@ -121,20 +121,20 @@ class _Conversation:
         except _OverError:
             pass
         except TimeoutError:
-            self._seen["errno"] = "ETIMEDOUT"
-            self._seen["unacknowledged"] = unacknowledged(self._witness)
+            self._facts["errno"] = "ETIMEDOUT"
+            self._facts["unacknowledged"] = unacknowledged(self._witness)
         except _EndlessError:
-            self._seen["reply"] = f"a reply of more than {MOST_BYTES} bytes"
+            self._facts.update(reply=f"a reply of more than {MOST_BYTES} bytes", endless=True)
         except ssl.SSLCertVerificationError as error:
             raise UnverifiedError(_tls_words(error)) from error
         except ssl.SSLError as error:
-            self._seen["reply"] = _tls_words(error)
+            self._facts["reply"] = _tls_words(error)
         except (asyncio.IncompleteReadError, OSError) as error:
             self._broke(error)
-        self._seen["heard"] = self._heard
-        if self._seen["stage"] is Stage.BANNER and self._heard and "banner" not in self._seen:
-            self._seen["banner"] = "\n".join([*self._lines, _text(bytes(self._buffer))])[:LONGEST_REPLY].strip()
-        self._seen["seconds"] = round(time.monotonic() - self._started, 6)
+        self._facts["heard"] = self._heard
+        if self._facts["stage"] is Stage.BANNER and self._heard and "banner" not in self._facts:
+            self._facts["banner"] = "\n".join([*self._lines, _text(bytes(self._buffer))])[:LONGEST_REPLY].strip()
+        self._facts["seconds"] = round(time.monotonic() - self._started, 6)
 
     async def _session(self) -> None:
         manner = self._manner
@@ -143,11 +143,11 @@ class _Conversation:
             await self._handshake()
             self._reached(Stage.BANNER)
         greeting = await self._reply()
-        self._seen["banner"] = greeting.text
+        self._facts["banner"] = greeting.text
         if greeting.code != 220:
             self._refused(greeting)
         keywords = await self._greet()
-        self._seen["keywords_tls" if manner.implicit else "keywords"] = keywords
+        self._facts["keywords_tls" if manner.implicit else "keywords"] = keywords
         if not manner.implicit:
             await self._starttls()
         if manner.message is not None:
@@ -166,23 +166,23 @@ class _Conversation:
         return tuple(sorted({line.split()[0].split("=")[0].upper()[:64] for line in reply.lines[1:] if line.split()}))
 
     async def _starttls(self) -> None:
-        """Ask for TLS, offered or not: a server from whose reply the offer was taken says yes."""
+        """Ask for TLS, offered or not: where a middlebox removed the offer, the server agrees all the same."""
         self._reached(Stage.STARTTLS)
         reply = await self._ask("STARTTLS")
-        self._seen["starttls"] = reply.code
+        self._facts["starttls"] = reply.code
         if reply.code != 220:
-            if "STARTTLS" in self._seen["keywords"] and self._manner.message is None:
+            if "STARTTLS" in self._facts["keywords"] and self._manner.message is None:
                 self._refused(reply)
             return
         self._reached(Stage.TLS)
-        self._buffer.clear()  # what came before the handshake is nobody's (CVE-2011-0411)
+        self._buffer.clear()  # not protected by TLS, so not a reply to anything after it (CVE-2011-0411)
         await self._handshake()
-        self._seen["keywords_tls"] = await self._greet()
+        self._facts["keywords_tls"] = await self._greet()
 
     async def _send(self, message: Message) -> None:
         if message.user is not None:
             self._reached(Stage.AUTH)
-            if self._seen.get("tls") is None:
+            if self._facts.get("tls") is None:
                 self._over("not logged in: a password does not go over a connection in clear")
             plain = base64.b64encode(f"\0{message.user}\0{message.password or ''}".encode()).decode()
             self._expect(await self._ask(f"AUTH PLAIN {plain}"), 235)
@@ -202,11 +202,11 @@ class _Conversation:
 
     def _refused(self, reply: _Reply) -> None:
         text = reply.text
-        self._seen.update(smtp_code=reply.code, enhanced_code=enhanced_code(text), reply=text)
+        self._facts.update(smtp_code=reply.code, enhanced_code=enhanced_code(text), reply=text)
         raise _OverError
 
     def _over(self, words: str) -> None:
-        self._seen["reply"] = words
+        self._facts["reply"] = words
         raise _OverError
 
     async def _ask(self, line: str) -> _Reply:
@@ -250,21 +250,21 @@ class _Conversation:
         return line
 
     def _broke(self, error: BaseException) -> None:
-        """The connection ended without a word."""
+        """Note why the connection ended without a reply."""
         icmp = icmp_error(self._witness)
         number = error.errno if isinstance(error, OSError) else None
         name = errno.errorcode.get(number) if number is not None else None
         if name is None and isinstance(error, ConnectionResetError):
             name = "ECONNRESET"
-        words = error.strerror if isinstance(error, OSError) and error.strerror else "the connection was closed"
-        self._seen.update(errno=name, icmp=icmp, reply=words)
+        text = error.strerror if isinstance(error, OSError) else None
+        self._facts.update(errno=name, icmp=icmp, reply=text or "the connection was closed", closed=not text)
 
     async def _handshake(self) -> None:
         assert self._writer is not None
         await self._writer.start_tls(self._manner.tls, server_hostname=self._manner.name)
         tls = self._writer.get_extra_info("ssl_object")
-        self._seen["tls"] = tls.version()
-        self._seen["certificate"] = read_certificate(tls.getpeercert(binary_form=True) or b"")
+        self._facts["tls"] = tls.version()
+        self._facts["certificate"] = read_certificate(tls.getpeercert(binary_form=True) or b"")
 
     def _own_name(self) -> str:
         """An address literal (RFC 5321 section 4.1.3): the one name that every client has."""
@@ -272,12 +272,12 @@ class _Conversation:
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
     def _reached(self, stage: Stage) -> None:
-        self._seen["stage"] = stage
-        self._seen["times"].setdefault(stage.value, round(time.monotonic() - self._started, 6))
+        self._facts["stage"] = stage
+        self._facts["times"].setdefault(stage.value, round(time.monotonic() - self._started, 6))
 
     async def _leave(self) -> None:
-        """Say goodbye to whoever still listens."""
-        listening = self._seen["stage"] is Stage.DONE or "smtp_code" in self._seen
+        """Send QUIT, where the session came to an orderly end."""
+        listening = self._facts["stage"] is Stage.DONE or "smtp_code" in self._facts
         if self._writer is None or not listening or self._writer.is_closing():
             return
         try:
@@ -289,7 +289,7 @@ class _Conversation:
             pass
 
     def _close(self) -> None:
-        done = self._seen["stage"] is Stage.DONE
+        done = self._facts["stage"] is Stage.DONE
         if self._writer is not None and isinstance(self._writer.transport, asyncio.WriteTransport):
             self._writer.transport.abort()
         else:
@@ -301,9 +301,9 @@ class _Conversation:
 
 
 def read_certificate(der: bytes, problem: str | None = None) -> Certificate:
-    """What a certificate says of itself. One that cannot be read has a fingerprint all the same."""
+    """Read a certificate. Where it cannot be parsed, the result has its fingerprint alone."""
     fingerprint = sha256(der).hexdigest()
-    from cryptography import x509
+    from cryptography import x509  # 40 ms, and only probes that reach TLS need it
 
     try:
         parsed = x509.load_der_x509_certificate(der)
@@ -331,5 +331,5 @@ def _tls_words(error: ssl.SSLError) -> str:
 
 
 def _text(data: bytes) -> str:
-    """A server's bytes as text that a terminal can bear: no control characters."""
+    """A server's bytes as text without control characters, which could change a terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "�", data.decode("utf-8", "replace"))[:LONGEST_REPLY]

@@ -1,9 +1,8 @@
-"""TCP traceroute for everybody: connections whose SYN may come 1, 2, 3 … hops far.
+"""TCP traceroute without privileges: connection attempts whose SYN may take 1, 2, 3 … hops.
 
-A router on which the TTL runs out says so, and that ends the connection attempt at once; a SYN that a rule drops meets
-silence. A router that forwards decides about the TTL before it asks its rules (Linux's FORWARD chain), so the hop that
-blocks is the last one that answers. A box that takes connections itself (REDIRECT) does not count down: it answers
-with the TTL of its own hop.
+A router on which a TTL runs out sends ICMP time exceeded, which ends the attempt at once. A SYN that a rule drops gets
+no answer. A router checks the TTL before its rules (Linux's FORWARD chain), so the hop that blocks is the last one that
+answers. A middlebox that takes connections itself (REDIRECT) does not forward: it accepts the SYN at its own hop.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError
-from port25lab.probe.client_view import Answer, IpVersion, Step, Trace
+from port25lab.probe.client_view import Answer, Step, Trace
 from port25lab.probe.dial import Dialled, dial, drop, set_ttl
 
 WAVE = 6
-"""So many SYNs at once: few come as far as the destination."""
+"""SYNs that are sent at once. A small number, so that few reach the destination."""
 
 FURTHEST = 30
 
@@ -26,7 +26,7 @@ STEP_SECONDS = 1.25
 """How long an answer may take; the SYN is sent again after 1 s (RFC 6298 section 2)."""
 
 LEAST_SECONDS = 0.5
-"""Less than that proves no silence."""
+"""Where less time is left, no more SYNs are sent: a missing answer would prove nothing."""
 
 _TIME_EXCEEDED = {4: 11, 6: 3}
 
@@ -34,10 +34,12 @@ _TIME_EXCEEDED = {4: 11, 6: 3}
 async def trace(
     host: str, address: str, port: int, deadline: float, *, enough: Callable[[], int | None] = lambda: None
 ) -> Trace:
-    """Trace until somebody answers in the destination's name. ``enough``: how far the destination is known to be.
+    """Send SYNs with growing TTLs until the destination answers, or a middlebox in its name.
 
-    Where nobody answers, it ends two hops after that distance, or when a whole wave has met silence. ``deadline`` is
-    the loop's time.
+    Without an answer, it ends behind the destination's known distance, or after a whole wave without answers.
+
+    ``host``: the name, for the result. ``address``, ``port``: of the destination. ``deadline``: in the loop's time.
+    ``enough``: returns the hops to the destination, once they are known.
     """
     steps: list[Step] = []
     for first in range(1, FURTHEST + 1, WAVE):
@@ -55,14 +57,15 @@ async def trace(
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
 
 
-async def trace_cut(host: str, address: str, port: int, hops: int, seconds: float, words: bytes | None = None) -> Trace:
-    """The same inside of open connections, for one that is reset at the client's first words.
+async def trace_cut(host: str, address: str, port: int, hops: int, seconds: float, data: bytes | None = None) -> Trace:
+    """Find the hop that cuts a session: send the data at which it was cut with growing TTLs, in open connections.
 
-    ``words`` are said after the greeting; without any, a TLS ClientHello with the server's name is sent at once.
+    ``host``, ``address``, ``port``: of the destination. ``hops``: the greatest TTL. ``seconds``: the time limit.
+    ``data``: that data, sent after the greeting; None: a TLS ClientHello with the server's name, sent at once.
     """
-    said = words or client_hello(host)
+    sent = data or client_hello(host)
     steps = await asyncio.gather(
-        *(_cut_step(address, port, ttl, said, words is not None, seconds) for ttl in range(1, hops + 1))
+        *(_cut_step(address, port, ttl, sent, data is not None, seconds) for ttl in range(1, hops + 1))
     )
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
 
@@ -79,10 +82,10 @@ def client_hello(name: str) -> bytes:
 
 
 async def _step(address: str, port: int, ttl: int, seconds: float) -> Step:
-    return _told(ttl, await dial(address, port, seconds, ttl=ttl))
+    return _as_step(ttl, await dial(address, port, seconds, ttl=ttl))
 
 
-def _told(ttl: int, dialled: Dialled) -> Step:
+def _as_step(ttl: int, dialled: Dialled) -> Step:
     if dialled.sock is not None:
         drop(dialled.sock)
         return Step(ttl=ttl, answer=Answer.ACCEPTED)
@@ -96,7 +99,7 @@ def _icmp_step(ttl: int, icmp: IcmpError) -> Step:
     return Step(ttl=ttl, answer=answer, sender=icmp.sender)
 
 
-async def _cut_step(address: str, port: int, ttl: int, words: bytes, greeted: bool, seconds: float) -> Step:
+async def _cut_step(address: str, port: int, ttl: int, data: bytes, greeted: bool, seconds: float) -> Step:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     dialled = await dial(address, port, seconds)
@@ -108,9 +111,9 @@ async def _cut_step(address: str, port: int, ttl: int, words: bytes, greeted: bo
             if greeted:
                 await loop.sock_recv(sock, 4096)
             set_ttl(sock, version, ttl)
-            await loop.sock_sendall(sock, words)
-            said = await loop.sock_recv(sock, 1)
-        return Step(ttl=ttl, answer=Answer.ACCEPTED if said else Answer.RESET)
+            await loop.sock_sendall(sock, data)
+            answer = await loop.sock_recv(sock, 1)
+        return Step(ttl=ttl, answer=Answer.ACCEPTED if answer else Answer.RESET)
     except ConnectionError:
         return Step(ttl=ttl, answer=Answer.RESET)
     except TimeoutError:

@@ -1,45 +1,62 @@
-"""Reading packets, where the prober may (CAP_NET_RAW): the TTL of each answer to a SYN.
+"""The TTL of each answer to a SYN, read from the packets, where this process may read packets (CAP_NET_RAW).
 
-An ordinary user's sockets tell everything else. The kernel passes on SYN-ACKs and RSTs alone (bpf(4)), so that a busy
-machine is none the busier.
+An ordinary user's sockets report everything else. The kernel passes on SYN-ACKs and RSTs alone, so that the traffic of
+a busy machine costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
-import struct
 
-from port25lab.kernel.headers import parse_ip
+from port25lab.kernel.bpf import (
+    ACCEPT,
+    AND,
+    IF_ANY_BIT,
+    IF_EQUAL,
+    IPV4_LENGTH_TO_X,
+    LOAD_BYTE,
+    LOAD_BYTE_AT_X,
+    LOAD_HALF,
+    REFUSE,
+    Step,
+    assemble,
+    attach,
+)
+from port25lab.kernel.headers import ETH_P_ALL, RST, SYN, parse_ip
 
-_ETH_P_ALL = 3
+SNAPLEN = 128
+"""Bytes kept of a packet: enough for its headers."""
 
-_SO_ATTACH_FILTER = 26
+FILTER = assemble(
+    [
+        Step(LOAD_BYTE, 0),
+        Step(AND, 0xF0),
+        Step(IF_EQUAL, 0x40, "ipv4"),
+        Step(IF_EQUAL, 0x60, "ipv6", REFUSE),
+        "ipv4",
+        Step(LOAD_BYTE, 9),
+        Step(IF_EQUAL, 6, None, REFUSE),
+        Step(LOAD_HALF, 6),
+        Step(IF_ANY_BIT, 0x1FFF, REFUSE),  # a later fragment, which has no TCP header
+        Step(IPV4_LENGTH_TO_X, 0),
+        Step(LOAD_BYTE_AT_X, 13),
+        Step(IF_ANY_BIT, SYN | RST, ACCEPT, REFUSE),
+        "ipv6",
+        Step(LOAD_BYTE, 6),
+        Step(IF_EQUAL, 6, None, REFUSE),
+        Step(LOAD_BYTE, 53),
+        Step(IF_ANY_BIT, SYN | RST, ACCEPT, REFUSE),
+    ],
+    SNAPLEN,
+)
+"""Accepts TCP packets with SYN or RST, on a socket whose packets begin with the IP header."""
 
 _MOST_ANSWERS = 4096
 
-_FILTER = (
-    (0x30, 0, 0, 0),  # A = first byte
-    (0x54, 0, 0, 0xF0),  # its upper half: the version
-    (0x15, 0, 5, 0x40),
-    (0x30, 0, 0, 9),  # IPv4: protocol
-    (0x15, 0, 9, 6),
-    (0xB1, 0, 0, 0),  # X = length of the header
-    (0x50, 0, 0, 13),  # A = TCP flags
-    (0x45, 5, 6, 0x06),  # SYN or RST
-    (0x15, 0, 5, 0x60),
-    (0x30, 0, 0, 6),  # IPv6: next header
-    (0x15, 0, 3, 6),
-    (0x30, 0, 0, 53),
-    (0x45, 0, 1, 0x06),
-    (0x06, 0, 0, 128),  # take the headers
-    (0x06, 0, 0, 0),  # leave it
-)
 
-
-class Wire:
-    """While it is open, it notes the TTL of the first answer to each of this machine's source ports."""
+class TtlCapture:
+    """Notes the TTL of the first answer to each source port of this machine, from ``start`` to ``close``."""
 
     def __init__(self) -> None:
         self.ttls: dict[int, int] = {}
@@ -51,24 +68,22 @@ class Wire:
         return self._sock is not None
 
     def start(self) -> None:
-        """Listen from now on, if the kernel lets us."""
+        """Begin to capture, where this process has CAP_NET_RAW."""
         try:
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL))
         except OSError:
             return
-        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _FILTER))
-        described = struct.pack("@HP", len(_FILTER), ctypes.addressof(code))
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        attach(sock, FILTER)
         self._sock = sock
         asyncio.get_running_loop().add_reader(sock, self._read)
 
     def ttl(self, source_port: int) -> int | None:
-        """What arrived for a connection attempt."""
+        """The TTL of the first answer to a connection attempt; None: no answer came, or no packet could be read."""
         self._read()
         return self.ttls.get(source_port)
 
     def close(self) -> None:
-        """Listen no more."""
+        """End the capture."""
         if self._sock is not None:
             asyncio.get_running_loop().remove_reader(self._sock)
             self._sock.close()
@@ -77,7 +92,7 @@ class Wire:
     def _read(self) -> None:
         while self._sock is not None:
             try:
-                data, where = self._sock.recvfrom(128)
+                data, where = self._sock.recvfrom(SNAPLEN)
             except OSError:
                 return
             packet = parse_ip(data)

@@ -1,8 +1,8 @@
 """A scenario: a file in, questions out. Everything in it is checked before any lab starts.
 
-``load_questions`` holds a file (``scenariofile``) against the topology, the policies and the servers that it names, and
-multiplies its paths by variants, client programs and IP versions. ``lab_config`` and ``question_about`` do the same for
-somebody who asks from Python.
+``load_questions`` checks a file (``scenario_file``) against the topology, the policies and the servers that it names,
+and multiplies its paths by variants, client programs and IP versions. ``lab_config`` and ``question_about`` do the same
+for questions from Python.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from port25lab.errors import InputError, nearest
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.model.path import Auth, PathSpec, Security
+from port25lab.model.path import DEFAULT_CLIENT, Auth, PathSpec, Security
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.scenario import catalogue
@@ -24,9 +24,8 @@ from port25lab.scenario.checks import (
     check_blame,
     check_credentials,
     check_ends,
-    check_probe,
+    check_packet,
     config_of,
-    plan_again,
     plan_for,
     under,
     version_name,
@@ -34,16 +33,19 @@ from port25lab.scenario.checks import (
     without_place,
 )
 from port25lab.scenario.document import Document
-from port25lab.scenario.format import ANY, DEFAULT_CLIENT, Expectation, PathEntry, ScenarioFile, TopologyChoice
+from port25lab.scenario.scenario_file import ANY, Expectation, PathEntry, ScenarioFile, TopologyChoice
 
 
 def load_questions(name: str) -> list[Question]:
-    """All questions of a scenario of the catalogue or of a file. Raises InputError for the first thing wrong in it."""
+    """All questions of a scenario, by its name in the catalogue or the path of its file.
+
+    Raises InputError for the first thing that is wrong in it.
+    """
     document = document_module.read_yaml(catalogue.find("scenarios", name))
     scenario = document_module.validated(document, ScenarioFile)
     plan = plan_for(scenario.topology, document.error, relative_to=document.file)
     configs = {
-        variant: config_of(scenario.topology, plan, stacks, under(document.error, "variants", variant), document.file)
+        variant: config_of(plan, stacks, under(document.error, "variants", variant), document.file)
         for variant, stacks in scenario.variants.items()
     }
     for number, entry in enumerate(scenario.paths):
@@ -56,7 +58,7 @@ def load_questions(name: str) -> list[Question]:
         Question(
             scenario=name,
             variant=variant,
-            id=f"{name}/{variant}/{_bare_id(path, entry.ref, plan, entry.repeat)}",
+            bare_id=_bare_id(path, entry.ref, plan, entry.repeat),
             name=entry.name,
             ref=entry.ref,
             path=path,
@@ -69,6 +71,7 @@ def load_questions(name: str) -> list[Question]:
             expected_from=expectation.first,
             should=entry.should,
             matrix=scenario.matrix,
+            bad_auth=_bad_auth(path, plan),
         )
         for variant, config in configs.items()
         for entry in scenario.paths
@@ -79,10 +82,14 @@ def load_questions(name: str) -> list[Question]:
 def lab_config(
     topology: str, policies: Mapping[str, str | Sequence[str]], parameters: Mapping[str, int | bool | str]
 ) -> LabConfig:
-    """What a variant of a scenario file would say, from Python. Raises InputError as such a file would."""
+    """A lab, as a variant of a scenario file describes one. Raises InputError as for such a file.
+
+    ``topology``: its name or file. ``policies``: by node, a policy's name or folder, or several in the order in which
+    they are loaded. ``parameters``: of the topology.
+    """
     choice = TopologyChoice(name=topology, parameters=dict(parameters))
     stacks = {node: (names,) if isinstance(names, str) else tuple(names) for node, names in policies.items()}
-    return config_of(choice, plan_for(choice, without_place), stacks, without_place)
+    return config_of(plan_for(choice, without_place), stacks, without_place)
 
 
 def question_about(
@@ -92,11 +99,14 @@ def question_about(
     by: str | None = None,
     how: Mechanism | None = None,
 ) -> Question:
-    """A question asked from Python. Raises InputError as a scenario file would."""
-    plan = plan_again(config.topology, config.parameters)
+    """A question from Python. Raises InputError as for a scenario file.
+
+    ``expected``, ``by`` and ``how``: the outcome, the node whose rule should decide, and the mechanism; None: any.
+    """
+    plan = config.plan
     check_ends(plan, path.source, path.to, (path.ip_version,), without_place)
     check_credentials(plan, path.to, path.auth, without_place)
-    check_probe(plan, path.packet, path.spoof, without_place)
+    check_packet(plan, path.packet, path.spoof, without_place)
     if path.client not in CLIENT_KINDS:
         raise InputError(f"unknown client {path.client!r}", allowed=nearest(path.client, CLIENT_KINDS))
     if expected is not None:
@@ -106,7 +116,7 @@ def question_about(
     return Question(
         scenario=scenario,
         variant=variant,
-        id=f"{scenario}/{variant}/{_bare_id(path, None, plan)}",
+        bare_id=_bare_id(path, None, plan),
         name=None,
         ref=None,
         path=path,
@@ -115,11 +125,12 @@ def question_about(
         config=config,
         sequential=False,
         how=how,
+        bad_auth=_bad_auth(path, plan),
     )
 
 
 def _asked(entry: PathEntry, variant: str) -> Iterator[tuple[PathSpec, Expectation]]:
-    """The paths of one entry in one variant, each with what is expected of it."""
+    """The paths of one entry in one variant, each with its expectation."""
     if entry.variants is not None and variant not in entry.variants:
         return
     by_version = entry.expect[variant if variant in entry.expect else ANY]
@@ -150,13 +161,13 @@ def _paths(entry: PathEntry) -> Iterator[PathSpec]:
 
 
 def _bare_id(path: PathSpec, ref: str | None, plan: Plan, repeat: int = 1) -> str:
-    """A path's id within its scenario and variant; ``report.words`` reads it."""
+    """A path's id within its scenario and variant."""
     parts = [
         *([ref] if ref else []),
         f"{path.source}-to-{path.to}-{path.port}",
         *([path.security.value] if path.security is not Security.NONE else []),
         *([path.auth.user] if path.auth else []),
-        *(["badauth"] if path.auth and not _right(path.auth, plan.server(path.to)) else []),
+        *(["badauth"] if _bad_auth(path, plan) else []),
         *([f"{path.size}B"] if path.size else []),
         *([path.client] if path.client != DEFAULT_CLIENT else []),
         *([path.packet] if path.packet else []),
@@ -164,6 +175,10 @@ def _bare_id(path: PathSpec, ref: str | None, plan: Plan, repeat: int = 1) -> st
     ]
     attempt = f"/{path.attempt}" if repeat > 1 else ""
     return f"{'-'.join(parts)}/{version_name(path.ip_version)}{attempt}"
+
+
+def _bad_auth(path: PathSpec, plan: Plan) -> bool:
+    return path.auth is not None and not _right(path.auth, plan.server(path.to))
 
 
 def _right(auth: Auth, server: NodePlan | None) -> bool:

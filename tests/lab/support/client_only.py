@@ -1,13 +1,13 @@
-"""The cases of the ground truth, as a prober on the client's machine meets them. In a lab: one process for all of it.
+"""The cases of the ground truth, measured from the client's node in a lab by one process.
 
-Each host is probed once, as `port25lab probe` does it; with a message only where the mechanism shows in one.
+Each host is probed once, as `port25lab probe` does; with a message only where the mechanism shows in a message.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from port25lab.probe.measure import PORTS
 
 SECONDS = 5.0
 MESSAGE = 8_000
-"""Bytes: some packets full, as the command sends them."""
+"""Bytes of a message: several full packets, as the command sends."""
 
 CA = "SSL_CERT_FILE=/run/port25lab/ca.pem"
 WITHOUT_PRIVILEGES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
@@ -52,7 +52,7 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class Asked:
-    """One probe."""
+    """The parameters of one probe."""
 
     host: str
     mx: bool
@@ -63,27 +63,29 @@ class Asked:
 
 
 def asked(case: Case, plan: Plan) -> Asked:
-    """The probe that a case wants."""
+    """The probe for a case."""
     path = case.question().path
     to, mx = str(path.to).removeprefix("mx:"), str(path.to).startswith("mx:")
     nowhere = case.truth.to == "nowhere"
     host = NOWHERE[case.version] if nowhere else to if mx else plan.nodes[to].hostname
-    # A limit on port 25 is used up by whoever comes first.
+    # Another probe of port 25 would use up a limit on it.
     ports = PORTS if path.port == 25 else tuple(port for port in PORTS if port != 25)
-    told = (case.truth in OF_ENDS and not nowhere) or path.size
+    with_message = (case.truth in OF_ENDS and not nowhere) or path.size
     user = (path.auth.user, path.auth.password or f"{path.auth.user}-secret") if path.auth else (None, None)
     message = (
-        ("client@isp.example", path.recipient, min(path.size, MESSAGE), *user) if told and path.recipient else None
+        ("client@isp.example", path.recipient, min(path.size, MESSAGE), *user)
+        if with_message and path.recipient
+        else None
     )
     return Asked(host, mx, (case.version,) if nowhere else (4, 6), ports, path.port, message)
 
 
 def look(lab: Lab, source: str, wanted: Iterable[Asked], *prefix: str) -> dict[Asked, ClientView]:
-    """Probe all of them side by side from a node."""
+    """Probe all of them at once from a node. ``prefix``: a program that the prober is run by, and its arguments."""
     order = list(dict.fromkeys(wanted))
     question: list[Any] = [[one.host, one.mx, one.versions, one.ports, SECONDS, one.port, one.message] for one in order]
     argv = ("env", CA, *prefix, sys.executable, "-c", PROGRAM)
-    done: Mapping[str, Any] = lab.run(source, argv, stdin=json.dumps(question), seconds=60)
-    assert done["returncode"] == 0, done["stderr"]
-    views = [ClientView.model_validate(view) for view in json.loads(done["stdout"])]
+    done = lab.run(source, argv, stdin=json.dumps(question), seconds=60)
+    assert done.returncode == 0, done.stderr
+    views = [ClientView.model_validate(view) for view in json.loads(done.stdout)]
     return dict(zip(order, views, strict=True))

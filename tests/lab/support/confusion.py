@@ -1,4 +1,4 @@
-"""A confusion matrix: what a classifier says, beside what is true. In: pairs. Out: plain text, and pure."""
+"""A confusion matrix: the classifier's answers beside the truth. In: pairs. Out: plain text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 NEVER = "."
-"""In a cell: this was never said of that."""
+"""The text of a cell that counts nothing."""
 
 
 def confusion(pairs: Iterable[tuple[str, str]], order: Iterable[str] = ()) -> str:
-    """Truth by row, what was said by column, how often in each cell; right answers stand in the diagonal.
+    """The matrix: truths in rows, answers in columns, counts in cells; right answers are on the diagonal.
 
-    ``pairs``: the truth, and what was said. ``order``: of the names; those that it lacks come last. Columns are headed
-    by the number of the row that has the same name. Below the table each pair that was confused, in words.
+    ``pairs``: truth and answer. ``order``: names in the order of the rows; other names follow. The heading of a column
+    is the number of the row with the same name. Below the table are the confused pairs, in words.
     """
     counts = Counter(pairs)
     seen = {name for pair in counts for name in pair}

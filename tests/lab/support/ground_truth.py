@@ -1,8 +1,9 @@
-"""What is true: for each mechanism a path at which nothing but it is at work, and the places where it can be put.
+"""The ground truth: for each mechanism a path on which it alone is at work, and the nodes where it can be.
 
-A mechanism on the way is a policy in ``policies/`` beside this file, about one destination, so that many of them stand
-on one router side by side and fit on any router between client and destination. What a server does, or nobody, needs
-no policy. Data alone, for more than one classifier: ``cases`` says all, ``Case.question`` asks one of them.
+A mechanism in the network is a policy in ``policies/`` beside this folder. Each policy is about one destination, so
+several can be on one router, and each on any router between client and destination. What the ends do by themselves
+needs no policy. Data alone, for more than one classifier: ``cases`` yields the cases, ``Case.question`` the question of
+one.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ Version = Literal[4, 6]
 
 @dataclass(frozen=True)
 class Truth:
-    """A mechanism and the path that meets it."""
+    """A mechanism, and the path on which it is at work."""
 
     mechanism: Mechanism
     outcome: Outcome
     to: str
     policy: str | None = None
-    """None: it is the doing of a server, or of nobody."""
+    """None: a server does it, or no mechanism is at work."""
     path: dict[str, Any] = field(default_factory=dict)
-    """Of the path: what is not as usual."""
+    """The path's fields that differ from the defaults."""
     attempt: int = 1
-    """It shows at this attempt; those before it are made first."""
+    """The attempt at which it shows; the attempts before this one are made first."""
     ruled: bool = False
-    """The kernel names the rule that does it."""
+    """Whether the kernel's trace names the rule."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A client, and a router on its way on which all of a stack is put."""
+    """A client, and a router on its path that gets all policies of a stack."""
 
     topology: str
     source: str
@@ -88,10 +89,10 @@ TRUTHS: tuple[tuple[Truth, ...], ...] = (
         Truth(Mechanism.NONE, Outcome.DELIVERED, "company", path=SUBMISSION),
     ),
 )
-"""What can be put in between, in stacks: all policies of a stack are on one node of one lab.
+"""Mechanisms in the network, in stacks: all policies of a stack are on one node of one lab.
 
-Of sni-reset, mtu-black-hole and session-cut there are two: where the kernel traces whole sessions and names the rule,
-and where it does not, so that the wire and the control have to tell.
+sni-reset, mtu-black-hole and session-cut are in both stacks: once the kernel traces whole sessions and names the rule,
+and once it does not, so that the packets and the control are the only evidence.
 """
 
 OF_ENDS: tuple[Truth, ...] = (
@@ -116,10 +117,10 @@ OF_ENDS: tuple[Truth, ...] = (
     Truth(Mechanism.NONE, Outcome.DELIVERED, "mx:example.net"),
     Truth(Mechanism.NONE, Outcome.DELIVERED, "isp-relay"),
 )
-"""What the ends do by themselves: no policy, any client."""
+"""What the ends do by themselves, without a policy. Any client can try these."""
 
 NOWHERE = {4: "192.0.2.201", 6: "2001:db8:201::1"}
-"""Addresses to which nobody has a route."""
+"""Addresses to which no router has a route."""
 
 PLACES: tuple[Place, ...] = (
     Place("residential_isp", "pc", "cpe"),
@@ -135,18 +136,18 @@ CLIENTS = {"residential_isp": "pc", "hotel": "guest-1"}
 
 @dataclass(frozen=True)
 class Case:
-    """One truth, at one place or with nothing in between, over one IP version."""
+    """One truth at one place, or without a policy, over one IP version."""
 
     truth: Truth
     topology: str
     source: str
     node: str | None
-    """Where the mechanism is; None: it is not on the way."""
+    """The node of the mechanism; None: it is not in the network."""
     version: Version
     config: LabConfig
 
     def question(self, attempt: int | None = None) -> Question:
-        """What is to be asked, with all that should be found; of an attempt before it shows, nothing is expected."""
+        """The question, with what is expected. Of an attempt before the mechanism shows, nothing is expected."""
         truth, number = self.truth, attempt or self.truth.attempt
         path = PathSpec.model_validate(
             {
@@ -165,7 +166,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """All of them."""
+    """All cases."""
     for place in PLACES:
         for stack in TRUTHS:
             names = dict.fromkeys(truth.policy for truth in stack if truth.policy)
@@ -180,6 +181,6 @@ def cases() -> Iterator[Case]:
 
 
 def _recipient(to: str) -> str:
-    """Whom the message is for: somebody at the domain whose MX is dialled, or behind an MX that every stack spares."""
+    """The recipient: at the domain whose MX is dialled, or at one whose MX no stack has a policy about."""
     domain = to.removeprefix("mx:") if to.startswith("mx:") else "example.com"
     return f"recipient@{domain}"

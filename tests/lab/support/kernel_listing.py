@@ -1,7 +1,7 @@
-"""iptables itself, in network namespaces of its own: rules go in, and its listing comes out.
+"""iptables itself, in a network namespace of its own: rules in, its listing out.
 
-One process keeps the namespace and answers requests, a line of JSON each: a namespace for every question would cost
-more than the question.
+One process keeps the namespace and answers requests, each a line of JSON: a new namespace would take longer than the
+request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""This machine as tests watch it: its own network, mounts and processes, and what belongs to one run of the command.
+"""What one run of the command leaves on this machine: network, mounts and processes.
 
-As root a test has a machine of its own to watch: a network and mount namespace that nobody else uses. An ordinary user
-watches the real one.
+As root, a test watches a network and mount namespace of its own, which nothing else uses. An ordinary user watches the
+real ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 GONE_SECONDS = 2.0
-"""What the project promises: nothing is left so long after an end of any kind."""
+"""After that time nothing of a run is left, however it ended."""
 
 UP_SECONDS = 30.0
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -29,10 +29,10 @@ COMMAND = (sys.executable, "-m", "port25lab")
 
 
 class Machine:
-    """Where the command runs, and what is seen there."""
+    """The namespaces in which the command runs, and what is in them."""
 
     def __init__(self, *, user_namespace: bool = False) -> None:
-        """``user_namespace``: one whose root is not this machine's, with settings of its own. Takes root to make."""
+        """``user_namespace``: also a user namespace, whose root is not this machine's. Needs root."""
         self._holder: subprocess.Popen[bytes] | None = None
         self.prefix: tuple[str, ...] = ()
         if os.geteuid() == 0:
@@ -84,7 +84,7 @@ class Run:
             ready, _, _ = select.select([self.terminal], [], [], max(0.0, end - time.monotonic()))
             data = b""
             if ready:
-                with suppress(OSError):  # EIO: nobody has the terminal open any more
+                with suppress(OSError):  # EIO: no process has the terminal open any more
                     data = os.read(self.terminal, 1 << 16)
             if not data:
                 raise AssertionError(f"{words!r} did not come; the terminal says:\n{self.text}")
@@ -93,7 +93,7 @@ class Run:
         return before
 
     def wait_for_program(self, argv: str, seconds: float = UP_SECONDS) -> None:
-        """Return when some process of the run is this program, and no longer the shell that is about to start it."""
+        """Return when a process of the run is this program, and no longer the shell that starts it."""
         end = time.monotonic() + seconds
         while not any(command_line(pid).strip() == argv for pid in descendants(self.process.pid)):
             assert time.monotonic() < end, f"{argv!r} was not started"
@@ -116,7 +116,7 @@ class Run:
         return self.text
 
     def catch(self) -> None:
-        """Take hold of every process of the run, so that its end can be waited for."""
+        """Open a pidfd of every process of the run, so that ``gone_within`` can wait for its end."""
         for pid in descendants(self.process.pid):
             if pid not in self.pidfds:
                 with suppress(ProcessLookupError):
@@ -132,7 +132,7 @@ class Run:
         return at_depth[0]
 
     def gone_within(self, seconds: float = GONE_SECONDS) -> list[int]:
-        """Wait for the end of all that was caught; returns those that are still there."""
+        """Wait for the end of the processes that ``catch`` found; returns those that are left."""
         end = time.monotonic() + seconds
         left = dict(self.pidfds)
         while left and (pause := end - time.monotonic()) > 0:
@@ -150,10 +150,10 @@ class Run:
 
 
 def in_use(namespaces: set[str], begun: float, ended: float) -> set[str]:
-    """Those that a process is in, holds open or has mounted that came to be between two moments: while a run was up.
+    """Those that a process is in, holds open or has mounted, of processes that started while a run was up.
 
-    Numbers of namespaces are given out again, so who was there before or came later has others. The dead wait for
-    whoever started them, in nothing.
+    Numbers of namespaces are reused, so processes that started before or later may have another namespace of the same
+    number. Zombies are in no namespace. ``begun``, ``ended``: as ``now`` returns them.
     """
     used: set[str] = set()
     for folder in Path("/proc").glob("[0-9]*"):
@@ -173,7 +173,7 @@ def _links(folder: Path) -> Iterator[str]:
 
 
 def state(pid: int) -> str:
-    """``R``, ``S``, ``Z`` …; empty for a process that is not there."""
+    """``R``, ``S``, ``Z`` …; empty for a process that does not exist."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -207,7 +207,7 @@ def ancestors(pid: int) -> Iterator[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all that came from it."""
+    """A process and all its descendants."""
     parents = {int(folder.name): _parent(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
     found = [pid]
     for one in found:
@@ -224,7 +224,7 @@ def command_line(pid: int) -> str:
 
 @contextmanager
 def running(argv: Sequence[str], **environment: str) -> Iterator[Run]:
-    """The command on a terminal of its own. Whatever is left of it at the end is killed, by process id."""
+    """Run the command on a terminal of its own. Its processes are killed at the end, by process id."""
     terminal, theirs = pty.openpty()
     begun = now()
     process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""Starts a lab and runs programs in its nodes as it is told: one JSON array a line, NODE and then argv.
+"""Starts a lab, and runs programs in its nodes. Each line of stdin is a JSON array: NODE and then argv.
 
-As a program of its own, so that a test can be root and this an ordinary user. Argument: ``user-namespace``, or
-``no-user-namespace`` for what root gets where user namespaces are forbidden.
+A program of its own, so that it can run as an ordinary user while the test is root. Argument: ``user-namespace``, or
+``no-user-namespace`` for the way that root has where user namespaces are forbidden.
 """
 
 from __future__ import annotations
@@ -25,4 +25,4 @@ with Sandboxes() as sandboxes:
         print("up", flush=True)
         for line in sys.stdin:
             node, *argv = json.loads(line)
-            print(json.dumps(lab.run(node, argv)), flush=True)
+            print(lab.run(node, argv).model_dump_json(), flush=True)

@@ -1,4 +1,4 @@
-"""Makes a system call that a lab forbids, and prints the kernel's answer. Where it is allowed it does no harm."""
+"""Makes a system call that a lab forbids, and prints the kernel's answer. Where the call is allowed it does no harm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEWUSER, VSOCK, TIOCSTI, X32 = 0x10000000, 40, 0x5412, 0x40000000
 numbers = MACHINES[platform.machine()].calls if platform.machine() in MACHINES else {}
 CALLS: dict[str, tuple[int, ...]] = (
     {
-        # Pointers that lead nowhere: what is not refused fails with another error.
+        # Invalid pointers: a call that is not refused fails with another error.
         **{name: (numbers[name], 0, 0, 0, 0, 0) for name in FORBIDDEN if name in numbers},
         "clone3": (numbers["clone3"], 0, 0),
         "unshare": (numbers["unshare"], NEWUSER),

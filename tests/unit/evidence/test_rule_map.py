@@ -11,7 +11,7 @@ import pytest
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place
 from port25lab.evidence.traced_packet import Passage
-from port25lab.model.evidence import Effect
+from port25lab.model.evidence import Effect, PacketSummary
 from port25lab.model.policy import Origin, Policy, RulesFile
 from port25lab.rules import parse
 
@@ -75,7 +75,7 @@ def test_bytes_that_are_not_utf_8_do_not_break_the_blame() -> None:
     ],
 )
 def test_what_a_rule_does_comes_from_its_target(rule: str, effect: Effect) -> None:
-    found = loaded(rule.replace("'", '"')).decision(at(1), passage(1), "SYN")
+    found = loaded(rule.replace("'", '"')).decision(at(1), passage(1), PacketSummary(kind="SYN"))
     assert (found.effect, found.by_chance) == (effect, False)
 
 
@@ -123,12 +123,14 @@ DROPPED = "-p tcp --dport 25 --syn -j DROP"
 def test_a_limit_decides_where_the_packet_passes_with_its_answer_turned_round(
     rules: tuple[str, ...], matched: tuple[int, ...], effect: Effect
 ) -> None:
-    found = loaded(*rules).decision(at(matched[-1]), passage(*matched), "SYN")
+    found = loaded(*rules).decision(at(matched[-1]), passage(*matched), PacketSummary(kind="SYN"))
     assert (found.effect, found.by_chance) == (effect, False)
 
 
 def test_what_chance_decides_is_no_rule_for_every_packet() -> None:
-    found = loaded("-p tcp -m statistic --mode random --probability 0.5 -j DROP").decision(at(1), passage(1), "SYN")
+    found = loaded("-p tcp -m statistic --mode random --probability 0.5 -j DROP").decision(
+        at(1), passage(1), PacketSummary(kind="SYN")
+    )
     assert (found.effect, found.by_chance) == (Effect.DROP, True)
 
 

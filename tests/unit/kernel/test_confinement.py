@@ -1,4 +1,4 @@
-"""The limits of a lab's processes, as far as they can be seen without setting them: the filter, run by hand."""
+"""The limits of a lab's processes, as far as a test can see them without setting them: the filter, interpreted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from bpf_interpreter import run
 from port25lab.kernel.confinement import FORBIDDEN, LAB, MACHINES, PROGRAM, SYS_ADMIN, Machine, system_call_filter
 
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
@@ -19,18 +20,7 @@ each_machine = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINE
 def answer(machine: Machine, number: int, *arguments: int, audit: int | None = None) -> int:
     """What the filter says of a system call: classic BPF over struct seccomp_data."""
     call = struct.pack("<IIQ6Q", number, audit or machine.audit, 0, *arguments, *[0] * (6 - len(arguments)))
-    steps = list(struct.iter_unpack("=HBBI", system_call_filter(machine)))
-    at, held = 0, 0
-    while True:
-        code, if_true, if_false, value = steps[at]
-        if code == 0x06:
-            return int(value)
-        if code == 0x20:
-            (held,) = struct.unpack_from("<I", call, value)
-            at += 1
-        else:
-            holds = {0x15: held == value, 0x35: held >= value, 0x45: bool(held & value)}[code]
-            at += 1 + (if_true if holds else if_false)
+    return run(struct.iter_unpack("=HBBI", system_call_filter(machine)), call, "little")
 
 
 @each_machine

@@ -4,50 +4,36 @@ from __future__ import annotations
 
 import random
 import socket
-import struct
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
 
-from port25lab.kernel.headers import Packet, opens_or_ends, parse, parse_ip
-
-ROUTER, ROUTER6 = "198.51.100.1", "2001:db8::7"
-CLIENT, SERVER = ip_address("198.51.100.7").packed, ip_address("2001:db8::25").packed
-SYN = struct.pack(">HHIIBBHHH", 20_000, 25, 1, 0, 0x50, 0x02, 64_240, 0, 0)
-
-
-def tcp(flags: int, payload: bytes = b"", *, options: bytes = b"", sequence: int = 1, acknowledged: int = 2) -> bytes:
-    words = 5 + len(options) // 4
-    head = struct.pack(">HHIIBBHHH", 20_000, 25, sequence, acknowledged, words << 4, flags, 64_240, 0, 0)
-    return head + options + payload
-
-
-def ipv4(payload: bytes, protocol: int, *, options: bytes = b"", fragment: int = 0) -> bytes:
-    words = 5 + len(options) // 4
-    head = struct.pack(">BBHHHBBH", 0x40 | words, 0, 4 * words + len(payload), 1, fragment, 64, protocol, 0)
-    return head + ip_address(ROUTER).packed + ip_address("198.51.100.7").packed + options + payload
-
-
-def ipv6(payload: bytes, following: int) -> bytes:
-    head = struct.pack(">IHBB", 0x6 << 28, len(payload), following, 64)
-    return head + ip_address("2001:db8::7").packed + ip_address("2001:db8::25").packed + payload
-
-
-def ethernet(packet: bytes) -> bytes:
-    return bytes(12) + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\0") + packet
-
-
-def error(kind: int, code: int, about: bytes) -> bytes:
-    return struct.pack(">BBHI", kind, code, 0, 0) + about
-
-
-def icmp4(kind: int = 3, code: int = 13, about: bytes | None = None, *, options: bytes = b"") -> bytes:
-    message = error(kind, code, ipv4(SYN, socket.IPPROTO_TCP) if about is None else about)
-    return ipv4(message, socket.IPPROTO_ICMP, options=options)
-
-
-def icmp6(kind: int = 1, code: int = 1, about: bytes | None = None) -> bytes:
-    return ipv6(error(kind, code, ipv6(SYN, socket.IPPROTO_TCP) if about is None else about), socket.IPPROTO_ICMPV6)
+from packet_factory import (
+    CLIENT,
+    ROUTER,
+    ROUTER6,
+    SERVER6,
+    SYN,
+    ethernet,
+    fragment6,
+    frames,
+    icmp4,
+    icmp6,
+    ipv4,
+    ipv6,
+    tcp,
+)
+from port25lab.kernel.headers import (
+    Packet,
+    fixed_header,
+    ip_header,
+    opens_or_ends,
+    parse,
+    parse_ip,
+    tcp_checksum,
+    tcp_header,
+)
 
 
 def known(packet: bytes) -> Packet:
@@ -144,6 +130,8 @@ def test_the_quick_look_lets_errors_and_odd_headers_pass() -> None:
         icmp6(),
         ipv4(tcp(0x10), 6, options=bytes(4)),
         ipv4(tcp(2)[:8] + bytes(8), 6, fragment=0x2000),
+        ipv4(tcp(2)[:8], 6, fragment=0x2000),
+        ipv6(fragment6(tcp(2)[:8], 6, more=True), 44),
     ):
         assert opens_or_ends(ethernet(packet))
     assert not opens_or_ends(ethernet(ipv4(tcp(0x10, b"x" * 20), 6)))
@@ -224,3 +212,61 @@ def test_noise_never_raises() -> None:
             frame = bytes(packet[: noise.randrange(len(packet) + 1)])
             parse(frame)
             opens_or_ends(frame)
+
+
+# -- headers by themselves ---------------------------------------------------------------------------------------------
+
+
+def test_the_fixed_header_has_what_a_sender_marks_its_packets_with() -> None:
+    four = fixed_header(ipv4(tcp(2), 6, service=0b101011_01))
+    six = fixed_header(ipv6(b"", 44, service=0b101011_10, label=0xABCDE))
+    assert four and six
+    assert (four.ip_version, four.dscp, four.number, four.ttl) == (4, 0b101011, 1, 64)
+    assert (six.ip_version, six.dscp, six.number, six.ttl) == (6, 0b101011, 0xABCDE, 64)
+    assert [ip_address(one).compressed for one in (four.source, four.destination)] == [ROUTER, CLIENT]
+    assert [ip_address(one).compressed for one in (six.source, six.destination)] == [ROUTER6, SERVER6]
+
+
+def test_a_later_fragment_has_a_header_and_no_extensions() -> None:
+    later = ip_header(ipv4(b"x" * 8, 17, fragment=0x2002))
+    assert later
+    assert (later.protocol, later.begin, later.end, later.offset, later.more, later.identification) == (
+        *(17, 20, 28, 16),
+        True,
+        1,
+    )
+    # What stands behind this fragment header is payload, though the protocol says that a header follows.
+    later = ip_header(ipv6(fragment6(b"x" * 8, 60, offset=3, more=False), 44))
+    assert later
+    assert (later.protocol, later.begin, later.end, later.offset, later.more, later.identification) == (
+        *(60, 48, 56, 24),
+        False,
+        9,
+    )
+
+
+def test_a_tcp_header_is_known_up_to_its_flags() -> None:
+    found = tcp_header(tcp(0x12, options=b"\1" * 4)[:14])
+    assert found == (20_000, 25, 1, 2, 24, 0x12)
+    assert tcp_header(tcp(0x12)[:13]) is None
+
+
+@pytest.mark.parametrize("packet", [ipv4, ipv6])
+def test_a_segment_with_its_checksum_sums_up_to_zero(packet: Callable[[bytes, int], bytes]) -> None:
+    for payload in (b"", b"EHLO\r\n", b"odd"):
+        segment = bytearray(tcp(0x18, payload))
+        ip = ip_header(packet(bytes(segment), 6))
+        assert ip
+        segment[16:18] = tcp_checksum(ip.source, ip.destination, bytes(segment)).to_bytes(2)
+        assert tcp_checksum(ip.source, ip.destination, bytes(segment)) == 0
+        segment[-1] ^= 1
+        assert tcp_checksum(ip.source, ip.destination, bytes(segment)) != 0
+
+
+def test_no_frame_of_any_length_raises() -> None:
+    for frame in frames().values():
+        for length in range(0, len(frame), 3):
+            for read in (parse, opens_or_ends):
+                read(frame[:length])
+            for read_ip in (parse_ip, ip_header, fixed_header, tcp_header):
+                read_ip(frame[14:length])

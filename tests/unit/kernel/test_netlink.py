@@ -102,13 +102,6 @@ def test_an_interface_is_set_up_and_nothing_else_of_it_changes() -> None:
     assert values == {}
 
 
-def test_an_alias_is_cut_at_what_the_kernel_takes() -> None:
-    _, values = body(netlink.alias(11, "a customer's home router"), NEWLINK, REQUEST_ACK, 16)
-    assert values == {20: b"a customer's home router"}
-    _, values = body(netlink.alias(11, "x" * 300), NEWLINK, REQUEST_ACK, 16)
-    assert values == {20: b"x" * 255}
-
-
 @pytest.mark.parametrize(
     ("interface", "family", "flags"),
     [("198.51.100.7/24", socket.AF_INET, 0), ("2001:db8::7/64", socket.AF_INET6, 0x02)],
@@ -212,3 +205,16 @@ def test_a_refused_request_is_named_with_the_kernels_own_error(kernel: Kernel) -
     with netlink.Rtnetlink() as route, pytest.raises(OSError, match=r"File exists \(EEXIST\): link h40$") as caught:
         route.send(requests)
     assert caught.value.errno == errno.EEXIST
+
+
+def test_messages_of_one_receive_are_told_apart() -> None:
+    first = struct.pack("=IHHII", 16 + 5, 2, 0, 7, 0) + b"hello" + b"\0" * 3  # padded to four bytes
+    second = struct.pack("=IHHII", 16, 3, 0, 8, 0)
+    assert list(netlink.messages(first + second)) == [(2, 7, b"hello"), (3, 8, b"")]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x10", struct.pack("=IHHII", 0, 2, 0, 7, 0), struct.pack("=I", 15) + bytes(40)]
+)
+def test_what_is_no_message_ends_the_reading(data: bytes) -> None:
+    assert list(netlink.messages(data)) == []

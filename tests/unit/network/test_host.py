@@ -18,7 +18,7 @@ async def talked(code: str, stdin: bytes = b"") -> tuple[bytes, bytes, int | Non
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    stdout, stderr = await host._talk(process, stdin)
+    stdout, stderr = await host._communicate(process, stdin)
     return stdout, stderr, process.returncode
 
 

@@ -7,19 +7,19 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.ambiguous import INDISTINGUISHABLE, explain
 from port25lab.probe.case import Diagnosis
-from port25lab.probe.classify import classify, findings
+from port25lab.probe.classify import classify, diagnose
 from port25lab.probe.client_view import Answer, Certificate, ClientView, Step, Trace, hops_of
 
 
 def found(seen: ClientView, port: int = 25) -> Diagnosis:
-    finding = classify(seen, port, 4)
-    assert finding is not None
-    return finding
+    diagnosis = classify(seen, port, 4)
+    assert diagnosis is not None
+    return diagnosis
 
 
 def verdict(seen: ClientView, port: int = 25) -> tuple[frozenset[Mechanism], int | None]:
-    finding = found(seen, port)
-    return finding.candidates, finding.hop
+    diagnosis = found(seen, port)
+    return diagnosis.candidates, diagnosis.hop
 
 
 def test_a_syn_that_vanishes_behind_the_second_router_is_dropped_there() -> None:
@@ -53,9 +53,9 @@ def test_routers_that_keep_silent_leave_it_open_where() -> None:
         ip_version=4,
         steps=(Step(ttl=1, answer=Answer.EXPIRED, sender=ROUTERS[0]), Step(ttl=6, answer=Answer.RESET)),
     )
-    finding = found(view(silent(), reset(587), traces=(trace(25, 1), mute)))
-    assert (finding.mechanism, finding.hop, finding.until) == (Mechanism.SYN_DROP, 1, 6)
-    assert finding.alternatives == (Mechanism.ANSWER_DROP,)
+    diagnosis = found(view(silent(), reset(587), traces=(trace(25, 1), mute)))
+    assert (diagnosis.mechanism, diagnosis.hop, diagnosis.until) == (Mechanism.SYN_DROP, 1, 6)
+    assert diagnosis.alternatives == (Mechanism.ANSWER_DROP,)
 
 
 def test_a_host_of_which_nothing_answers_proves_nothing() -> None:
@@ -250,10 +250,10 @@ def test_a_name_that_does_not_resolve() -> None:
     }
 
 
-def test_ports_that_were_not_probed_have_no_finding() -> None:
+def test_ports_that_were_not_probed_have_no_diagnosis() -> None:
     seen = view(session(), reset(587), traces=AS_FAR)
     assert classify(seen, 465, 4) is None
-    assert [(finding.port, finding.ip_version) for finding in findings(seen)] == [(25, 4), (587, 4)]
+    assert [(diagnosis.port, diagnosis.ip_version) for diagnosis in diagnose(seen)] == [(25, 4), (587, 4)]
 
 
 def test_how_far_a_packet_has_come() -> None:

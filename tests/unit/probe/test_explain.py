@@ -6,10 +6,10 @@ import io
 
 from client_view_factory import CONTROL, ROUTERS, refused, reset, session, silent, trace, view
 from port25lab.model.evidence import Stage
-from port25lab.probe.classify import findings
+from port25lab.probe.classify import diagnose
 from port25lab.probe.client_view import Answer, ClientView
 from port25lab.probe.explain import counted, story
-from port25lab.probe.table import print_probe, seen
+from port25lab.probe.table import observed, print_probe
 from port25lab.report.console import open_console
 
 OP25B = view(
@@ -21,7 +21,7 @@ OP25B = view(
 
 
 def told(shown: ClientView) -> str:
-    return " ".join(story(shown, findings(shown)))
+    return " ".join(story(shown, diagnose(shown)))
 
 
 def test_op25b_in_the_words_of_those_who_meet_it() -> None:
@@ -72,21 +72,21 @@ def test_the_servers_own_firewall_on_other_ports_is_not_worth_a_word() -> None:
 def test_a_machine_without_ipv6_is_not_blocked_there() -> None:
     lacking = session(25, Stage.CONNECT, errno="ENETUNREACH", address="2001:db8::25", ip_version=6)
     both = view(session(), lacking)
-    assert [finding.ip_version for finding in counted(both, findings(both))] == [4]
+    assert [diagnosis.ip_version for diagnosis in counted(both, diagnose(both))] == [4]
     assert "the machine has no such connectivity" in told(both)
 
 
 def test_what_was_seen_in_a_few_words() -> None:
-    assert seen(silent()) == "no answer (ETIMEDOUT, 3.2 s)"
-    assert seen(reset()) == "reset (ECONNREFUSED)"
-    assert seen(refused(25, "198.51.100.130", 3, 13)) == "ICMP 3/13 from 198.51.100.130 (EHOSTUNREACH)"
-    assert seen(session(25, Stage.BANNER, smtp_code=554, banner="5.7.1 No")) == "554 5.7.1 No"
-    assert seen(session(25, Stage.BANNER, reply="the connection was closed")) == "taken, the connection was closed"
+    assert observed(silent()) == "no answer (ETIMEDOUT, 3.2 s)"
+    assert observed(reset()) == "reset (ECONNREFUSED)"
+    assert observed(refused(25, "198.51.100.130", 3, 13)) == "ICMP 3/13 from 198.51.100.130 (EHOSTUNREACH)"
+    assert observed(session(25, Stage.BANNER, smtp_code=554, banner="5.7.1 No")) == "554 5.7.1 No"
+    assert observed(session(25, Stage.BANNER, reply="the connection was closed")) == "taken, the connection was closed"
 
 
 def test_into_a_pipe_goes_plain_text() -> None:
     out = io.StringIO()
-    print_probe(open_console(out), OP25B, findings(OP25B))
+    print_probe(open_console(out), OP25B, diagnose(OP25B))
     text = out.getvalue()
     assert text.isascii()
     assert "\x1b" not in text
@@ -98,6 +98,6 @@ def test_into_a_pipe_goes_plain_text() -> None:
 def test_a_hostile_banner_does_not_reach_the_terminal() -> None:
     out = io.StringIO()
     hostile = view(session(banner="\x1b[2Jevil [bold]x[/bold]"))
-    print_probe(open_console(out), hostile, findings(hostile))
+    print_probe(open_console(out), hostile, diagnose(hostile))
     assert "\x1b" not in out.getvalue()
     assert "[bold]x[/bold]" in out.getvalue()

@@ -122,14 +122,15 @@ def test_a_hostile_server_has_an_outcome_in_time_and_memory(serve: Serve) -> Non
     assert time.monotonic() - started < SECONDS + 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
     assert view.sessions[0].stage is not Stage.DONE
-    finding = classify(view, view.sessions[0].port, 4)
-    assert finding is not None and finding.mechanism is not Mechanism.NONE
+    diagnosis = classify(view, view.sessions[0].port, 4)
+    assert diagnosis is not None and diagnosis.mechanism is not Mechanism.NONE
     assert len(view.model_dump_json()) < 100_000
 
 
 def test_what_each_of_them_looks_like() -> None:
     assert probed(endless_banner).reply == "a reply of more than 65536 bytes"
     assert probed(megabyte).reply == "a reply of more than 65536 bytes"
+    assert probed(megabyte).endless
     assert (probed(garbage).reply or "").startswith("no SMTP reply")
     assert "\x1b" not in probed(garbage).model_dump_json().encode().decode("unicode_escape")
     slow = probed(drip)
@@ -139,7 +140,10 @@ def test_what_each_of_them_looks_like() -> None:
         "Please",
     )
     closed = probed(hang_up)
-    assert (closed.stage, closed.heard, closed.reply) == (Stage.BANNER, 0, "the connection was closed")
+    assert (closed.stage, closed.heard, closed.closed, closed.reply) == (
+        *(Stage.BANNER, 0, True),
+        "the connection was closed",
+    )
     assert (probed(never_closing).stage, probed(never_closing).errno) == (Stage.EHLO, "ETIMEDOUT")
     assert (probed(no_handshake).stage, probed(no_handshake).errno) == (Stage.TLS, "ETIMEDOUT")
 

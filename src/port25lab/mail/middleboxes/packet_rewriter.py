@@ -1,28 +1,21 @@
-"""Sessions altered packet by packet, in place: the same length, so that no sequence number is out of step.
+"""Sessions altered packet by packet, in place: the length stays the same, so that sequence numbers stay right.
 
-scapy takes packets apart and makes their checksums. A box of this kind does not put a stream together: what a line
-says is known when it comes in one packet, as SMTP's short lines do. scapy takes half a second to be imported: import
-this module only where it is needed.
+A middlebox of this kind does not reassemble the stream: it alters a line only where the line comes in one packet, as
+SMTP's short lines do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from scapy.layers.inet import IP, TCP, in4_chksum
-from scapy.layers.inet6 import IPv6, in6_chksum
-
+from port25lab.kernel.headers import Packet, ip_header, parse_ip, tcp_checksum
 from port25lab.mail.middleboxes.smtp_inspection import Alteration, State
 
-SHORTEST_PACKET = 40
-"""Bytes of the headers of IPv4 and TCP."""
-
 MOST_FLOWS = 1024
-"""Sessions that are remembered; the oldest one is forgotten first."""
+"""Sessions whose state is kept; the oldest is dropped first."""
 
-End = tuple[str, int]
+End = tuple[bytes, int]
 """An address and a port."""
 
 
@@ -36,7 +29,7 @@ class Flow:
 
 
 class Inline:
-    """All sessions that pass one queue."""
+    """Rewrites all sessions that pass one queue."""
 
     def __init__(self, alter: Callable[[], Alteration]) -> None:
         self._alter = alter
@@ -44,7 +37,7 @@ class Inline:
         """By client and server."""
 
     def rewrite(self, packet: bytes) -> bytes | None:
-        """The packet that takes this one's place; None where it may pass as it is."""
+        """The packet to send in place of this one; None where it passes unchanged."""
         segment = Segment.read(packet)
         if segment is None:
             return None
@@ -82,56 +75,46 @@ class Inline:
 
 @dataclass(frozen=True)
 class Segment:
-    """A TCP segment as scapy reads it."""
+    """A TCP segment with its IP header."""
 
     packet: bytes
-    network: Any
-    """scapy's IP or IPv6."""
+    headers: Packet
+    source: End
+    destination: End
 
     @classmethod
     def read(cls, packet: bytes) -> Segment | None:
-        """None for what is no TCP, or only a fragment of it."""
-        if len(packet) < SHORTEST_PACKET:
+        """The segment; None for a packet that is not TCP, or is a fragment without a TCP header."""
+        headers = parse_ip(packet)
+        if headers is None or headers.source_port is None or headers.destination_port is None:
             return None
-        network = (IPv6 if packet[0] >> 4 == 6 else IP)(packet)
-        return cls(packet, network) if TCP in network else None
-
-    @property
-    def tcp(self) -> Any:
-        return self.network["TCP"]
-
-    @property
-    def source(self) -> End:
-        return self.network.src, self.tcp.sport
-
-    @property
-    def destination(self) -> End:
-        return self.network.dst, self.tcp.dport
+        source, destination = (headers.source, headers.source_port), (headers.destination, headers.destination_port)
+        return None if headers.kind == "fragment" else cls(packet, headers, source, destination)
 
     @property
     def sequence(self) -> int:
-        return int(self.tcp.seq)
+        return self.headers.sequence or 0
 
     @property
     def opens(self) -> bool:
-        return "S" in self.tcp.flags and "A" not in self.tcp.flags
+        return self.headers.kind in ("SYN", "SYN-FIN")
 
     @property
     def resets(self) -> bool:
-        return "R" in self.tcp.flags
+        return self.headers.kind == "RST"
 
     @property
     def payload(self) -> bytes:
-        return bytes(self.tcp.payload)
+        return self.packet[self.headers.payload : self.headers.payload + self.headers.length]
 
     def with_payload(self, payload: bytes) -> bytes:
-        """The same packet with other words of the same length, and the checksum that belongs to them."""
+        """The same packet with another payload of the same length, and the right checksum."""
         if len(payload) != len(self.payload):
             raise ValueError(f"{len(payload)} bytes in place of {len(self.payload)}")
-        start = len(self.packet) - len(bytes(self.tcp))
-        segment = bytearray(self.packet[start:])
-        segment[len(segment) - len(payload) :] = payload
+        ip = ip_header(self.packet)
+        assert ip is not None
+        head, tail = self.packet[: self.headers.payload], self.packet[self.headers.payload + len(payload) :]
+        segment = bytearray(head[ip.begin :] + payload)
         segment[16:18] = b"\0\0"
-        made = (in6_chksum if self.network.version == 6 else in4_chksum)(6, self.network, bytes(segment))
-        segment[16:18] = made.to_bytes(2, "big")
-        return self.packet[:start] + bytes(segment)
+        segment[16:18] = tcp_checksum(ip.source, ip.destination, bytes(segment)).to_bytes(2)
+        return self.packet[: ip.begin] + bytes(segment) + tail
