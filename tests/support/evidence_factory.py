@@ -19,6 +19,7 @@ from port25lab.model.evidence import (
     Stage,
     StreamDifference,
     StreamSide,
+    TrailRule,
 )
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
@@ -58,6 +59,12 @@ def rule(node: str = "isp-edge", number: int | None = 4, **more: Any) -> Blame:
     return Blame(**usual | more)
 
 
+def led(*places: tuple[str, int]) -> Blame:
+    """A rule to which others led: chain and number of each, the deciding one last."""
+    trail = tuple(TrailRule(table="filter", chain=chain, rule_number=number, rule="-A …") for chain, number in places)
+    return rule(number=places[-1][1], chain=places[-1][0], trail=trail)
+
+
 def decision(effect: Effect = Effect.DROP, blame: Blame | None = None) -> Decision:
     """The kernel's word on a SYN."""
     syn = PacketSummary(kind="SYN", source="198.51.100.7", source_port=20000, destination=MX, destination_port=25)
@@ -72,9 +79,15 @@ def on_answer(effect: Effect = Effect.DROP) -> Decision:
     return decision(effect).model_copy(update={"traced": answer})
 
 
-def in_session(effect: Effect = Effect.DROP, text: str = "-A FORWARD -p tcp -j DROP") -> Decision:
-    """The kernel's word on a packet of a session that was open already."""
-    return Decision(blame=rule(rule=text), effect=effect, traced=PacketSummary(kind="segment"), in_session=True)
+def in_session(effect: Effect = Effect.DROP, *modules: str) -> Decision:
+    """The kernel's word on a packet of a session that was open already. ``modules``: of the rule's matches."""
+    traced = PacketSummary(kind="segment")
+    return Decision(blame=rule(), effect=effect, traced=traced, in_session=True, modules=modules)
+
+
+def diverted(target: str = "DNAT", number: int = 1, effect: Effect = Effect.DIVERT) -> Decision:
+    """The kernel's word on a SYN that a rule sent elsewhere."""
+    return decision(effect, rule(number=number, table="nat")).model_copy(update={"target": target})
 
 
 def difference(client: str, server: str) -> StreamDifference:

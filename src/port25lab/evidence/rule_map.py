@@ -177,8 +177,10 @@ class LoadedRules:
         """
         rule = self._rules.get(place)
         effect, by_chance = self._effect(place, passage)
+        led = trail(self._matched(passage, place)) if rule else ()
         return Decision(
             blame=self.blame(place, passage),
+            modules=tuple(dict.fromkeys(match.module for one in led for match in one.matches)),
             effect=effect,
             traced=packet,
             in_session=in_session,
@@ -207,13 +209,16 @@ class LoadedRules:
         )
 
     def _matched(self, passage: Passage, up_to: Place) -> list[Rule]:
-        """The rules that a packet had matched when it met the one at a place, which is the last of them."""
+        """The rules that a packet had matched when it met the one at a place, which is the last of them.
+
+        A rule for a queue that no program reads, and that lets packets pass then, did nothing.
+        """
         matched = []
         for family, table, chain, handle in passage.matched:
             name = FAMILY_NUMBER.get(family)
             place = Place(name, _text(table), _text(chain), handle) if name else None
             rule = self._rules.get(place) if place else None
-            if rule is not None:
+            if place is not None and rule is not None and (place == up_to or not self._unread(place)):
                 matched.append(rule)
             if place == up_to:
                 break

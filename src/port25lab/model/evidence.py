@@ -181,6 +181,8 @@ class Decision(_WithTexts):
     """Whether the packet belongs to an open session. These are traced where a policy says ``watch: session``."""
     target: str | None = None
     """The name of the rule's target, such as ``DNAT``; None for a chain's policy."""
+    modules: tuple[str, ...] = ()
+    """The modules of all matches on the blame's trail, such as ``string``."""
     by_chance: bool = False
     """A ``statistic`` match decided: another packet like this one may pass."""
 

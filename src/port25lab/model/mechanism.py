@@ -23,6 +23,7 @@ class Mechanism(StrEnum):
     REJECT_ICMP = "reject-icmp"
     REJECT_RESET = "reject-reset"
     RATE_LIMIT = "rate-limit"
+    RANDOM_LOSS = "random-loss"
     INTERCEPTION = "interception"
     REFUSING_GREETING = "refusing-greeting"
     ACCEPT_CLOSE = "accept-close"
@@ -39,6 +40,7 @@ class Mechanism(StrEnum):
     NO_LISTENER = "no-listener"
 
     NO_ROUTE = "no-route"
+    NO_ANSWER = "no-answer"
     NO_NAME = "no-name"
     UNKNOWN = "unknown"
 
@@ -71,6 +73,11 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
     Mechanism.REJECT_RESET: MechanismInfo("a rule refuses the SYN with a RST", "RFC 9293 3.5.2", middle=True),
     Mechanism.RATE_LIMIT: MechanismInfo(
         "a rule lets so many connections pass and no more", "AWS's limit on port 25", middle=True
+    ),
+    Mechanism.RANDOM_LOSS: MechanismInfo(
+        "a rule drops or rejects some packets by chance, and lets others like them pass",
+        "iptables-extensions(8), statistic",
+        middle=True,
     ),
     Mechanism.INTERCEPTION: MechanismInfo(
         "another mail server takes the session in the dialled one's place", "RFC 3234 2.1", middle=True
@@ -107,7 +114,8 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
         "the real server refuses: credentials, TLS, relaying, or something else that it says itself", "RFC 5321 4.2.1"
     ),
     Mechanism.NO_LISTENER: MechanismInfo("the destination itself answers RST: nothing listens there", "RFC 9293 3.5.2"),
-    Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination, and no rule at work", "RFC 1812 5.2.7.1"),
+    Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination", "RFC 1812 5.2.7.1"),
+    Mechanism.NO_ANSWER: MechanismInfo("a rule sends packets where no host answers", "RFC 9293 3.8.3"),
     Mechanism.NO_NAME: MechanismInfo("the name or its MX cannot be resolved", "RFC 5321 5.1"),
     Mechanism.UNKNOWN: MechanismInfo("the evidence does not tell", ""),
 }

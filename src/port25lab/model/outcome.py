@@ -64,7 +64,7 @@ OUTCOME_INFO: dict[Outcome, OutcomeInfo] = {
     ),
     Outcome.REJECTED_RESET: OutcomeInfo("a rule on the way answers with RST", "RFC 9293 3.5.2", "red", blocked=True),
     Outcome.CLOSED: OutcomeInfo("the destination itself answers RST: nothing listens", "RFC 9293 3.5.2", "magenta"),
-    Outcome.UNREACHABLE: OutcomeInfo("no route, and no rule at work", "RFC 1812 5.2.7.1", "magenta"),
+    Outcome.UNREACHABLE: OutcomeInfo("no route, or no host answers there", "RFC 1812 5.2.7.1", "magenta"),
     Outcome.INTERCEPTED: OutcomeInfo("another server than the one dialled answered", "RFC 3234 2.1", "red"),
     Outcome.TAMPERED: OutcomeInfo("the session was altered on the way", "RFC 3207 6", "red"),
     Outcome.THROTTLED: OutcomeInfo("over a rate or connection limit", "RFC 5321 4.5.4.2", "yellow", blocked=True),
@@ -82,6 +82,15 @@ OUTCOME_INFO: dict[Outcome, OutcomeInfo] = {
 DECIDED_BY_RULES = tuple(
     outcome
     for outcome, meaning in OUTCOME_INFO.items()
-    if meaning.blocked or outcome in (Outcome.DEFERRED, Outcome.INTERCEPTED, Outcome.TAMPERED)
+    if meaning.blocked
+    or outcome
+    in (
+        Outcome.DEFERRED,
+        Outcome.INTERCEPTED,
+        Outcome.TAMPERED,
+        Outcome.CLOSED,
+        Outcome.UNREACHABLE,
+        Outcome.AUTH_REQUIRED,
+    )
 )
 """Outcomes for which a rule can be to blame: on the client's own way, or for a deferred message on the relay's."""

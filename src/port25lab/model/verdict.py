@@ -21,7 +21,7 @@ class Control(BaseModel):
 
     outcome: Outcome
     through: bool
-    """True where the client reached the destination."""
+    """True where the destination answered."""
 
 
 class ReasonKind(StrEnum):

@@ -65,7 +65,7 @@ def lab_table(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
     table = _table(column for column, _ in shown)
     for row in lines:
         table.add_row(*(cell(row) for _, cell in shown))
-    return Group(_lab_heading(verdicts, glyphs), table, *_rules(verdicts), Text())
+    return Group(_lab_heading(verdicts, glyphs), table, *_rules(verdicts, glyphs), Text())
 
 
 def _lab_heading(verdicts: Sequence[Verdict], glyphs: Glyphs) -> Text:
@@ -147,8 +147,8 @@ def _label(blames: Sequence[Blame], *, stacked: bool) -> str:
     return describe.rule_label(blames[0], [blame.rule_number for blame in blames], with_policy=stacked)
 
 
-def _rules(verdicts: Sequence[Verdict]) -> list[RenderableType]:
-    """Each rule that decided, once: its label in the table, its file and line, and its text."""
+def _rules(verdicts: Sequence[Verdict], glyphs: Glyphs) -> list[RenderableType]:
+    """Each rule that decided, once: its label in the table, its file and line, its text, and what led there."""
     stacked = stacked_rows(verdicts)
     blames = {*(verdict.blame for verdict in verdicts if verdict.blame), *relay_blames(verdicts)}
     if not blames:
@@ -160,7 +160,7 @@ def _rules(verdicts: Sequence[Verdict]) -> list[RenderableType]:
         grid.add_row(
             "" if label == before else label,
             describe.short_place(blame),
-            Text(visible(blame.rule), "italic"),
+            Text("\n".join(filter(None, (visible(blame.rule), describe.trail_words(blame, glyphs)))), "italic"),
         )
         before = label
     return [Text(), indented(grid)]

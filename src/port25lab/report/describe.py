@@ -10,7 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from port25lab.model.addresses import IpVersion
-from port25lab.model.evidence import Arrival, Blame, Decision, Effect, Hop, IcmpError, Observation, PacketSeen, Stage
+from port25lab.model.evidence import (
+    Arrival,
+    Blame,
+    Decision,
+    Effect,
+    Hop,
+    IcmpError,
+    Observation,
+    PacketSeen,
+    Stage,
+    TrailRule,
+)
+from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import DEFAULT_CLIENT, MX_PREFIX, PathSpec, Security
@@ -94,6 +106,9 @@ def turn_words(series: Sequence[Verdict]) -> str:
     ordered = sorted(series, key=lambda verdict: verdict.question.path.attempt)
     first, good = ordered[0], (Outcome.DELIVERED, Outcome.REACHED)
     starts_well = first.question.path.attempt > 1 or first.outcome in good
+    failed = [verdict for verdict in ordered if verdict.outcome not in good]
+    if len(failed) < len(ordered) and any(verdict.mechanism is Mechanism.RANDOM_LOSS for verdict in ordered):
+        return f"{len(failed)} of {len(ordered)} attempts fail, by chance"
     turned = next((verdict for verdict in ordered if (verdict.outcome in good) is not starts_well), None)
     if turned is not None:
         what = f"the first to fail, {turned.outcome.value}" if starts_well else "the first to get through"
@@ -311,7 +326,20 @@ def rules(verdict: Verdict) -> str:
 
 
 def _rule_lines(blame: Blame) -> list[str]:
-    return [visible(blame.rule), " ".join(part for part in (rule_label(blame), bracketed(place(blame))) if part)]
+    label = " ".join(part for part in (rule_label(blame), bracketed(place(blame))) if part)
+    return [line for line in (visible(blame.rule), label, trail_words(blame)) if line]
+
+
+def trail_words(blame: Blame, glyphs: Glyphs = PLAIN) -> str:
+    """The rules that led to a decision, the deciding one last: ``via FORWARD #3 -> mail #2``. Empty for one."""
+    if len(blame.trail) < 2:
+        return ""
+    return visible("via " + f" {glyphs.arrow} ".join(_label_on_node(rule) for rule in blame.trail))
+
+
+def _label_on_node(rule: TrailRule) -> str:
+    chain = rule.chain if rule.table == "filter" else f"{rule.table} {rule.chain}"
+    return f"{chain} {'policy' if rule.rule_number is None else f'#{rule.rule_number}'}"
 
 
 def _packet_line(decision: Decision) -> str:

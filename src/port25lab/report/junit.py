@@ -49,7 +49,8 @@ def _case(suite: Element, verdict: Verdict) -> None:
         trouble = SubElement(case, kind, type=verdict.outcome.value, message=explain.mismatch(verdict))
         trouble.text = explain.explain(verdict)
     else:
-        rule = f": {describe.rule_label(verdict.blame)}" if verdict.blame else ""
+        words = (describe.rule_label(verdict.blame), describe.trail_words(verdict.blame)) if verdict.blame else ()
+        rule = f": {' '.join(filter(None, words))}" if verdict.blame else ""
         how = f" by {verdict.mechanism.value}" if verdict.mechanism not in (Mechanism.NONE, Mechanism.UNKNOWN) else ""
         SubElement(case, "system-out").text = verdict.outcome.value + how + rule
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from port25lab.model.evidence import Evidence, Hop, Stage
+from port25lab.model.evidence import Effect, Evidence, Hop, Stage
 from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.verdict import middleboxes, replies, rules
@@ -30,13 +30,21 @@ def name_unknown(views: Views) -> Classification | None:
 
 
 def no_rule_matched(views: Views) -> Classification | None:
-    """No connection, and no rule: the destination sent RST, a router had no route, or the tool missed something."""
+    """No connection, and no rule dropped a packet.
+
+    The destination sent RST, a router had no route, a rule sent the SYN astray, or the tool missed something.
+    """
     if views.observed.stage is not Stage.CONNECT:
         return None
     if views.observed.errno == "ECONNREFUSED":
-        return Classification(Outcome.CLOSED, Mechanism.NO_LISTENER)
+        # A rule may have sent the SYN to another node than the dialled one, and that node refused it.
+        diverted = any(decision.effect is Effect.DIVERT for decision in views.evidence.diverted)
+        elsewhere = diverted and views.ended_by not in (None, views.evidence.dialled)
+        return Classification(Outcome.REJECTED_RESET if elsewhere else Outcome.CLOSED, Mechanism.NO_LISTENER)
     if views.observed.errno in rules.UNREACHABLE_ERRNOS:
         return Classification(Outcome.UNREACHABLE, Mechanism.NO_ROUTE)
+    if views.observed.errno == "ETIMEDOUT" and rules.sent_astray(views):
+        return Classification(Outcome.UNREACHABLE, Mechanism.NO_ANSWER)
     return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
 
 
@@ -48,6 +56,8 @@ def arrived(views: Views) -> Classification | None:
     if found is Mechanism.NONE:
         of_tries = (classify(of_hop(hop)).mechanism for hop in _failed(views))
         found = next((one for one in of_tries if one is Mechanism.GREYLISTING or MECHANISM_INFO[one].middle), found)
+    if found is Mechanism.NONE and views.decision is not None and views.decision.by_chance:
+        found = Mechanism.RANDOM_LOSS
     return Classification(Outcome.DELIVERED, found)
 
 

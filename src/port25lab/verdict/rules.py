@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from port25lab.model.evidence import Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
@@ -30,9 +28,10 @@ ERRNOS_OF_EFFECT = {
 
 ANSWERS = ("SYN-ACK", "RST")
 
-READS_CONTENT = r"(?:-m|--match)\s+string\b|--tls-host\b"
+READS_CONTENT = frozenset({"string", "tls"})
+"""Modules of matches on what a session says."""
 
-READS_LENGTH = r"(?:-m|--match)\s+length\b"
+READS_LENGTH = frozenset({"length"})
 
 
 def effect_on_client(decision: Decision) -> Effect:
@@ -45,6 +44,8 @@ def effect_on_client(decision: Decision) -> Effect:
 def opening_refused(decision: Decision) -> Classification:
     """A rule blocked the opening of the connection: by its effect on the client, and by the packet, SYN or SYN-ACK."""
     found = CLASSIFICATION_OF_EFFECT[effect_on_client(decision)]
+    if decision.by_chance:
+        return Classification(found.outcome, Mechanism.RANDOM_LOSS)
     if _is_answer(decision) and found.outcome is Outcome.DROPPED:
         return Classification(found.outcome, Mechanism.ANSWER_DROP)
     return found
@@ -63,6 +64,8 @@ def hand_made_packet(views: Views) -> Classification | None:
     if kind is not None and kind.early and decision.effect is not Effect.THROTTLE:
         return Classification(CLASSIFICATION_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
     found = CLASSIFICATION_OF_EFFECT[decision.effect]
+    if decision.by_chance:
+        return Classification(found.outcome, Mechanism.RANDOM_LOSS)
     dropped = found.outcome is Outcome.DROPPED and _is_answer(decision)
     return Classification(found.outcome, Mechanism.ANSWER_DROP) if dropped else found
 
@@ -70,7 +73,10 @@ def hand_made_packet(views: Views) -> Classification | None:
 def connection_refused(views: Views) -> Classification | None:
     """No connection, and the kernel names the rule. The rule's effect is the outcome, whatever error the client saw."""
     decision = views.decision
-    return opening_refused(decision) if decision and views.observed.stage is Stage.CONNECT else None
+    if decision is None or views.observed.stage is not Stage.CONNECT:
+        return None
+    # A reset right behind the handshake may come before the client knows that it is connected.
+    return session_cut(views) if decision.in_session else opening_refused(decision)
 
 
 def session_cut(views: Views) -> Classification | None:
@@ -84,10 +90,11 @@ def session_cut(views: Views) -> Classification | None:
 
 
 def _cut_by(decision: Decision, stage: Stage) -> Mechanism:
-    rule = decision.blame.rule
-    if stage is Stage.TLS and re.search(READS_CONTENT, rule):
+    if decision.by_chance:
+        return Mechanism.RANDOM_LOSS
+    if stage is Stage.TLS and READS_CONTENT.intersection(decision.modules):
         return Mechanism.SNI_RESET
-    if decision.effect is Effect.DROP and re.search(READS_LENGTH, rule):
+    if decision.effect is Effect.DROP and READS_LENGTH.intersection(decision.modules):
         return Mechanism.MTU_BLACK_HOLE
     return Mechanism.SESSION_CUT
 
@@ -100,18 +107,31 @@ def disagreement(evidence: Evidence) -> str | None:
         return None
     if observed.stage is Stage.CONNECT:
         if decision is None:
-            if observed.errno == "ETIMEDOUT":
+            if observed.errno == "ETIMEDOUT" and not sent_astray(views):
                 return "the client timed out, and the trace has no rule that dropped its packets"
             return None
-        if observed.errno not in ERRNOS_OF_EFFECT[effect_on_client(decision)]:
+        if not decision.in_session and observed.errno not in ERRNOS_OF_EFFECT[effect_on_client(decision)]:
             return f"the client saw {observed.errno}, and the trace has {decision.effect} on {decision.blame.node}"
         return None
-    if decision is not None and not decision.in_session and decision.effect is not Effect.THROTTLE:
-        # A limit may block a SYN and let its retransmission pass. A session that was cut has an outcome of its own.
+    if decision is not None and not (decision.in_session or decision.by_chance or decision.effect is Effect.THROTTLE):
+        # A limit, or chance, may block a SYN and let its retransmission pass. A session that was cut has an outcome of
+        # its own.
         return (
             f"the client reached stage {observed.stage}, and the trace has {decision.effect} on {decision.blame.node}"
         )
     return None
+
+
+def sent_astray(views: Views) -> bool:
+    """Whether a rule sent the SYN where no host answers, or the answer where no host takes it.
+
+    A rule that changes the source alone is a cause only where an answer was made that did not come back.
+    """
+    if any(decision.effect is Effect.DIVERT for decision in views.evidence.diverted):
+        return True
+    answers = [packet for packet in views.evidence.packets if packet.kind == "SYN-ACK"]
+    lost = bool(answers) and all(packet.node != views.client for packet in answers)
+    return bool(views.evidence.diverted) and lost
 
 
 def _is_answer(decision: Decision) -> bool:

@@ -186,6 +186,11 @@ def test_a_queue_that_no_program_reads_takes_packets_away(
     assert rules.steering(at(1), "FORWARD") is steers
 
 
+def test_a_queue_that_was_passed_by_led_nowhere() -> None:
+    rules = loaded("-j NFQUEUE --queue-num 7 --queue-bypass", "-j DROP")
+    assert [rule.rule_number for rule in rules.blame(at(2), passage(1, 2)).trail] == [2]
+
+
 @pytest.mark.parametrize(
     ("rule", "chain", "effect"),
     [

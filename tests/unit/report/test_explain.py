@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from evidence_factory import HOSTILE, MX, changed, decision, hop, rule, seen, verdict
+from evidence_factory import HOSTILE, MX, changed, decision, hop, led, rule, seen, verdict
 from port25lab.model import evidence
-from port25lab.model.evidence import Effect, IcmpError, PacketSeen, Stage
+from port25lab.model.evidence import Effect, IcmpError, PacketSeen, Stage, TrailRule
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Control, Verdict
@@ -348,3 +348,27 @@ def test_nothing_is_said_where_nothing_is_at_work_unless_something_should_be() -
 
 def test_an_error_has_no_mechanism() -> None:
     assert explain.mechanism_words(verdict(Outcome.ERROR, mechanism=Mechanism.UNKNOWN)) == ""
+
+
+# -- the rules that led to a decision ---------------------------------------------------------------------------------
+
+
+def test_the_rules_that_led_to_the_decision_are_told_in_one_line() -> None:
+    blame = led(("FORWARD", 3), ("mail", 2))
+    assert describe.trail_words(blame) == "via FORWARD #3 -> mail #2"
+    told = fact(verdict(Outcome.DROPPED, blame=blame, decisions=[decision(blame=blame)]), "rule")
+    assert told.splitlines()[1].startswith("isp-edge op25b mail #2 ")
+    assert told.splitlines()[2] == "via FORWARD #3 -> mail #2"
+
+
+def test_a_single_rule_has_no_line_of_its_own_for_that() -> None:
+    assert describe.trail_words(led(("FORWARD", 3))) == ""
+    assert describe.trail_words(rule()) == ""
+
+
+def test_a_rule_of_another_table_and_a_policy_are_told_as_such() -> None:
+    trail = (
+        TrailRule(table="mangle", chain="PREROUTING", rule_number=1, rule="-A …"),
+        TrailRule(table="filter", chain="FORWARD", rule_number=None, rule=":FORWARD DROP"),
+    )
+    assert describe.trail_words(rule(trail=trail)) == "via mangle PREROUTING #1 -> FORWARD policy"

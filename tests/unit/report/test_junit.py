@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from evidence_factory import HOSTILE, changed, rule, seen, verdict
+from evidence_factory import HOSTILE, changed, led, rule, seen, verdict
 from port25lab.model.evidence import Stage
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
@@ -61,6 +61,8 @@ def test_no_failure_has_an_empty_body() -> None:
 def test_a_blocked_path_names_its_rule() -> None:
     [out] = parsed(verdict(Outcome.DROPPED)).iter("system-out")
     assert out.text == "dropped by syn-drop: isp-edge op25b op25b #4"
+    [out] = parsed(verdict(Outcome.DROPPED, blame=led(("FORWARD", 3), ("mail", 2)))).iter("system-out")
+    assert out.text == "dropped by syn-drop: isp-edge op25b mail #2 via FORWARD #3 -> mail #2"
 
 
 def test_policies_stand_as_properties_one_for_each_variant() -> None:

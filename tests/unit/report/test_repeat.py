@@ -9,6 +9,7 @@ from pathlib import Path
 from evidence_factory import changed, decision, rule, seen, verdict
 from port25lab.engine.jobs import plan_jobs
 from port25lab.model.evidence import Effect, Stage
+from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
@@ -79,6 +80,13 @@ def test_the_first_attempt_to_fail_is_named() -> None:
     assert describe.turn_words(series(F, D)) == "attempt 2 of 2 is the first to get through"
     assert describe.turn_words(series(D, D)) == "none of 2 attempts fails"
     assert describe.turn_words(series(T, T)) == "attempt 1 of 2 is the first to fail, throttled, and none gets through"
+
+
+def test_where_chance_decides_attempts_are_counted() -> None:
+    lost, passed = series(F, D)
+    by_chance = changed(lost, mechanism=Mechanism.RANDOM_LOSS)
+    assert describe.turn_words([by_chance, passed]) == "1 of 2 attempts fail, by chance"
+    assert "by chance" not in describe.turn_words([by_chance, by_chance])
 
 
 def report(*verdicts: Verdict) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from evidence_factory import MX6, decision, delivered, dropped, ended, hop, in_session, replied, rule
-from port25lab.model.evidence import Effect, Evidence, Stage
+from evidence_factory import MX6, decision, delivered, diverted, dropped, ended, hop, in_session, replied, rule, wire
+from port25lab.model.evidence import Effect, Evidence, IcmpError, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.verdict.judge import Judgement, blamed, got_through, judge
+from port25lab.verdict.blame import blamed
+from port25lab.verdict.control import got_through
+from port25lab.verdict.judge import Judgement, judge
 from port25lab.verdict.pipeline import classify
 
 # -- judge ------------------------------------------------------------------------------------------------------------
@@ -56,6 +58,91 @@ def test_a_control_that_finds_the_port_closed_reached_the_destination() -> None:
     assert found.ok
     assert found.control
     assert found.control.outcome is Outcome.CLOSED
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        ended(Stage.BANNER, answered_by="isp-relay", dialled="mx"),
+        ended(Stage.EHLO, decisions=[in_session()]),
+        ended(Stage.CONNECT, "ECONNREFUSED", diverted=[diverted()]),
+        ended(Stage.CONNECT, "EHOSTUNREACH"),
+        ended(Stage.TLS, "ECONNRESET"),
+    ],
+    ids=["intercepted", "tampered", "closed", "unreachable", "tls-failed"],
+)
+def test_a_control_that_proves_nothing_is_said_and_does_not_change_the_outcome_quietly(evidence: Evidence) -> None:
+    outcome = classify(evidence).outcome
+    broken = delivered().model_copy(update={"error": "the lab's process ended"})
+    for control in (ended(Stage.CONNECT, "ETIMEDOUT"), dropped(), broken):
+        found = judged(evidence, outcome, control=control)
+        assert found.outcome is Outcome.ERROR
+        assert found.reason
+        assert f"{outcome} by the policy is not proven" in found.reason
+    assert "(error, the lab's process ended)" in (judged(evidence, outcome, control=broken).reason or "")
+    assert judged(evidence, outcome, control=replied(Stage.RCPT, 550)).ok
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [ended(Stage.CONNECT, "ECONNREFUSED"), ended(Stage.CONNECT, "EHOSTUNREACH")],
+    ids=["closed", "unreachable"],
+)
+def test_what_ends_alike_without_the_policy_is_no_doing_of_the_policy(evidence: Evidence) -> None:
+    with_nat = evidence.model_copy(update={"diverted": [diverted("MASQUERADE", effect=Effect.CHANGE)]})
+    found = judged(with_nat, classify(evidence).outcome, control=evidence)
+    assert found.ok
+    assert found.blame is None
+
+
+def test_a_path_that_is_intercepted_without_the_policy_too_proves_nothing_about_its_rule() -> None:
+    evidence = ended(Stage.BANNER, answered_by="isp-relay", dialled="mx", diverted=[diverted()])
+    assert judged(evidence, Outcome.INTERCEPTED, control=evidence).outcome is Outcome.ERROR
+    by_the_network = evidence.model_copy(update={"diverted": []})
+    assert judged(by_the_network, Outcome.INTERCEPTED, control=by_the_network).ok
+
+
+# -- which of several rules --------------------------------------------------------------------------------------------
+
+QUEUE = diverted("NFQUEUE", 1)
+DNAT = diverted("DNAT", 2)
+BEHIND = diverted("NFQUEUE", 3)
+SOURCE = diverted("MASQUERADE", 4, Effect.CHANGE)
+
+
+def test_of_several_rules_the_one_that_chose_the_server_is_blamed_for_an_interception() -> None:
+    evidence = ended(Stage.BANNER, diverted=[QUEUE, DNAT, BEHIND, SOURCE])
+    assert blamed(evidence, Outcome.INTERCEPTED) == DNAT.blame
+    assert blamed(evidence, Outcome.TAMPERED) == BEHIND.blame
+    assert (
+        blamed(ended(Stage.BANNER, diverted=[DNAT, diverted("DNAT", 7)]), Outcome.INTERCEPTED)
+        == diverted(number=7).blame
+    )
+
+
+def test_a_rule_that_sends_the_connection_to_another_port_is_blamed_for_what_that_port_says() -> None:
+    evidence = replied(Stage.MAIL, 530, "Authentication required", "5.7.0", diverted=[DNAT, SOURCE])
+    found = judged(evidence, Outcome.AUTH_REQUIRED, by="isp-edge", control=delivered())
+    assert found.ok
+    assert found.blame == DNAT.blame
+    assert judged(evidence, Outcome.AUTH_REQUIRED, control=evidence).blame is None
+
+
+def test_what_the_icmp_error_tells_is_blamed() -> None:
+    ttl = diverted("TTL", 9, Effect.CHANGE)
+    exceeded = IcmpError(sender="198.51.100.1", ip_version=4, type=11, code=0)
+    evidence = ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[ttl, DNAT], icmp=[exceeded])
+    assert blamed(evidence, Outcome.UNREACHABLE) == ttl.blame
+    assert blamed(evidence.model_copy(update={"icmp": []}), Outcome.UNREACHABLE) == DNAT.blame
+    assert blamed(ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[SOURCE]), Outcome.UNREACHABLE) == SOURCE.blame
+
+
+def test_a_reset_by_a_node_on_the_way_blames_the_rule_that_led_there() -> None:
+    evidence = ended(
+        Stage.CONNECT, "ECONNREFUSED", diverted=[diverted("REDIRECT")], packets=wire("RST isp-edge"), dialled="mx"
+    )
+    found = judged(evidence, Outcome.REJECTED_RESET, by="isp-edge", control=delivered())
+    assert found.ok
 
 
 @pytest.mark.parametrize(

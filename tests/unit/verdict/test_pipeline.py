@@ -12,6 +12,7 @@ from evidence_factory import (
     decision,
     delivered,
     difference,
+    diverted,
     dropped,
     ended,
     hop,
@@ -284,8 +285,8 @@ CONTROL = ended(Stage.DONE, delivered_to="example-mx", banner="mx.example.net", 
 IN_TLS = ended(Stage.DONE, delivered_to="example-mx", keywords=("AUTH", "SIZE"), tls="TLSv1.3", **RIGHT)
 SILENT = {"reply": "no reply within 5 s"}
 CLOSED = {"reply": "the server closed the connection"}
-RESET_AT_WORDS = in_session(Effect.REJECT_RESET, "-A FORWARD -m string --string mail.example.net -j REJECT")
-TOO_LONG = in_session(Effect.DROP, "-A FORWARD -p tcp -m length --length 1401:65535 -j DROP")
+RESET_AT_WORDS = in_session(Effect.REJECT_RESET, "string")
+TOO_LONG = in_session(Effect.DROP, "tcp", "length")
 
 
 @dataclass(frozen=True)
@@ -350,6 +351,56 @@ EXAMPLES = [
     Example("limit", dropped(decisions=[decision(Effect.THROTTLE)]), Outcome.THROTTLED, Mechanism.RATE_LIMIT),
     Example("nothing listens", ended(Stage.CONNECT, "ECONNREFUSED"), Outcome.CLOSED, Mechanism.NO_LISTENER),
     Example("no route", ended(Stage.CONNECT, "ENETUNREACH"), Outcome.UNREACHABLE, Mechanism.NO_ROUTE),
+    Example(
+        "redirected to where nothing listens",
+        ended(
+            Stage.CONNECT, "ECONNREFUSED", diverted=[diverted("REDIRECT")], packets=wire("RST isp-edge"), dialled="mx"
+        ),
+        Outcome.REJECTED_RESET,
+        Mechanism.NO_LISTENER,
+    ),
+    Example(
+        "another port of the same server is closed",
+        ended(Stage.CONNECT, "ECONNREFUSED", diverted=[diverted()], packets=wire("RST mx"), dialled="mx"),
+        Outcome.CLOSED,
+        Mechanism.NO_LISTENER,
+    ),
+    Example(
+        "translated to where no host is",
+        ended(Stage.CONNECT, "ETIMEDOUT", diverted=[diverted()]),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+    ),
+    Example(
+        "another source, to which no answer comes back",
+        ended(Stage.CONNECT, "ETIMEDOUT", diverted=[diverted("SNAT", 1, Effect.CHANGE)], packets=wire("SYN-ACK mx")),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+    ),
+    Example(
+        "another source, and no answer was made",
+        ended(Stage.CONNECT, "ETIMEDOUT", diverted=[diverted("SNAT", 1, Effect.CHANGE)], packets=wire()),
+        Outcome.ERROR,
+        Mechanism.UNKNOWN,
+    ),
+    Example(
+        "dropped by chance",
+        dropped(decisions=[decision().model_copy(update={"by_chance": True})]),
+        Outcome.DROPPED,
+        Mechanism.RANDOM_LOSS,
+    ),
+    Example(
+        "delivered in spite of chance",
+        delivered().model_copy(update={"decisions": [decision().model_copy(update={"by_chance": True})]}),
+        Outcome.DELIVERED,
+        Mechanism.RANDOM_LOSS,
+    ),
+    Example(
+        "reset before the client knows that it is connected",
+        ended(Stage.CONNECT, "ECONNRESET", decisions=[in_session(Effect.REJECT_RESET)]),
+        Outcome.TAMPERED,
+        Mechanism.SESSION_CUT,
+    ),
     Example("no rule, no errno", ended(Stage.CONNECT, "ETIMEDOUT"), Outcome.ERROR, Mechanism.UNKNOWN),
     # another server
     Example("another relays", ended(Stage.DONE, **WRONG), Outcome.INTERCEPTED, Mechanism.INTERCEPTION),

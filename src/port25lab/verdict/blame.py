@@ -1,0 +1,82 @@
+"""Which rule is to blame: the one that dropped a packet, or the one that changed where or how packets go. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from port25lab.model.evidence import Blame, Decision, Effect, Evidence, Stage
+from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.verdict.views import deciding, decisive_try
+
+CHANGE_DESTINATION = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY", "DNPT", "SYNPROXY"})
+"""Targets that decide which server a connection reaches; a queue gives packets to a program on their way."""
+
+CHANGE_TTL = frozenset({"TTL", "HL"})
+
+TTL_EXCEEDED = {4: 11, 6: 3}
+"""Type of the ICMP error, by IP version (RFC 792, RFC 4443)."""
+
+OF_A_REPLY = frozenset(
+    {
+        Outcome.AUTH_REQUIRED,
+        Outcome.AUTH_FAILED,
+        Outcome.RELAY_DENIED,
+        Outcome.TLS_REQUIRED,
+        Outcome.TLS_FAILED,
+        Outcome.TEMPFAIL,
+        Outcome.REJECTED,
+    }
+)
+"""Outcomes that the reply of a server decides."""
+
+
+def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None) -> Blame | None:
+    """The rule that decided: on the client's path, or for a deferred message on the relay's.
+
+    Args:
+        evidence: Of the attempt.
+        outcome: What became of it.
+        control: The outcome of the same path without the policy; None: not tried. What ends alike without the policy
+            is not the doing of a rule that changed where packets go.
+    """
+    decision = deciding(evidence)
+    if OUTCOME_INFO[outcome].blocked:
+        return decision.blame if decision else _last(_diverting(evidence))
+    if outcome is Outcome.TAMPERED and decision and decision.in_session:
+        return decision.blame
+    if outcome is Outcome.INTERCEPTED:
+        return _last(_to_other_servers(evidence)) or _last(_diverting(evidence))
+    if outcome is Outcome.TAMPERED:
+        return _last(_diverting(evidence))
+    if outcome is Outcome.DEFERRED:
+        last_try = decisive_try(evidence.hops)
+        failed_to_connect = last_try is not None and last_try.observation.stage is Stage.CONNECT
+        return _last(last_try.decisions) if last_try is not None and failed_to_connect else None
+    if outcome is control:
+        return None
+    if outcome is Outcome.UNREACHABLE:
+        return _last(_astray(evidence))
+    if outcome is Outcome.CLOSED or (outcome in OF_A_REPLY and control is not None):
+        return _last(_to_other_servers(evidence))
+    return None
+
+
+def _last(decisions: Iterable[Decision]) -> Blame | None:
+    found = list(decisions)
+    return found[-1].blame if found else None
+
+
+def _diverting(evidence: Evidence) -> list[Decision]:
+    return [decision for decision in evidence.diverted if decision.effect is Effect.DIVERT]
+
+
+def _to_other_servers(evidence: Evidence) -> list[Decision]:
+    return [decision for decision in _diverting(evidence) if decision.target in CHANGE_DESTINATION]
+
+
+def _astray(evidence: Evidence) -> list[Decision]:
+    """The rules that can be the reason why no host was reached: of the kind that the ICMP error tells."""
+    of_ttl = [decision for decision in evidence.diverted if decision.target in CHANGE_TTL]
+    if of_ttl and any(error.type == TTL_EXCEEDED[error.ip_version] for error in evidence.icmp):
+        return of_ttl
+    return _diverting(evidence) or [decision for decision in evidence.diverted if decision.target not in CHANGE_TTL]
