@@ -23,7 +23,7 @@ QUESTIONS = """
 import json
 from port25lab.attempt import packet_builders
 from port25lab.mail.clients import CLIENTS
-from port25lab.mail.middleboxes.fake_servers import STAND_INS
+from port25lab.mail.middleboxes.fake_servers import FAKE_SERVERS
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.evidence import Observation, Stage
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
@@ -41,7 +41,7 @@ print(json.dumps({
     "scenario": len(load_questions("op25b-net")),
     "topology": len(load_questions("student-hall")),
     "client": [type(CLIENTS["net-smtp"]).__name__, CLIENT_KINDS["net-smtp"].program],
-    "middlebox": [STAND_INS["mute"].__name__, list(SERVICE_KINDS["mute"].required)],
+    "middlebox": [FAKE_SERVERS["mute"].__name__, list(SERVICE_KINDS["mute"].required)],
     "outcome": [meaning.outcome, OUTCOME_INFO[Outcome.MAILBOX_FULL].text, list(OUTCOME_INFO) == list(Outcome)],
     "packet": [packet_builders.BUILDERS[PACKET_KINDS["syn-rst"].build](spec)[0][33], len(PACKET_KINDS)],
 }))
