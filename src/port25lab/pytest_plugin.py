@@ -1,11 +1,11 @@
-"""port25lab in pytest: scenario files are collected, a test for each path; ``lab`` starts labs for tests in Python.
+"""port25lab in pytest: each path of a scenario file is a test; the fixture ``lab`` starts labs for tests in Python.
 
     def test_hotel_guest_reaches_own_server_on_587(lab):
         hotel = lab("hotel", policies={"isp-edge": "op25b"})
         hotel.expect("delivered", source="guest-1", to="company", port=587, security="starttls", auth="alice")
 
-Collected are `*.yaml` files in folders named `scenarios`. With pytest-xdist, `--dist loadfile` keeps the paths of a
-scenario together, so that each lab starts once.
+The plugin collects `*.yaml` files in folders named `scenarios`. With pytest-xdist, `--dist loadfile` keeps the paths of
+a scenario together, so that each lab starts once.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Verdict
 from port25lab.report.explain import explain
-from port25lab.scenario import questions as questions_module
+from port25lab.scenario.questions import lab_config, load_questions, question_about
 
 _ENGINE = pytest.StashKey[Engine]()
 
 _VERDICTS = pytest.StashKey[dict[str, Verdict]]()
-"""By the id of the test. To judge a thousand paths anew for each of them takes a minute."""
+"""By the id of the test. Judging a thousand paths again for each of them takes a minute."""
 
 
 def _engine(config: pytest.Config) -> Engine:
-    """One engine for the whole session: what was tried once is not tried again."""
+    """The engine of the whole session, so that a path that was tried once is not tried again."""
     if _ENGINE not in config.stash:
         doctor.require()
         config.stash[_ENGINE] = Engine(Quiet(), keep_labs=True)
@@ -68,11 +68,11 @@ class ScenarioFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each path in each variant."""
         try:
-            questions = questions_module.load_questions(str(self.path))
+            questions = load_questions(str(self.path))
         except Port25labError as error:
             raise self.CollectError(str(error)) from None
         for question in questions:
-            name = question.id.removeprefix(f"{question.scenario}/")
+            name = f"{question.variant}/{question.bare_id}"
             item: PathItem = PathItem.from_parent(self, name=name, question=question)
             yield item
 
@@ -85,12 +85,12 @@ class PathItem(pytest.Item):
         self.question = question
 
     def setup(self) -> None:
-        """Skip where the path's own client program, or IPv6, is not on this machine."""
+        """Skip where this machine lacks the path's client program, or IPv6."""
         if problem := _problem(self.question.path.client, over_ipv6(self.question.path)):
             pytest.skip(problem)
 
     def runtest(self) -> None:
-        """Try all selected paths of the scenario at once, the first time, and judge this one."""
+        """Check this path's verdict. The first path of a scenario tries all its selected paths at once."""
         known = self.config.stash.setdefault(_VERDICTS, {})
         if self.nodeid not in known:
             items = [
@@ -106,19 +106,19 @@ class PathItem(pytest.Item):
             raise UnmetError(known[self.nodeid])
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The verdict in words; a traceback only for what nobody foresaw."""
+        """The verdict in words; a traceback for unexpected exceptions only."""
         if isinstance(excinfo.value, UnmetError | Port25labError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Where the path stands, and its id."""
+        """The scenario file, and the path's id."""
         return self.path, None, self.question.id
 
 
 @cache
 def _problem(client: str, over_ipv6: bool) -> str | None:
-    """Why this machine cannot run a client program, or a path over IPv6, and what helps; None where it can."""
+    """Why this machine cannot run a client program or use an IP version, and the remedy; None where it can."""
     try:
         doctor.require_ip(6 if over_ipv6 else 4, "the path is asked")
         doctor.require_program(CLIENT_KINDS[client].program, f"client {client}")
@@ -128,7 +128,7 @@ def _problem(client: str, over_ipv6: bool) -> str | None:
 
 
 class UnmetError(AssertionError):
-    """An expectation was not met. Its text is all that is known of the verdict."""
+    """An expectation was not met. The text has all facts of the verdict."""
 
     def __init__(self, verdict: Verdict, repeat: str | None = None) -> None:
         super().__init__(explain(verdict, repeat))
@@ -136,19 +136,24 @@ class UnmetError(AssertionError):
 
 
 class LabUnderTest:
-    """A topology with policies, as a test sees it: its methods are the questions that one asks of a network."""
+    """A topology with policies, for a test. Its methods ask questions of the network."""
 
     def __init__(self, engine: Engine, config: LabConfig) -> None:
         self._engine, self._config = engine, config
 
     def send(self, **path: Any) -> Verdict:
-        """Try one path, and its control. ``path``: the fields of ``MailPath``."""
+        """Try one path, and its control.
+
+        ``path``: the fields of ``PathSpec``. Returns the verdict. Raises InputError as a scenario file would.
+        """
         return self._judge(None, None, None, path)
 
     def expect(self, outcome: str, *, by: str | None = None, how: str | None = None, **path: Any) -> Verdict:
-        """Try one path, and fail the test unless it ends in this outcome, decided ``by`` a rule on this node.
+        """Try one path, and fail the test unless it ends as expected.
 
-        ``how``: the mechanism that has to be at work.
+        ``outcome``: the expected outcome, such as ``dropped``. ``by``: the node whose rule has to decide; None: any.
+        ``how``: the mechanism that has to be at work; None: any. ``path``: the fields of ``PathSpec``. Returns the
+        verdict. Raises UnmetError, and InputError as a scenario file would.
         """
         __tracebackhide__ = True
         verdict = self._judge(Outcome(outcome), by, Mechanism(how) if how else None, path)
@@ -158,23 +163,27 @@ class LabUnderTest:
         return verdict
 
     def run(self, node: str, *argv: str, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
-        """Run a program in a node: its ``returncode``, ``stdout``, ``stderr`` and whether it ``timed_out``."""
+        """Run a program in a node.
+
+        ``argv``: the program and its arguments. ``stdin``: its input. ``seconds``: how long it may run. Returns its
+        ``returncode``, ``stdout``, ``stderr``, and whether it ``timed_out``.
+        """
         return self.up.run(node, argv, stdin=stdin, seconds=seconds).model_dump(exclude={"kind"})
 
     @property
     def up(self) -> Lab:
-        """The lab itself, running until the session ends."""
+        """The lab itself. It runs until the session ends."""
         return self._engine.lab(self._config)
 
     def _judge(
         self, expected: Outcome | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
     ) -> Verdict:
-        question = questions_module.question_about(PathSpec(**path), self._config, expected=expected, by=by, how=how)
+        question = question_about(PathSpec(**path), self._config, expected=expected, by=by, how=how)
         return self._engine.verdicts([question])[0]
 
 
 class LabFactory:
-    """What the fixture ``lab`` is: call it for a lab."""
+    """The fixture ``lab``: call it to get a lab."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -183,11 +192,12 @@ class LabFactory:
     def __call__(
         self, topology: str, policies: Mapping[str, str | Sequence[str]] | None = None, **parameters: int | bool | str
     ) -> LabUnderTest:
-        """A lab by the name or file of its topology, with policies on nodes; equal ones are the same lab.
+        """A lab. Equal arguments give the same lab.
 
-        Raises InputError as a scenario file would.
+        ``topology``: name or file. ``policies``: names or folders by node. ``parameters``: of the topology. Returns the
+        lab, which starts with its first path. Raises InputError as a scenario file would.
         """
-        config = questions_module.lab_config(topology, policies or {}, parameters)
+        config = lab_config(topology, policies or {}, parameters)
         return self._known.setdefault(config, LabUnderTest(self._engine, config))
 
 

@@ -82,8 +82,8 @@ def test_what_a_target_does_and_what_the_client_sees_of_it(
     outcome, errno, icmp = TARGETS[target]
     verdict = targets[target]
     assert (verdict.outcome, verdict.observation.errno) == (outcome, errno)
-    assert verdict.ok, verdict.reason
-    assert [(error.type, error.code) for error in verdict.icmp] == ([icmp] if icmp else [])
+    assert verdict.ok, verdict.judgement.reason
+    assert [(error.type, error.code) for error in verdict.evidence.icmp] == ([icmp] if icmp else [])
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target[0].split()[-1]}-ipv{target[1]}")
@@ -123,7 +123,7 @@ def test_of_stacked_policies_the_one_that_decides_is_named(
     verdict = blocked(lab(street, {"edge": [passing, deny]}), 4)
     assert verdict.blame is not None
     assert (verdict.blame.policy, verdict.blame.line, verdict.blame.rule_number) == ("deny", 3, 4)
-    assert verdict.policies == {"edge": ["passing", "deny"]}
+    assert verdict.question.config.policy_names == {"edge": ["passing", "deny"]}
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -162,7 +162,7 @@ def test_a_rule_for_several_addresses_keeps_the_numbers_behind_it_right(
 def test_a_rule_against_the_answer_is_found_too(lab: LabFactory, street: str, make_policy: Callable[..., str]) -> None:
     rules = "*filter\n-A FORWARD -p tcp --sport 25 -j DROP\nCOMMIT\n"
     verdict = blocked(lab(street, {"edge": make_policy("inbound", v4=rules, v6=rules)}), 4)
-    assert verdict.decisions[0].packet.startswith("SYN-ACK 192.0.2.25:25 > 198.51.100.10:")
+    assert verdict.evidence.decisions[0].packet.startswith("SYN-ACK 192.0.2.25:25 > 198.51.100.10:")
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -188,19 +188,19 @@ def test_behind_nat_the_rule_saw_the_address_that_the_customer_was_given(lab: La
     isp = lab("residential_isp", {"isp-edge": "op25b"})
     for source, address in (("home-server", "198.51.100.131"), ("cgn-pc", "100.64.0.3")):
         verdict = isp.expect("dropped", by="isp-edge", source=source, to="mx:example.net", ip_version=4)
-        assert verdict.decisions[0].packet.startswith(f"SYN {address}:")
+        assert verdict.evidence.decisions[0].packet.startswith(f"SYN {address}:")
 
 
 def test_behind_two_translations_the_rule_saw_the_clouds_public_address(lab: LabFactory) -> None:
     cloud = lab("cloud_vpc", {"cloud-edge": "aws"})
     verdict = cloud.expect("dropped", by="cloud-edge", source="private-1", to="mx:example.net", ip_version=4)
-    assert verdict.decisions[0].packet.startswith("SYN 203.0.113.5:")
+    assert verdict.evidence.decisions[0].packet.startswith("SYN 203.0.113.5:")
 
 
 def test_beyond_the_cgn_the_rule_sees_the_shared_address(lab: LabFactory) -> None:
     isp = lab("residential_isp", {"isp-border": "op25b"})
     verdict = isp.expect("dropped", by="isp-border", source="cgn-pc", to="mx:example.net", ip_version=4)
-    assert verdict.decisions[0].packet.startswith("SYN 198.51.100.3")
+    assert verdict.evidence.decisions[0].packet.startswith("SYN 198.51.100.3")
 
 
 # -- where no rule is to blame -----------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_beyond_the_cgn_the_rule_sees_the_shared_address(lab: LabFactory) -> Non
 def test_a_port_where_nothing_listens_is_closed_and_no_rules_fault(lab: LabFactory, street: str) -> None:
     verdict = lab(street, {"edge": "none"}).expect("closed", **MX | {"port": 2525})
     assert verdict.blame is None
-    assert verdict.decisions == []
+    assert verdict.evidence.decisions == []
 
 
 def test_an_address_without_a_route_is_unreachable_and_no_rules_fault(lab: LabFactory, street: str) -> None:
@@ -224,8 +224,8 @@ def test_silence_without_a_rule_is_an_error_and_no_block(own_lab: LabFactory, st
     verdict = quiet.send(source="sender", to="mx:example.org", recipient="recipient@example.org", ip_version=4)
     assert verdict.outcome is Outcome.ERROR
     assert not verdict.ok
-    assert verdict.reason is not None
-    assert "the kernel saw no rule that dropped its packets" in verdict.reason
+    assert verdict.judgement.reason is not None
+    assert "the trace has no rule that dropped its packets" in verdict.judgement.reason
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -237,7 +237,7 @@ def test_where_the_kernel_dropped_and_the_client_got_through_the_verdict_says_so
     verdict = lab(street, {"edge": make_policy("flaky", v4=rules, v6=rules)}).send(**MX, ip_version=version)
     assert verdict.outcome is Outcome.DELIVERED
     assert not verdict.ok
-    assert verdict.disagreement == "the client came as far as done, and the kernel did drop at edge"
+    assert verdict.judgement.disagreement == "the client reached stage done, and the trace has drop on edge"
 
 
 def test_a_path_that_is_blocked_without_the_policy_too_is_not_blocked_by_the_policy(
@@ -248,9 +248,9 @@ def test_a_path_that_is_blocked_without_the_policy_too_is_not_blocked_by_the_pol
     assert broken.run("far", "ip", "route", "add", "blackhole", "192.0.2.25")["returncode"] == 0
     verdict = own_lab(street, {"edge": deny}).send(source="sender", to="192.0.2.25", ip_version=4)
     assert verdict.outcome is Outcome.ERROR
-    assert verdict.control is not None
-    assert not verdict.control.through
-    assert verdict.reason == (
+    assert verdict.judgement.control is not None
+    assert not verdict.judgement.control.through
+    assert verdict.judgement.reason == (
         "without the policy the path does not get through either (error): blocked by the policy is not proven"
     )
 
@@ -321,7 +321,7 @@ def test_a_forwarded_port_of_the_network_itself_is_nobodys_interception(lab: Lab
     isp = lab("residential_isp")
     inbound = isp.expect("delivered", source="outside", to="mx:home.example", recipient="o@home.example", ip_version=4)
     assert inbound.blame is None
-    assert not inbound.diverted
+    assert not inbound.evidence.diverted
 
 
 def test_a_limit_that_counts_all_packets_is_blamed_where_it_cuts_a_session(
@@ -331,4 +331,4 @@ def test_a_limit_that_counts_all_packets_is_blamed_where_it_cuts_a_session(
     rules = f"*filter\n-A FORWARD -p tcp -m tcp --dport 25 {limit} -j DROP\nCOMMIT\n"
     cut = lab("residential_isp", policies={"isp-edge": make_policy("every-packet", v4=rules)})
     found = cut.expect("throttled", by="isp-edge", source="home-server", to="mx:example.net", ip_version=4)
-    assert found.decisions[-1].in_session
+    assert found.evidence.decisions[-1].in_session

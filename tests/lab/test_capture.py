@@ -26,7 +26,7 @@ both_versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 def told(verdict: Verdict) -> list[tuple[str, bool, str, bool]]:
     """The packets in short."""
-    return [(seen.at, seen.leaving, seen.kind, seen.retransmission) for seen in verdict.packets]
+    return [(seen.at, seen.leaving, seen.kind, seen.retransmission) for seen in verdict.evidence.packets]
 
 
 # -- what a verdict carries --------------------------------------------------------------------------------------------
@@ -41,31 +41,34 @@ def test_a_dropped_syn_was_sent_twice_and_ended_at_the_node_that_dropped_it(lab:
         ("home-server/eth0", True, "SYN", True),
         ("isp-edge/access0", False, "SYN", True),
     ]
-    assert 0.9 < verdict.packets[2].seconds < 1.2
+    assert 0.9 < verdict.evidence.packets[2].seconds < 1.2
 
 
 @both_versions
 def test_a_reset_by_a_rule_was_made_at_the_node_of_the_rule(lab: LabFactory, version: int) -> None:
     verdict = lab("residential_isp", {"isp-edge": "op25b-reset"}).expect("rejected-reset", ip_version=version, **HOME)
-    assert made_by(verdict.packets, "RST") == "isp-edge"
-    assert [seen.at for seen in verdict.packets if seen.kind == "RST"] == ["isp-edge/access0", "home-server/eth0"]
+    assert made_by(verdict.evidence.packets, "RST") == "isp-edge"
+    assert [seen.at for seen in verdict.evidence.packets if seen.kind == "RST"] == [
+        "isp-edge/access0",
+        "home-server/eth0",
+    ]
 
 
 @both_versions
 def test_a_closed_port_was_reset_by_the_destination_itself(lab: LabFactory, version: int) -> None:
     verdict = lab("residential_isp").expect("closed", source="office", to="mx", port=26, ip_version=version)
-    assert made_by(verdict.packets, "RST") == "mx"
-    assert verdict.packets[-1].at == "office/eth0"
-    assert verdict.packets[-1].ttl < 64
+    assert made_by(verdict.evidence.packets, "RST") == "mx"
+    assert verdict.evidence.packets[-1].at == "office/eth0"
+    assert verdict.evidence.packets[-1].ttl < 64
 
 
 @both_versions
 def test_an_icmp_error_is_seen_from_the_firewall_to_the_client(lab: LabFactory, version: int) -> None:
     verdict = lab("residential_isp", {"isp-edge": "op25b-reject"}).expect("rejected-icmp", ip_version=version, **HOME)
-    errors = [seen for seen in verdict.packets if seen.kind == "ICMP"]
-    assert made_by(verdict.packets, "ICMP") == "isp-edge"
+    errors = [seen for seen in verdict.evidence.packets if seen.kind == "ICMP"]
+    assert made_by(verdict.evidence.packets, "ICMP") == "isp-edge"
     assert errors[0].icmp == ((3, 13) if version == 4 else (1, 1))
-    assert [(error.sender, error.type) for error in verdict.icmp] == [(errors[0].source, errors[0].icmp[0])]
+    assert [(error.sender, error.type) for error in verdict.evidence.icmp] == [(errors[0].source, errors[0].icmp[0])]
 
 
 def test_a_session_that_got_through_was_seen_at_both_ends(lab: LabFactory) -> None:
@@ -77,23 +80,23 @@ def test_a_session_that_got_through_was_seen_at_both_ends(lab: LabFactory) -> No
         ("mx/eth0", True, "SYN-ACK", False),
         ("home-server/eth0", False, "SYN-ACK", False),
     ]
-    assert verdict.divergence is None
+    assert verdict.evidence.divergence is None
 
 
 def test_a_syn_ack_that_was_dropped_on_the_way_back_ended_there(lab: LabFactory, make_policy: MakePolicy) -> None:
     policy = make_policy("answers", v4="*filter\n-A FORWARD -p tcp --sport 25 -j DROP\nCOMMIT\n")
     verdict = lab("residential_isp", {"isp-edge": policy}).expect("dropped", ip_version=4, **HOME)
-    answers = [seen for seen in verdict.packets if seen.kind == "SYN-ACK"]
+    answers = [seen for seen in verdict.evidence.packets if seen.kind == "SYN-ACK"]
     assert {seen.at for seen in answers} == {"mx/eth0", "isp-edge/core0"}
-    assert made_by(verdict.packets, "SYN-ACK") == "mx"
+    assert made_by(verdict.evidence.packets, "SYN-ACK") == "mx"
 
 
 @pytest.mark.parametrize("policy", ["asa-fixup", "asa-fixup-inline"])
 def test_the_two_sides_of_a_middlebox_are_compared(lab: LabFactory, policy: str) -> None:
     verdict = lab("residential_isp", {"isp-edge": policy}).send(ip_version=4, security="starttls", **HOME)
-    assert verdict.divergence is not None
-    assert "ESMTP port25lab" in verdict.divergence
-    assert verdict.divergence.startswith('client side: "220 ***')
+    assert verdict.evidence.divergence is not None
+    assert "ESMTP port25lab" in verdict.evidence.divergence
+    assert verdict.evidence.divergence.startswith('client side: "220 ***')
 
 
 def test_a_failing_path_tells_its_packets(tmp_path: Path) -> None:

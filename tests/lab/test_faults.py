@@ -53,14 +53,14 @@ def test_a_service_that_dies_makes_its_own_paths_errors_and_no_others(
     file = tmp_path / "two.yaml"
     file.write_text(TWO_SERVERS.format(street=street, deny=deny))
     verdicts = run(load_questions(str(file)), progress=Quiet()).verdicts
-    broken = [verdict for verdict in verdicts if verdict.to == "mx:example.org"]
+    broken = [verdict for verdict in verdicts if verdict.question.path.to == "mx:example.org"]
     assert len(broken) == 4
     for verdict in broken:
         assert verdict.outcome is Outcome.ERROR
-        assert verdict.reason is not None
-        assert verdict.reason.startswith("a service of other died: ")
-        assert "RuntimeError: the disk is full" in verdict.reason
-    assert [verdict.reason for verdict in verdicts if verdict not in broken and not verdict.ok] == []
+        assert verdict.judgement.reason is not None
+        assert verdict.judgement.reason.startswith("a service of other died: ")
+        assert "RuntimeError: the disk is full" in verdict.judgement.reason
+    assert [verdict.judgement.reason for verdict in verdicts if verdict not in broken and not verdict.ok] == []
 
 
 def test_a_lab_that_cannot_be_built_makes_errors_of_its_paths_and_others_go_on(
@@ -79,7 +79,7 @@ def test_a_lab_that_cannot_be_built_makes_errors_of_its_paths_and_others_go_on(
     file.write_text(TWO_SERVERS.format(street=street, deny=deny))
     verdicts = run(load_questions(str(file)), progress=Quiet()).verdicts
     assert [verdict.ok for verdict in verdicts] == [True] * 6 + [False] * 6
-    assert {verdict.reason for verdict in verdicts[6:] if verdict.expected is Outcome.DELIVERED} == {
+    assert {verdict.judgement.reason for verdict in verdicts[6:] if verdict.question.expected is Outcome.DELIVERED} == {
         "out of memory; expected delivered, found error"
     }
 
@@ -104,5 +104,5 @@ def test_a_lab_that_is_gone_is_not_asked_again(engine: Engine, street: str) -> N
     os.close(pidfd)
     verdict = one.send(source="sender", to="mx:example.net", ip_version=4)
     assert verdict.outcome is Outcome.ERROR
-    assert "the lab" in (verdict.reason or "")
+    assert "the lab" in (verdict.judgement.reason or "")
     assert one.send(source="sender", to="mx:example.net", ip_version=6).outcome is Outcome.DELIVERED

@@ -38,7 +38,7 @@ def cloud(lab: LabFactory) -> LabUnderTest:
 @both_versions
 def test_a_customer_reaches_the_isps_relay_on_25(home: LabUnderTest, version: int) -> None:
     verdict = home.expect("delivered", source="pc", to="isp-relay", ip_version=version)
-    assert [(hop.node, hop.to) for hop in verdict.hops][-1] == ("isp-relay", "mx.example.net")
+    assert [(hop.node, hop.to) for hop in verdict.evidence.hops][-1] == ("isp-relay", "mx.example.net")
 
 
 @both_versions
@@ -59,7 +59,7 @@ def test_hotel_guest_does_not_reach_own_server_on_25(hotel: LabUnderTest, versio
 
 def test_mail_that_the_hotels_relay_took_is_deferred_by_the_isps_rule(hotel: LabUnderTest) -> None:
     verdict = hotel.expect("deferred", by="isp-edge", source="guest-1", to="hotel-relay", ip_version=4)
-    tries = [hop for hop in verdict.hops if hop.node == "hotel-relay"]
+    tries = [hop for hop in verdict.evidence.hops if hop.node == "hotel-relay"]
     assert len(tries) >= 2, "a relay tries again before its mail counts as deferred"
     assert {hop.observation.errno for hop in tries} == {"ETIMEDOUT"}
     assert {bool(hop.decisions) for hop in tries} == {True}
@@ -77,8 +77,8 @@ def test_a_relay_delivers_what_it_kept_once_the_block_is_gone(own_lab: LabFactor
             done = isp.run("mx", program, "-A", "INPUT", *first, "--packet", "0", "-j", "DROP")
             assert done["returncode"] == 0, done["stderr"]
     verdict = isp.expect("delivered", source="pc", to="isp-relay", ip_version=4)
-    assert [hop.observation.errno for hop in verdict.hops] == ["ETIMEDOUT", "ETIMEDOUT", None]
-    assert [hop.observation.stage.value for hop in verdict.hops] == ["connect", "connect", "done"]
+    assert [hop.observation.errno for hop in verdict.evidence.hops] == ["ETIMEDOUT", "ETIMEDOUT", None]
+    assert [hop.observation.stage.value for hop in verdict.evidence.hops] == ["connect", "connect", "done"]
 
 
 @both_versions
@@ -91,7 +91,7 @@ def test_a_self_hosted_server_sends_through_a_relay_service(home: LabUnderTest, 
     verdict = home.expect(
         "delivered", source="home-server", to="relay-service", ip_version=version, **STARTTLS, **ALICE
     )
-    assert verdict.hops[-1].node == "relay-service"
+    assert verdict.evidence.hops[-1].node == "relay-service"
 
 
 @both_versions

@@ -55,8 +55,8 @@ def test_an_intercepting_relay_delivers_from_its_own_address(lab: LabFactory, ve
     verdict = behind(lab, "intercept-relay").expect("intercepted", **home(version))
     assert verdict.observation.stage == "done"
     assert verdict.observation.banner == "isp-edge.port25lab.example ESMTP port25lab"
-    assert [hop.node for hop in verdict.hops] == ["isp-edge"]
-    assert verdict.hops[-1].observation.stage == "done"
+    assert [hop.node for hop in verdict.evidence.hops] == ["isp-edge"]
+    assert verdict.evidence.hops[-1].observation.stage == "done"
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -156,7 +156,7 @@ def test_a_relay_comes_again_where_it_was_greylisted(lab: LabFactory) -> None:
     verdict = lab("residential_isp").expect(
         "delivered", source="office", to="isp-relay", recipient="one@greylisting.example", sender="boss@office.example"
     )
-    codes = [hop.observation.smtp_code for hop in verdict.hops]
+    codes = [hop.observation.smtp_code for hop in verdict.evidence.hops]
     assert codes[0] == 450
     assert codes[-1] == 250
 

@@ -9,6 +9,7 @@ import pytest
 
 from port25lab.engine.engine import Engine
 from port25lab.engine.progress import Quiet
+from port25lab.model.evidence import Arrival
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import PathSpec
@@ -38,15 +39,22 @@ def verdicts(street: str) -> Iterator[Ask]:
         yield ask
 
 
+def arrival(verdict: Verdict) -> Arrival:
+    assert verdict.evidence.arrival
+    return verdict.evidence.arrival
+
+
 def test_without_a_policy_every_probe_arrives(verdicts: Ask) -> None:
     paths = [probe(kind, version) for kind in PACKET_KINDS for version in (4, 6)]
     found = verdicts({}, *paths)
-    assert [(verdict.packet, verdict.reason) for verdict in found if verdict.outcome is not Outcome.REACHED] == []
-    places = {verdict.packet: verdict.arrival and verdict.arrival.reached for verdict in found}
+    assert [(verdict.id, verdict.judgement.reason) for verdict in found if verdict.outcome is not Outcome.REACHED] == []
+    places = {verdict.question.path.packet: arrival(verdict).reached for verdict in found}
     assert places.pop("answer") == places.pop("too-big") == "sender"
     assert set(places.values()) == {"server"}
     answers = {
-        verdict.packet: verdict.arrival and verdict.arrival.answer for verdict in found if verdict.ip_version == 4
+        verdict.question.path.packet: arrival(verdict).answer
+        for verdict in found
+        if verdict.question.path.ip_version == 4
     }
     assert {kind for kind, answer in answers.items() if answer == "SYN-ACK"} >= {
         kind for kind, row in PACKET_KINDS.items() if row.answered
@@ -60,11 +68,15 @@ def test_a_rule_without_qualifiers_stops_every_probe_to_the_port(
     kinds = [kind for kind, row in PACKET_KINDS.items() if row.ported and kind not in ("udp", "sctp")]
     paths = [probe(kind, version) for kind in kinds for version in (4, 6)]
     for verdict in verdicts({"edge": make_policy("all", v4=rules, v6=rules)}, *paths):
-        assert (verdict.packet, verdict.outcome, verdict.reason) == (verdict.packet, Outcome.DROPPED, None)
+        assert (verdict.question.path.packet, verdict.outcome, verdict.judgement.reason) == (
+            verdict.question.path.packet,
+            Outcome.DROPPED,
+            None,
+        )
         assert verdict.blame
         assert (verdict.blame.node, verdict.blame.rule) == ("edge", "-A FORWARD -p tcp --dport 25 -j DROP")
-        assert verdict.control
-        assert verdict.control.outcome is Outcome.REACHED
+        assert verdict.judgement.control
+        assert verdict.judgement.control.outcome is Outcome.REACHED
 
 
 @VERSIONS
@@ -94,7 +106,10 @@ def test_other_protocols_are_traced_as_well(
 def test_a_reject_is_told_from_a_drop(verdicts: Ask, make_policy: Callable[..., str], version: int) -> None:
     rules = "*filter\n-A FORWARD -p tcp --dport 25 -j REJECT\nCOMMIT\n"
     [verdict] = verdicts({"edge": make_policy("reject", v4=rules, v6=rules)}, probe("syn", version))
-    assert (verdict.outcome, verdict.arrival and verdict.arrival.answer) == (Outcome.REJECTED_ICMP, "ICMP")
+    assert (verdict.outcome, arrival(verdict).answer) == (
+        Outcome.REJECTED_ICMP,
+        "ICMP",
+    )
 
 
 @VERSIONS
@@ -111,7 +126,7 @@ def test_a_session_from_before_the_policy(
 ) -> None:
     rules = f"*filter\n{rule}\nCOMMIT\n"
     [verdict] = verdicts({"edge": make_policy("late", v4=rules, v6=rules)}, probe("held", version))
-    assert (verdict.outcome, verdict.reason) == (outcome, None)
+    assert (verdict.outcome, verdict.judgement.reason) == (outcome, None)
 
 
 def test_a_session_is_older_than_the_policy_also_in_a_lab_that_is_asked_again(lab: LabFactory, street: str) -> None:
@@ -125,7 +140,11 @@ def test_a_spoofed_source_and_the_answer_to_it(verdicts: Ask, make_policy: Calla
     rules = "*raw\n-A PREROUTING -i access+ -m rpfilter --invert -j DROP\nCOMMIT\n"
     paths = [probe("syn", version, spoof="other"), probe("answer", version, spoof="other"), probe("syn", version)]
     opened = verdicts({}, *paths)
-    assert [verdict.arrival and verdict.arrival.reached for verdict in opened] == ["server", "other", "server"]
+    assert [arrival(verdict).reached for verdict in opened] == [
+        "server",
+        "other",
+        "server",
+    ]
     strict = verdicts({"edge": make_policy("bcp38", v4=rules, v6=rules)}, *paths)
     assert [verdict.outcome for verdict in strict] == [Outcome.DROPPED, Outcome.DROPPED, Outcome.REACHED]
 
@@ -135,7 +154,7 @@ def test_a_probe_that_vanishes_without_a_rule_is_an_error(verdicts: Ask, make_po
     rules = "*mangle\n-A PREROUTING -p tcp --dport 25 -j TTL --ttl-set 1\nCOMMIT\n"
     [verdict] = verdicts({"edge": make_policy("ttl", v4=rules)}, probe("syn"))
     assert verdict.outcome is Outcome.ERROR
-    assert "a plain SYN did not arrive at server within 0.5 s, and no rule dropped it" in str(verdict.reason)
+    assert "a plain SYN did not arrive at server within 0.5 s, and no rule dropped it" in str(verdict.judgement.reason)
 
 
 def test_nat_changes_the_source_and_not_the_verdict(lab: LabFactory, street: str) -> None:

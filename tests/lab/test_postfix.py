@@ -51,7 +51,7 @@ def test_under_op25b_the_log_has_the_line_that_people_find(home: LabUnderTest, v
     verdict = home.expect("deferred", by="isp-edge", client="postfix", ip_version=version, **TO_MX)
     address = {4: "192.0.2.25", 6: "2001:db8:25::25"}[version]
     line = f"connect to mx.example.net[{address}]:25: Connection timed out"
-    (hop,) = verdict.hops
+    (hop,) = verdict.evidence.hops
     assert (hop.node, hop.observation.reply, hop.observation.errno) == ("home-server", line, "ETIMEDOUT")
     assert verdict.observation.reply is not None
     assert verdict.observation.reply.endswith(f"dsn=4.4.1, status=deferred ({line})")
@@ -75,7 +75,9 @@ def test_the_message_stays_in_the_queue_and_mailq_says_why(lab: LabFactory) -> N
 
 def test_left_to_choose_it_tries_both_versions_and_a_rule_stands_in_each_way(home: LabUnderTest) -> None:
     verdict = home.expect("deferred", by="isp-edge", client="postfix", **TO_MX)
-    ways = {(hop.observation.address, decision.blame.family) for hop in verdict.hops for decision in hop.decisions}
+    ways = {
+        (hop.observation.address, decision.blame.family) for hop in verdict.evidence.hops for decision in hop.decisions
+    }
     assert ways == {("192.0.2.25", "ip"), ("2001:db8:25::25", "ip6")}
 
 
@@ -83,7 +85,7 @@ def test_left_to_choose_it_tries_both_versions_and_a_rule_stands_in_each_way(hom
 def test_a_relayhost_on_587_with_sasl_is_a_way_out(home: LabUnderTest, version: int) -> None:
     path = {**TO_RELAY, "port": 587, "security": "starttls", "auth": {"user": "alice"}}
     verdict = home.expect("delivered", client="postfix", ip_version=version, **path)
-    assert [(hop.node, hop.to) for hop in verdict.hops] == [
+    assert [(hop.node, hop.to) for hop in verdict.evidence.hops] == [
         ("home-server", "smtp.relay.example"),
         ("relay-service", "mx.example.net"),
     ]
@@ -93,7 +95,7 @@ def test_a_relayhost_on_587_with_sasl_is_a_way_out(home: LabUnderTest, version: 
 def test_the_isps_relay_as_smarthost_is_a_way_out(home: LabUnderTest) -> None:
     path = {**TO_RELAY, "to": "isp-relay"}
     verdict = home.expect("delivered", client="postfix", ip_version=4, **path)
-    assert [hop.node for hop in verdict.hops] == ["home-server", "isp-relay"]
+    assert [hop.node for hop in verdict.evidence.hops] == ["home-server", "isp-relay"]
 
 
 def test_attempts_side_by_side_have_ports_of_their_own(home: LabUnderTest) -> None:

@@ -9,7 +9,7 @@ def test_op25b_in_lets_the_syn_out_and_drops_its_answer(lab: LabFactory) -> None
     isp = lab("residential_isp", policies={"isp-edge": "op25b-in"})
     for version in (4, 6):
         verdict = isp.expect("dropped", by="isp-edge", source="pc", to="mx:example.net", ip_version=version)
-        assert [decision.traced.kind for decision in verdict.decisions] == ["SYN-ACK"]
+        assert [decision.traced.kind for decision in verdict.evidence.decisions] == ["SYN-ACK"]
         assert verdict.observation.errno == "ETIMEDOUT"
 
 
@@ -22,5 +22,5 @@ def test_a_household_may_open_connections_again_and_again_that_it_closes(lab: La
 def test_redirected_mail_arrives_by_another_server_than_the_one_dialled(lab: LabFactory) -> None:
     isp = lab("residential_isp", policies={"isp-edge": "redirect"})
     verdict = isp.expect("intercepted", source="pc", to="mx:example.net", ip_version=4)
-    assert {hop.node for hop in verdict.hops} == {"isp-relay"}
-    assert verdict.hops[-1].observation.smtp_code == 250
+    assert {hop.node for hop in verdict.evidence.hops} == {"isp-relay"}
+    assert verdict.evidence.hops[-1].observation.smtp_code == 250

@@ -153,7 +153,7 @@ def test_another_rule_decides(lab):
 
 def test_a_verdict_can_be_looked_at(lab):
     verdict = lab({street!r}).send(source="sender", to="mx:example.net", ip_version=6)
-    assert verdict.outcome == "delivered" and verdict.ok and verdict.expected is None
+    assert verdict.outcome == "delivered" and verdict.ok and verdict.question.expected is None
 
 def test_equal_labs_are_the_same(lab):
     assert lab({street!r}, policies={{}}) is lab({street!r})

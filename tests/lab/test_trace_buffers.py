@@ -67,7 +67,9 @@ def test_many_paths_of_one_lab_do_not_overflow_the_trace(
     faulty(code or "pass")
     few = MATCHED.splitlines(keepends=True)[:3]
     verdicts = engine.verdicts(dropped(street, dropping(make_policy, "few", "".join(few)), 120))
-    assert {(verdict.ok, verdict.reason, verdict.retried) for verdict in verdicts} == {(True, None, None)}
+    assert {(verdict.ok, verdict.judgement.reason, verdict.evidence.retried) for verdict in verdicts} == {
+        (True, None, None)
+    }
 
 
 def test_a_large_message_through_a_node_that_traces_sessions_does_not_overflow_the_trace(
@@ -81,7 +83,7 @@ COMMIT
 """
     limited = lab(street, {"edge": make_policy("limited", v4=rules)})
     verdict = limited.expect("delivered", **MX, size=2_000_000)
-    assert verdict.retried is None
+    assert verdict.evidence.retried is None
 
 
 def test_a_path_of_which_trace_events_were_lost_is_tried_again_in_a_new_lab(
@@ -89,7 +91,7 @@ def test_a_path_of_which_trace_events_were_lost_is_tried_again_in_a_new_lab(
 ) -> None:
     faulty(SMALL_AT_FIRST)
     verdict = own_lab(street, {"edge": dropping(make_policy)}).expect("dropped", by="edge", **MX)
-    assert verdict.retried == LOST
+    assert verdict.evidence.retried == LOST
     assert verdict.blame is not None
     assert verdict.blame.rule_number == 51
 
@@ -110,7 +112,7 @@ def test_a_path_of_which_trace_events_are_lost_again_and_again_is_an_error(
     faulty(SMALL)
     verdict = own_lab(street, {"edge": dropping(make_policy)}).send(**MX)
     assert verdict.outcome is Outcome.ERROR
-    assert verdict.reason is not None
-    assert LOST in verdict.reason
-    assert verdict.retried == LOST
+    assert verdict.judgement.reason is not None
+    assert LOST in verdict.judgement.reason
+    assert verdict.evidence.retried == LOST
     assert verdict.blame is None

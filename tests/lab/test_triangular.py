@@ -18,15 +18,18 @@ TABLE = {
 LEGS = ("syn", "answer", "reset")
 
 
+TABLE_WORDS = {True: "yes", False: "no"}
+
+
 def test_the_table_of_triangular_spamming() -> None:
     with Engine(Quiet()) as engine:
         found = engine.verdicts(load_questions("triangular"))
-    assert [(verdict.path, verdict.reason) for verdict in found if not verdict.ok] == []
+    assert [(verdict.id, verdict.judgement.reason) for verdict in found if not verdict.ok] == []
     for version in (4, 6):
         seen = {
-            (verdict.variant, verdict.packet): "yes" if verdict.outcome is Outcome.REACHED else "no"
+            (verdict.question.variant, verdict.question.path.packet): TABLE_WORDS[verdict.outcome is Outcome.REACHED]
             for verdict in found
-            if verdict.source == "spoofer" and verdict.ip_version == version
+            if verdict.question.path.source == "spoofer" and verdict.question.path.ip_version == version
         }
         assert {policy: tuple(seen[policy, leg] for leg in LEGS) for policy in TABLE} == TABLE
 
@@ -34,7 +37,7 @@ def test_the_table_of_triangular_spamming() -> None:
 def test_who_stops_it() -> None:
     with Engine(Quiet()) as engine:
         found = engine.verdicts([one for one in load_questions("triangular") if one.path.spoof])
-    blamed = {(one.variant, one.packet): one.blame.policy for one in found if one.blame}
+    blamed = {(one.question.variant, one.question.path.packet): one.blame.policy for one in found if one.blame}
     assert blamed == {
         ("out", "reset"): "op25b",
         ("in", "answer"): "op25b-in",

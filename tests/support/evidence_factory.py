@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from port25lab.model.evidence import (
@@ -19,7 +22,12 @@ from port25lab.model.evidence import (
 )
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.model.verdict import Report, Verdict
+from port25lab.model.path import Auth, PathSpec
+from port25lab.model.plan import Plan
+from port25lab.model.question import LabConfig, Question
+from port25lab.model.verdict import Judgement, Reason, ReasonKind, Report, Verdict
+from port25lab.verdict import judge
+from port25lab.verdict.views import Classification
 
 MX = "203.0.113.25"
 MX6 = "2001:db8:113::25"
@@ -126,30 +134,89 @@ def hop(stage: Stage = Stage.CONNECT, errno: str | None = None, **more: Any) -> 
 
 
 def verdict(outcome: Outcome = Outcome.DELIVERED, **more: Any) -> Verdict:
-    """A verdict on self-hosted mail from home to the recipient's MX: S3 of the seed article."""
-    version = more.get("ip_version", 4)
+    """A verdict on self-hosted mail from home to the recipient's MX: S3 of the seed article.
+
+    ``more``: keys of the flat JSON, in which ``from`` is ``source``, and ``path`` is ``bare_id``.
+    """
     blocked = outcome is Outcome.DROPPED
     usual: dict[str, Any] = {
-        "scenario": "residential",
-        "variant": "op25b",
-        "path": f"residential/op25b/S3-home-server-to-mx:example.net-25/ipv{version}",
-        "ref": "S3",
-        "source": "home-server",
-        "to": "mx:example.net",
-        "port": 25,
-        "ip_version": version,
-        "security": "none",
-        "auth": None,
-        "client": "aiosmtplib",
-        "policies": {"isp-edge": ["op25b"]},
         "outcome": outcome,
         "mechanism": Mechanism.SYN_DROP if blocked else Mechanism.NONE,
         "expected": outcome,
-        "ok": more.get("expected", outcome) in (outcome, None) and outcome is not Outcome.ERROR,
-        "blame": rule(family="ip6" if version == 6 else "ip") if blocked else None,
         "observation": seen(Stage.CONNECT, errno="ETIMEDOUT", seconds=1.3) if blocked else seen(),
     }
-    return Verdict(**usual | more)
+    if blocked:
+        usual["blame"] = rule(family="ip6" if more.get("ip_version") == 6 else "ip")
+    return changed(_PLAIN, **usual | more)
+
+
+def changed(verdict: Verdict, **more: Any) -> Verdict:
+    """The verdict with other values; ``more`` as for ``verdict``. What is wrong with it follows from them."""
+    about = {model: {name: more.pop(name) for name in set(more) & names} for model, names in _FIELDS.items()}
+    if isinstance(user := about["path"].get("auth"), str):
+        about["path"]["auth"] = Auth(user=user)
+    path = PathSpec.model_validate(verdict.question.path.model_dump() | about["path"])
+    if (policies := more.pop("policies", None)) is not None:
+        about["question"]["config"] = config(policies)
+    renamed = {"by": "expected_by", "how": "expected_how"}
+    about["question"] |= {name: more.pop(flat) for name, flat in renamed.items() if flat in more}
+    if not about["path"].keys().isdisjoint(("source", "to", "port", "ip_version")):
+        ip = f"ipv{path.ip_version}" if path.ip_version else "auto"
+        about["question"].setdefault("bare_id", f"S3-{path.source}-to-{path.to}-{path.port}/{ip}")
+    question = replace(verdict.question, path=path, **about["question"])
+    evidence = Evidence.model_validate(dict(verdict.evidence) | about["evidence"])
+    judgement = replace(verdict.judgement, **about["judgement"])
+    judgement = replace(judgement, reasons=tuple(_reasons(question, judgement, more)))
+    pcap = more.pop("pcap", verdict.pcap)
+    assert not more, more
+    return Verdict(question, evidence, judgement, pcap)
+
+
+def config(policies: Mapping[str, Sequence[str]]) -> LabConfig:
+    """A lab with these policies, by name."""
+    stacks = tuple((node, tuple(map(Path, names))) for node, names in policies.items() if names)
+    return LabConfig(Plan(name="residential_isp", file=Path("residential_isp.py"), nodes={}), stacks)
+
+
+def _reasons(question: Question, judgement: Judgement, more: dict[str, Any]) -> Iterator[Reason]:
+    """Those of ``judge``, and what a test says: why the tool failed, a disagreement, or just whether it is ok."""
+    found = Classification(judgement.outcome, judgement.mechanism)
+    unmet = list(judge.unmet(found, judgement.blame, question.expected, question.by, question.how))
+    failure, disagreement, ok = more.pop("reason", None), more.pop("disagreement", None), more.pop("ok", None)
+    if ok:
+        return
+    if failure:
+        yield Reason(ReasonKind.TOOL_FAILED, failure)
+    if disagreement:
+        yield Reason(ReasonKind.DISAGREEMENT, disagreement)
+    if not (failure or disagreement or unmet) and (ok is False or judgement.outcome is Outcome.ERROR):
+        yield Reason(ReasonKind.UNEXPLAINED, "")
+    yield from unmet
+
+
+_FIELDS = {
+    "path": frozenset(PathSpec.model_fields),
+    "question": frozenset(field.name for field in fields(Question)) - {"path"},
+    "evidence": frozenset(Evidence.model_fields),
+    "judgement": frozenset(("outcome", "mechanism", "blame", "control")),
+}
+
+_PLAIN = Verdict(
+    Question(
+        scenario="residential",
+        variant="op25b",
+        bare_id="S3-home-server-to-mx:example.net-25/ipv4",
+        name=None,
+        ref="S3",
+        path=PathSpec(source="home-server", to="mx:example.net", ip_version=4),
+        expected=None,
+        by=None,
+        config=config({"isp-edge": ["op25b"]}),
+        sequential=False,
+    ),
+    Evidence(observation=seen()),
+    Judgement(Outcome.DELIVERED, Mechanism.NONE),
+)
 
 
 def report(*verdicts: Verdict) -> Report:

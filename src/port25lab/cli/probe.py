@@ -25,7 +25,7 @@ from port25lab.probe.names import UnresolvedError
 from port25lab.probe.table import print_probe
 from port25lab.probe.talk import Message
 from port25lab.report import console, files
-from port25lab.report.streams import told
+from port25lab.report.streams import print_problems
 
 SCHEMA_VERSION = 1
 
@@ -78,7 +78,9 @@ def run(options: ProbeOptions) -> int:
     try:
         view = _run_to_its_end(measure.probe(request))
     except UnresolvedError as error:
-        told(_write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0)
+        print_problems(
+            _write(json_file, ClientView(host=request.host, target=request.host, unresolved=error.what), []), 0
+        )
         raise
     diagnoses = diagnose(view)
     problems = _write(json_file, view, diagnoses)
@@ -86,7 +88,7 @@ def run(options: ProbeOptions) -> int:
         print_probe(console.open_console(stderr=json_file is not None and files.is_stdout(json_file)), view, diagnoses)
     except OutputError as error:
         problems.append(error)
-    return told(problems, 1 if any(map(blocked, counted(view, diagnoses))) else 0)
+    return print_problems(problems, 1 if any(map(blocked, counted(view, diagnoses))) else 0)
 
 
 def _run_to_its_end(work: Coroutine[Any, Any, ClientView]) -> ClientView:

@@ -25,7 +25,7 @@ from port25lab.report.files import is_replaced, is_stdout, require_separate, req
 from port25lab.report.json_file import write_json
 from port25lab.report.junit import write_junit
 from port25lab.report.progress import Progress
-from port25lab.report.streams import told
+from port25lab.report.streams import print_problems
 from port25lab.scenario import catalogue, selection
 from port25lab.scenario import questions as questions_module
 
@@ -71,14 +71,14 @@ def run(options: RunOptions) -> int:
     planned = jobs_module.plan_jobs(questions)
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
         hold = _alone_on_the_terminal(hold, progress)
-        report = engine.run(questions, progress=progress, jobs=options.jobs or engine.JOBS, hold=hold, pcap=pcap)
+        report = engine.run(questions, progress=progress, jobs=options.jobs or engine.JOBS, on_lab_up=hold, pcap=pcap)
     problems = _write_results(report, options)
     try:
         console = console_module.open_console(stderr=any(map(is_stdout, results.values())))
         _print(console, report, pcap, seed_table=not (options.scenarios or options.expression or options.refs))
     except OutputError as error:
         problems.append(error)
-    return told(problems, 0 if all(verdict.ok for verdict in report.verdicts) else 1)
+    return print_problems(problems, 0 if all(verdict.ok for verdict in report.verdicts) else 1)
 
 
 def _alone_on_the_terminal(hold: engine.OnLabUp | None, progress: Progress) -> engine.OnLabUp | None:

@@ -35,7 +35,7 @@ def shell_prompt(*, only_failed: bool) -> OnLabUp:
         console = Console(stderr=True, highlight=False)
         console.print(f"\nlab [bold]{lab.plan.name}[/bold] is up; nodes: {', '.join(sorted(lab.plan.nodes))}")
         for verdict in failures:
-            console.print(f"  {visible(f'{verdict.path}: {verdict.reason}')}", style="red", markup=False)
+            console.print(f"  {visible(f'{verdict.id}: {verdict.judgement.reason}')}", style="red", markup=False)
         while node := _ask(console, lab):
             open_shell(lab, node)
 

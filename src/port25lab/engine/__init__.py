@@ -2,5 +2,5 @@
 
 jobs       questions grouped into labs
 engine     labs run side by side, and their answers kept
-progress   what a run tells while it goes on
+progress   the events of a run, while it runs
 """

@@ -1,4 +1,4 @@
-"""Jobs: questions grouped into labs, the longest first, each with its control."""
+"""Jobs: the labs that questions need, their controls included, and the paths to try in each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WAITS = {Outcome.DROPPED: 1.5, Outcome.DEFERRED: 6.0}
 PROGRAM_WAITS = {Outcome.DROPPED: 3.0, Outcome.DEFERRED: 6.0}
 
 WORK, PROGRAM_WORK = 0.02, 0.12
-"""Seconds that a path is likely to wait, and to keep a processor busy; only the order of labs depends on them."""
+"""Estimated seconds for which a path waits (above, by outcome) and computes. They decide the order of labs only."""
 
 LabKey = tuple[LabConfig, str | None]
-"""What is in a lab, and the scenario that has it for itself where attempts depend on one another."""
+"""The contents of a lab; and the scenario that uses it alone, because the attempts depend on one another."""
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,41 @@ class Job:
     config: LabConfig
     paths: tuple[PathSpec, ...]
     alone: str | None = None
-    """Scenario whose attempts depend on one another: it shares its lab with nobody, and they go one by one."""
+    """The scenario that uses this lab alone, because its attempts depend on one another. They are made one by one."""
     again: bool = False
-    """These paths were tried in another lab before, and it proved nothing."""
+    """Whether these paths were tried in another lab before, without any proof."""
 
     @property
     def batches(self) -> list[list[PathSpec]]:
-        """The paths that are tried side by side."""
+        """Groups of paths; those of a group are tried side by side."""
         return [[path] for path in self.paths] if self.alone or self.again else [list(self.paths)]
 
     @property
     def key(self) -> LabKey:
-        """What tells this lab from all others."""
+        """Identifies the lab."""
         return self.config, self.alone
 
     @property
     def name(self) -> str:
-        """Topology and policies, for people."""
+        """Topology and policies, for display."""
         stacks = (f"{node}: {' + '.join(names)}" for node, names in self.config.policy_names.items())
         return f"{self.config.topology.stem} ({', '.join(stacks) or 'no policy'})"
 
 
 def plan_jobs(questions: Iterable[Question]) -> list[Job]:
-    """The labs that the questions need, controls included; first the one that is likely to take longest."""
-    wanted: dict[LabKey, dict[PathSpec, None]] = {}
+    """The labs that the questions need, controls included. The lab that is expected to take longest comes first."""
+    paths_of: dict[LabKey, dict[PathSpec, None]] = {}
     waits: dict[LabKey, list[float]] = defaultdict(list)
     for question in questions:
         waits[lab_key(question)].append(_wait(question))
-        wanted.setdefault(lab_key(question), {}).update(dict.fromkeys(_up_to(question)))
-        wanted.setdefault(control_key(question), {})[first(question.path)] = None
-    jobs = [Job(config, tuple(paths), alone) for (config, alone), paths in wanted.items()]
+        paths_of.setdefault(lab_key(question), {}).update(dict.fromkeys(_up_to(question)))
+        paths_of.setdefault(control_key(question), {})[first(question.path)] = None
+    jobs = [Job(config, tuple(paths), alone) for (config, alone), paths in paths_of.items()]
     return sorted(jobs, key=lambda job: _seconds(job, waits[job.key]), reverse=True)
 
 
 def _wait(question: Question) -> float:
-    """How long nothing happens in an attempt, as far as what is expected of it tells."""
+    """Seconds for which an attempt is expected to wait, by its expected outcome."""
     if question.expected is None:
         return 0.0
     waits = WAITS if CLIENT_KINDS[question.path.client].program is None else PROGRAM_WAITS
@@ -71,28 +71,28 @@ def _wait(question: Question) -> float:
 
 
 def _seconds(job: Job, waits: Sequence[float]) -> float:
-    """How long a lab is likely to take: its paths wait side by side, unless they depend on one another."""
+    """Seconds that a lab is expected to take. Its paths wait side by side, unless they depend on one another."""
     programs = sum(CLIENT_KINDS[path.client].program is not None for path in job.paths)
     busy = len(job.paths) * WORK + programs * PROGRAM_WORK
     return busy + (sum(waits) if job.alone else max(waits, default=0.0))
 
 
 def _up_to(question: Question) -> list[PathSpec]:
-    """The path, after all earlier attempts of it where they count: the fourth is none without the first three."""
+    """The path, preceded by its earlier attempts where they matter: a fourth attempt needs the first three."""
     earlier = range(1, question.path.attempt) if question.sequential else ()
     return [*(question.path.model_copy(update={"attempt": number}) for number in earlier), question.path]
 
 
 def first(path: PathSpec) -> PathSpec:
-    """The control of all attempts is the first one: without a policy nobody counts them."""
+    """The first attempt of a path: the control of all its attempts, because without a policy no limit counts them."""
     return path.model_copy(update={"attempt": 1})
 
 
 def lab_key(question: Question) -> LabKey:
-    """The lab that answers a question."""
+    """The lab in which a question is answered."""
     return question.config, question.scenario if question.sequential else None
 
 
 def control_key(question: Question) -> LabKey:
-    """The lab that answers its control: the same topology without the policies."""
+    """The lab of its control: the same topology without the policies."""
     return replace(question.config, policies=()), None

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on."""
+"""The events of a run, while it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a run tells while it goes on."""
+    """Receives the events of a run. ``name`` is that of a lab, ``seconds`` the time that its start took."""
 
     def lab_started(self, name: str) -> None: ...
     def lab_ready(self, name: str, seconds: float) -> None: ...
@@ -15,7 +15,7 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """A progress that tells nothing."""
+    """Ignores all events."""
 
     def lab_started(self, name: str) -> None: ...
     def lab_ready(self, name: str, seconds: float) -> None: ...

@@ -26,13 +26,12 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place
-from port25lab.kernel.headers import ACK, RST, SYN
-from port25lab.kernel.netlink import attributes
+from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
+from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
     ATTR_CHAIN,
     ATTR_HANDLE,
@@ -233,12 +232,9 @@ class Tracer:
                     raise
                 self._losses.append(node)
                 continue
-            start = 0
-            while start + 16 <= len(data):
-                length, kind = struct.unpack_from("=IH", data, start)
+            for kind, _, body in messages(data):
                 if kind == TRACE_MESSAGE:
-                    self._event(node, data[start + 16], dict(attributes(data[start + 20 : start + length])))
-                start += (length + 3) & ~3
+                    self._event(node, body[0], dict(attributes(body, NFNETLINK_HEADER)))
 
     def decisions(self, source_port: int) -> list[Decision]:
         """Every rule that kept a packet of this attempt from passing, in order of time, each named once."""
@@ -312,11 +308,12 @@ class Tracer:
             return None
         number, source, destination = marked
         what, keys = None, [("number", number)]
-        if len(transport) >= 14:
-            source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-            flags = transport[13] & (SYN | ACK | RST)
+        tcp = tcp_header(transport)
+        if tcp is not None:
+            source_port, destination_port, sequence = tcp.source_port, tcp.destination_port, tcp.sequence
+            flags = tcp.flags & (SYN | ACK | RST)
             if flags == SYN | ACK:
-                what, sequence = "SYN-ACK", acknowledged - 1
+                what, sequence = "SYN-ACK", tcp.acknowledged - 1
             elif flags & RST:
                 what, sequence = "RST", sequence - 1
             keys = [("sequence", sequence & 0xFFFFFFFF), ("port", source_port), ("port", destination_port), *keys]
@@ -328,31 +325,23 @@ class Tracer:
 
 def _marked(network: bytes) -> tuple[int, str, str] | None:
     """A probe's number and the addresses in the header of a marked packet; None for every other packet."""
-    if len(network) >= 20 and network[0] >> 4 == 4 and network[1] >> 2 == MARK:
-        number = int(struct.unpack_from(">H", network, 4)[0])
-        return number, str(ip_address(network[12:16])), str(ip_address(network[16:20]))
-    if len(network) >= 40 and network[0] >> 4 == 6 and (network[0] << 8 | network[1]) >> 6 & 0x3F == MARK:
-        number = int(struct.unpack_from(">I", network)[0]) & 0xFFFFF
-        return number, str(ip_address(network[8:24])), str(ip_address(network[24:40]))
-    return None
+    ip = fixed_header(network)
+    if ip is None or ip.dscp != MARK:
+        return None
+    return ip.number, text(ip.source), text(ip.destination)
 
 
 def _packet(network: bytes, transport: bytes) -> TracedPacket | None:
     """Addresses, ports and the attempt's sequence number; None for what is not a whole IP and TCP header."""
-    version = network[0] >> 4 if network else None
-    if len(transport) < 14 or version not in (4, 6) or len(network) < (20 if version == 4 else 40):
+    ip, tcp = fixed_header(network), tcp_header(transport)
+    if ip is None or tcp is None:
         return None
-    if version == 4:
-        source, destination = network[12:16], network[16:20]
-    else:
-        source, destination = network[8:24], network[24:40]
-    source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-    syn, ack = transport[13] & SYN, transport[13] & ACK
+    syn, ack = tcp.flags & SYN, tcp.flags & ACK
     return TracedPacket(
-        str(ip_address(source)),
-        source_port,
-        str(ip_address(destination)),
-        destination_port,
-        (acknowledged - 1) & 0xFFFFFFFF if syn and ack else sequence,
+        text(ip.source),
+        tcp.source_port,
+        text(ip.destination),
+        tcp.destination_port,
+        (tcp.acknowledged - 1) & 0xFFFFFFFF if syn and ack else tcp.sequence,
         ("SYN-ACK" if ack else "SYN") if syn else "segment",
     )

@@ -11,29 +11,29 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 PROGRAMS_AT_ONCE = 8
-"""Client programs that run side by side: more would only wait for the processor, and look like slow servers."""
+"""Client programs that run at the same time. More would wait for the processor, as if servers were slow."""
 
 
 class Ports(IntEnum):
-    """How many source ports an attempt has, by which it is known all over the lab, and who picks one of them."""
+    """How many source ports an attempt has, and how one of them is picked. A packet's source port names its attempt."""
 
     ONE = 1
-    """The program binds the one that it is told."""
+    """The program binds the port that its command line names."""
     SOME = 16
-    """It tries those of a range, several at a time where it dials several addresses at once."""
+    """The program binds a port of a range, several at a time where it dials several addresses at once."""
     KERNELS = 32
-    """It cannot be told: the kernel picks from the node's ephemeral range, which is the attempt's own meanwhile. So
-    these attempts go one by one in a node. Some are for whatever else runs there and leaves its port to the kernel."""
+    """The program takes no port, so the kernel picks one from the node's ephemeral range. The range belongs to one
+    attempt at a time: such attempts go one by one in a node. Other programs of the node use some of these ports."""
 
 
 @dataclass(frozen=True)
 class ClientKind:
-    """What is known of a client program before it runs."""
+    """What a client program needs."""
 
     program: str | None
-    """The program on PATH that it needs; None where it runs in the lab's own process."""
+    """The program on PATH; None: the client runs in the lab's own process."""
     ports: Ports
-    """Which source ports it dials from."""
+    """How its source port is picked."""
 
 
 CLIENT_KINDS: Mapping[str, ClientKind] = {

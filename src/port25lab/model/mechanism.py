@@ -1,10 +1,10 @@
-"""The mechanisms: what is at work on a path, beside what becomes of it.
+"""The mechanisms: what is at work on a path.
 
-One vocabulary for two classifiers: the omniscient one (``verdict``), which has every view of a lab, and the one that
-has only what a client sees. An outcome says how an attempt ended, a mechanism what made it end so: `intercepted` may
-be a whole MTA, a greeting that refuses, a connection taken only to be closed, or a tarpit.
+An outcome says how an attempt ended, a mechanism what made it end so: `intercepted` may be a whole MTA, a refusing
+greeting, a connection that is accepted and closed, or a tarpit. Two classifiers use these words: ``verdict``, which has
+every view of a lab, and ``probe``, which has the client's view alone.
 
-What stands between client and server comes first, then what a real server does, then what is nobody's doing.
+First in the list is what stands between client and server, then what a real server does, then the rest.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Mechanism(StrEnum):
 
 @dataclass(frozen=True)
 class MechanismInfo:
-    """What a mechanism is, in plain words, and where it is described.
+    """What a mechanism is, and where it is described.
 
-    ``middle`` marks what is done on the way: neither end of the connection wants it.
+    ``middle`` marks what is done between the two ends of the connection, and not by one of them.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""The outcomes: how one attempt can end, in the words of the design and of the RFCs that define them."""
+"""The outcomes: how one attempt can end, and the RFC that defines it."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class OutcomeInfo:
-    """What an outcome says, and where it is defined.
+    """What an outcome means, and where it is defined.
 
     ``blocked`` marks the outcomes by which a firewall keeps a client from its server: they need a control
     and a rule to blame. ``style`` is a rich style for terminals.
     """
 
     text: str
-    reference: str
+    source: str
     style: str
     blocked: bool = False
 
 
 class Should(StrEnum):
-    """What a correct policy does with a path, whatever the one at hand does."""
+    """What a correct policy does with a path, whether the tested policy does so or not."""
 
     BLOCKED = "blocked"
     ALLOWED = "allowed"
     NOT_COVERED = "not-covered"
-    """Not its business, or its own choice: neither way is a mistake."""
+    """Outside the policy's purpose, or its own choice: to block and to pass are both correct."""
 
 
 OUTCOME_INFO: dict[Outcome, OutcomeInfo] = {
     Outcome.DELIVERED: OutcomeInfo("the message is in the recipient's mailbox", "RFC 5321 4.2.5", "green"),
-    Outcome.REACHED: OutcomeInfo("a raw-packet probe arrived at the destination", "packet(7)", "green"),
+    Outcome.REACHED: OutcomeInfo("a hand-made packet arrived at the destination", "packet(7)", "green"),
     Outcome.DEFERRED: OutcomeInfo("a relay took it and cannot pass it on yet", "RFC 5321 4.5.4.1", "yellow"),
     Outcome.DROPPED: OutcomeInfo("a rule drops the SYN and says nothing", "RFC 9293 3.10.7", "red", blocked=True),
     Outcome.REJECTED_ICMP: OutcomeInfo(

@@ -13,12 +13,12 @@ from port25lab.model.plan import Plan
 
 @dataclass(frozen=True)
 class LabConfig:
-    """What a lab is made of. Equal ones share a lab."""
+    """A topology with its parameters and policies. Questions with equal configurations share a lab."""
 
     plan: Plan
     """The topology as it was checked: the lab is built from this plan, and the topology's file is not run again."""
     policies: tuple[tuple[str, tuple[Path, ...]], ...] = ()
-    """Folders by node, stacked in this order. Nodes without any are left out."""
+    """Each node that has policies, with their folders in the order in which they are loaded."""
 
     def __post_init__(self) -> None:
         if not self.plan.file.is_absolute():  # the same lab, however the user wrote the path of its topology
@@ -39,35 +39,43 @@ class LabConfig:
 
     @property
     def policy_names(self) -> dict[str, tuple[str, ...]]:
-        """Names in place of folders."""
+        """The names of the policies, by node."""
         return {node: tuple(folder.name for folder in folders) for node, folders in self.policies}
 
 
 @dataclass(frozen=True)
 class Question:
-    """One path in one variant of a scenario, by one client and over one IP version: what one verdict answers."""
+    """One path in one variant of a scenario, with one client and over one IP version. One verdict answers it."""
 
     scenario: str
-    """A name of the catalogue, or the path that the user gave: `port25lab run` takes it again."""
+    """A name of the catalogue, or the file's path as the user wrote it: an argument of `port25lab run`."""
     variant: str
-    id: str
+    bare_id: str
+    """The path's id within its scenario and variant: ``S3-home-server-to-mx:example.net-25/ipv4``."""
     name: str | None
     ref: str | None
     path: PathSpec
     expected: Outcome | None
-    """None: whatever comes is fine."""
+    """None: any outcome is fine."""
     by: str | None
     """The node whose rule should decide; None: any."""
     config: LabConfig
     sequential: bool
-    """Its scenario's paths depend on one another, and are tried one by one."""
+    """Whether the scenario's attempts depend on one another, so that they are made one by one."""
     how: Mechanism | None = None
-    """What should be at work; None: whatever it is."""
+    """The mechanism that should be at work; None: any."""
     repeat: int = 1
-    """How often the path is tried in all; which of these attempts is meant, ``path.attempt`` says."""
+    """How often the path is tried in all; ``path.attempt`` is the number of this attempt."""
     expected_from: int | None = None
-    """The attempt at which the expectation turns; None: it is the same for all."""
+    """The first attempt with the expectation after the turn; None: all attempts have the same expectation."""
     should: Should | None = None
     """What a correct policy does with the path."""
     matrix: bool = False
-    """The scenario asks for a table of its paths by its variants."""
+    """Whether the scenario asks for a table of its paths by its variants."""
+    bad_auth: bool = False
+    """Whether the server has no user with this name and password."""
+
+    @property
+    def id(self) -> str:
+        """The path's id: ``port25lab run -k ID`` repeats it."""
+        return f"{self.scenario}/{self.variant}/{self.bare_id}"

@@ -2,15 +2,15 @@
 
 text             text that is safe to print
 describe         the parts of a verdict in words
-explain          a verdict in words: what all renderings and the pytest plugin say of one path
+explain          one verdict in words, for all renderings and the pytest plugin
 rows             verdicts gathered into the rows of a table
-article_rows     the rows S1 … S15 of the seed article
+article_rows     the rows S1 … S15 of the article on OP25B
 matrix_rows      paths by variants
 console          tables, failures and summary for a terminal or a pipe
 console_tables   the tables themselves
-progress         the one live line while labs run
+progress         one live line while labs run
 junit            JUnit XML for CI servers
-json_file        the result schema, written
+json_file        the result schema as a JSON file
 files            result files: checked before a run, replaced in one step after it
-streams          standard output and standard error, whose readers may leave
+streams          standard output and standard error, which may be closed at any time
 """

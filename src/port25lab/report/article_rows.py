@@ -1,13 +1,13 @@
-"""The rows S1 … S15 of the seed article on OP25B, gathered from verdicts: without the policy beside with it.
+"""The rows S1 … S15 of the article on OP25B, gathered from verdicts: outcomes without the policy, and with it.
 
 In: verdicts whose paths carry a `ref`. Out: lines to print; a row has one line for each different answer.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Blame
@@ -37,7 +37,7 @@ NOTES: dict[str, str] = {
     "S3": "S3: an MX listens on 25 alone, so port 587 of the recipient's MX is no way out. A relay is: S9, S10.",
     "S8": "S8: RFC 8314 recommends 465 (implicit TLS) again, before STARTTLS on 587; advice against it is older.",
 }
-"""What the article leaves out, by the row that it belongs to."""
+"""What the article leaves out, by row."""
 
 NO_POLICY = "none"
 """The catalogue's policy without rules counts as no policy."""
@@ -48,7 +48,7 @@ Answer = tuple[tuple[IpVersion | None, Outcome], ...]
 
 @dataclass
 class Line:
-    """One answer to one row, and all the verdicts that give it."""
+    """One answer to one row, and all verdicts with this answer."""
 
     ref: str
     without: Answer
@@ -58,7 +58,7 @@ class Line:
 
     @property
     def ok(self) -> bool:
-        """True where every verdict behind the line, with and without the policy, is as expected."""
+        """Whether every verdict of the line, with and without the policy, is as expected."""
         return all(verdict.ok for verdict in (*self.verdicts, *self.baseline))
 
     @property
@@ -68,7 +68,7 @@ class Line:
 
     @property
     def blames(self) -> list[Blame]:
-        """The rules that decided, also those that a relay met."""
+        """The rules that decided, those that blocked a relay included."""
         return _blames(self.verdicts)
 
     @property
@@ -78,11 +78,11 @@ class Line:
 
 
 def lines(verdicts: Iterable[Verdict]) -> list[Line]:
-    """The rows in the article's order, other refs after them; a path in one column only leaves the other empty."""
-    questions: dict[tuple[str, ...], list[Verdict]] = {}
+    """The rows in the article's order, and other refs after them. A path in one column leaves the other empty."""
+    questions: dict[tuple[Any, ...], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.ref:
-            questions.setdefault((verdict.ref, *describe.question(verdict)), []).append(verdict)
+        if ref := verdict.question.ref:
+            questions.setdefault((ref, *describe.same_question(verdict)), []).append(verdict)
     found: dict[tuple[str, object, object], Line] = {}
     for (ref, *_), asked in questions.items():
         baseline = [verdict for verdict in asked if not _policy_names(verdict)]
@@ -96,35 +96,41 @@ def lines(verdicts: Iterable[Verdict]) -> list[Line]:
 
 def answer_words(answer: Answer) -> str:
     """``dropped`` where all IP versions agree, else ``v4 dropped, v6 delivered``."""
+    return ", ".join(f"{versions} {outcome.value}".lstrip() for versions, outcome in answer_parts(answer))
+
+
+def answer_parts(answer: Answer) -> list[tuple[str, Outcome]]:
+    """Each IP version with its outcome; where all versions agree, one outcome without a version."""
     outcomes = {outcome for _, outcome in answer}
-    if len(outcomes) <= 1:
-        return next(iter(outcomes)).value if outcomes else ""
-    return ", ".join(f"{describe.versions_words([version])} {outcome.value}" for version, outcome in answer)
+    if len(outcomes) == 1:
+        return [("", outcomes.pop())]
+    return [(describe.versions_words([version]), outcome) for version, outcome in answer]
 
 
 def _blames(verdicts: Iterable[Verdict]) -> list[Blame]:
     asked = list(verdicts)
     hops = (describe.failing_hop(verdict) for verdict in asked)
-    met = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
-    return list(dict.fromkeys([*(verdict.blame for verdict in asked if verdict.blame), *met]))
+    by_relays = (decision.blame for hop in hops if hop for decision in hop.decisions[-1:])
+    return list(dict.fromkeys([*(verdict.blame for verdict in asked if verdict.blame), *by_relays]))
 
 
 def _by_variant(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    groups: dict[tuple[str, str | None], list[Verdict]] = {}
+    groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        groups.setdefault((verdict.scenario, verdict.variant), []).append(verdict)
+        groups.setdefault((verdict.question.scenario, verdict.question.variant), []).append(verdict)
     return list(groups.values())
 
 
 def _without(baseline: list[Verdict], group: list[Verdict]) -> Answer:
-    """What happens without the policy: a variant of the scenario says it, or else the controls do."""
+    """The outcome without the policy: of a variant without policies, or else of the controls."""
     if baseline:
         return _answer(baseline)
-    return _sorted({verdict.ip_version: verdict.control.outcome for verdict in group if verdict.control})
+    controls = ((verdict.question.path.ip_version, verdict.judgement.control) for verdict in group)
+    return _sorted({version: control.outcome for version, control in controls if control})
 
 
 def _answer(verdicts: list[Verdict]) -> Answer:
-    return _sorted({verdict.ip_version: verdict.outcome for verdict in verdicts})
+    return _sorted({verdict.question.path.ip_version: verdict.outcome for verdict in verdicts})
 
 
 def _sorted(outcomes: Mapping[IpVersion | None, Outcome]) -> Answer:
@@ -140,10 +146,13 @@ def _absorb(line: Line, other: Line) -> None:
 
 
 def _policy_names(verdict: Verdict) -> str:
-    names = dict.fromkeys(name for stack in verdict.policies.values() for name in stack if name != NO_POLICY)
+    stacks = verdict.question.config.policy_names.values()
+    names = dict.fromkeys(name for stack in stacks for name in stack if name != NO_POLICY)
     return text.visible(" + ".join(names))
 
 
 def _order(ref: str) -> tuple[int, int, str]:
-    match = re.fullmatch(r"S(\d+)", ref)
-    return (0, int(match[1]), "") if match else (1, 0, ref)
+    return (0, _POSITIONS[ref], "") if ref in _POSITIONS else (1, 0, ref)
+
+
+_POSITIONS = {ref: position for position, ref in enumerate(QUESTIONS)}

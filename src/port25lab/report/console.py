@@ -1,7 +1,7 @@
-"""Verdicts and findings on a console: beautiful on a terminal, plain in a pipe.
+"""Verdicts, checks and the catalogue on a console: with colours on a terminal, plain in a pipe.
 
-In: verdicts. Out: text on a rich console. A terminal gets colours and folded cells; a pipe gets ASCII, one line for
-each row however long, and no trailing blanks, so that ``grep`` and ``diff`` work on it.
+In: verdicts. Out: text on a rich console. A terminal gets colours and folded cells. A pipe gets ASCII, one line for
+each row, and no trailing blanks, so that ``grep`` and ``diff`` work on it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,15 @@ if TYPE_CHECKING:
 
 
 UNLIMITED = 10_000
-"""Width of a pipe: nothing is folded."""
+"""Width of a pipe, so that nothing is folded."""
 
 
 def open_console(file: TextIO | None = None, *, width: int | None = None, stderr: bool = False) -> Console:
-    """A console for our renderings; ``width`` and the variable COLUMNS win over what the terminal says."""
+    """A console for our renderings.
+
+    ``file``: where to write; None: standard output, or with ``stderr`` standard error. ``width``: columns; None: the
+    variable COLUMNS, or else the terminal's width, or else unlimited. Raises nothing.
+    """
     console = Console(file=file, stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
     if width is None and not console.is_terminal:
         console.width = int(os.environ["COLUMNS"]) if os.environ.get("COLUMNS", "").isdigit() else UNLIMITED
@@ -58,7 +62,12 @@ def print_report(
     *,
     seed_table: bool = False,
 ) -> None:
-    """The whole story of a run: a table for each lab, the seed table if wanted, the failures, and the summary last."""
+    """Print a whole run: a table for each lab, the article's rows, the failures, and the summary last.
+
+    ``console``: where to print. ``seconds``: how long the run took. ``labs``: how many labs it started; None: counted
+    by scenario and variant. ``seed_table``: whether to print the article's rows. Raises OutputError where standard
+    output cannot be written.
+    """
     print_tables(console, verdicts)
     if seed_table:
         print_seed_table(console, verdicts)
@@ -68,7 +77,7 @@ def print_report(
 
 
 def print_tables(console: Console, verdicts: Iterable[Verdict]) -> None:
-    """For each lab (scenario and variant) its paths, what became of them, and the rules that decided."""
+    """For each lab (scenario and variant) its paths, their outcomes, and the rules that decided."""
     for group in by_lab(verdicts):
         emit(console, lab_table(console, group))
 
@@ -80,9 +89,9 @@ def print_failures(console: Console, verdicts: Iterable[Verdict]) -> None:
 
 
 def print_summary(console: Console, verdicts: Sequence[Verdict], seconds: float, labs: int | None = None) -> None:
-    """How many paths, as expected or not, and how many ended in which way. ``labs``: how many the run really had.
+    """How many paths are as expected, and how many there are of each outcome. ``labs``: how many labs the run started.
 
-    First a line for each repeated path: which attempt was the first to fail.
+    Before that, a line for each repeated path says which attempt was the first to fail.
     """
     for turn in turns(verdicts, glyphs_for(console)):
         emit(console, Text(turn))
@@ -90,7 +99,7 @@ def print_summary(console: Console, verdicts: Sequence[Verdict], seconds: float,
 
 
 def print_seed_table(console: Console, verdicts: Iterable[Verdict]) -> None:
-    """The seed article's rows, without a policy beside with it; nothing where no path has a `ref`."""
+    """The article's rows, without a policy and with one; nothing where no path has a `ref`."""
     if found := article_rows.lines(verdicts):
         emit(console, article_table(console, found))
 
@@ -102,12 +111,12 @@ def print_matrices(console: Console, verdicts: Iterable[Verdict]) -> None:
 
 
 def print_checks(console: Console, checks: Sequence[Check]) -> None:
-    """What ``doctor`` found, and how to get what is missing."""
+    """The checks of ``doctor``, and how to install what is missing."""
     emit(console, checks_table(console, checks))
 
 
 def print_catalogue(console: Console, catalogue: Mapping[Kind, Sequence[tuple[str, str]]]) -> None:
-    """What there is to choose from: for each kind a heading, and under it names with one line each."""
+    """The catalogue: for each kind a heading, and under it the names with one line each."""
     emit(console, catalogue_table(catalogue))
 
 
@@ -124,7 +133,7 @@ def _failure(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
     command = Text(no_wrap=True, overflow="ignore")
     for key, text in explain.facts(first, glyphs):
         if key == "repeat":
-            # Left to the terminal to fold: a line end of ours would be pasted with the command.
+            # The terminal folds this line. A line end that we print would be pasted with the command.
             command.append(f"  {key:<8}  ", "dim").append(text, "bold")
             continue
         grid.add_row(key, Text(text, _FACT_STYLES.get(key, "")))
@@ -138,17 +147,17 @@ _FACT_STYLES = {"expected": "green", "found": "red", "differ": "yellow"}
 
 
 def _by_failure(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """One failure each, but all paths of a lab together that could not be tried for the same reason."""
+    """Each failure alone, but together all paths of a lab that could not be tried for one reason."""
     groups: dict[object, list[Verdict]] = {}
     for verdict in verdicts:
-        alone = verdict.outcome is not Outcome.ERROR or verdict.reason is None
-        key = id(verdict) if alone else (verdict.scenario, verdict.variant, verdict.reason)
+        alone = verdict.outcome is not Outcome.ERROR or verdict.judgement.reason is None
+        key = id(verdict) if alone else (verdict.question.scenario, verdict.question.variant, verdict.judgement.reason)
         groups.setdefault(key, []).append(verdict)
     return list(groups.values())
 
 
 def _summary(verdicts: Sequence[Verdict], seconds: float, labs: int | None) -> RenderableType:
-    judged = [verdict for verdict in verdicts if verdict.expected is not None or not verdict.ok]
+    judged = [verdict for verdict in verdicts if verdict.question.expected is not None or not verdict.ok]
     good = sum(verdict.ok for verdict in judged)
     line = Text.assemble(
         (f"{count(len(verdicts), 'path')} in {count(labs or len(by_lab(verdicts)), 'lab')}", "bold"),
@@ -167,7 +176,7 @@ def _summary(verdicts: Sequence[Verdict], seconds: float, labs: int | None) -> R
 
 
 def emit(console: Console, renderable: RenderableType) -> None:
-    """Print; without trailing blanks into a pipe, and never failing on a character that the encoding lacks."""
+    """Print. A pipe gets no trailing blanks, and a character that the encoding lacks is printed as its escape."""
     with console.capture() as capture:
         console.print(renderable, crop=False)
     text = capture.get()

@@ -6,106 +6,114 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Blame, Decision, Effect, Hop, IcmpError, Observation, PacketSeen, Stage
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
-from port25lab.model.path import MX_PREFIX, Security
+from port25lab.model.path import DEFAULT_CLIENT, MX_PREFIX, PathSpec, Security
 from port25lab.model.verdict import Verdict
 from port25lab.report.text import PLAIN, Glyphs, bracketed, duration, quoted_text, shortened, visible
 from port25lab.verdict.views import failed_tries
 
 MOST_PACKETS = 8
-"""So many packets are told of a failure; JSON has them all."""
+"""How many packets are printed of a failure; JSON has them all."""
 
 
 def lab_name(verdict: Verdict) -> str:
     """Scenario and variant: ``residential/op25b``."""
-    return visible("/".join(part for part in (verdict.scenario, verdict.variant) if part))
+    return visible(f"{verdict.question.scenario}/{verdict.question.variant}")
 
 
 def repeat_command(verdict: Verdict) -> str:
-    """The command that runs just this path again, ready to be pasted into a shell."""
-    return visible(f"port25lab run {shlex.quote(verdict.scenario)} -k {quoted_text(verdict.path)}")
+    """The command that runs this path alone again, ready to be pasted into a shell."""
+    return visible(f"port25lab run {shlex.quote(verdict.question.scenario)} -k {quoted_text(verdict.id)}")
 
 
 def path_words(verdict: Verdict, glyphs: Glyphs = PLAIN) -> str:
     """The whole question: ``home-server -> MX of example.net:25, STARTTLS, auth alice, IPv4``."""
-    version = f"IPv{verdict.ip_version}" if verdict.ip_version else "IPv4 or IPv6"
-    parts = (ends_words(verdict, glyphs), manner_words(verdict), version, attempt_words(verdict))
+    ip_version = verdict.question.path.ip_version
+    version = f"IPv{ip_version}" if ip_version else "IPv4 or IPv6"
+    parts = (ends_words(verdict, glyphs), options_words(verdict), version, attempt_words(verdict))
     return ", ".join(part for part in parts if part)
+
+
+def ends(path: PathSpec) -> tuple[str, str, str]:
+    """The sender, ``MX of`` where the DNS names the destination, and the destination with its port."""
+    mx, to = "", path.to
+    if to.startswith(MX_PREFIX):
+        mx, to = "MX of", to.removeprefix(MX_PREFIX)
+    elif ":" in to:
+        to = f"[{to}]"
+    kind = PACKET_KINDS.get(path.packet or "")
+    ported = kind is None or kind.ported
+    return visible(path.source), mx, visible(f"{to}:{path.port}" if ported else to)
 
 
 def ends_words(verdict: Verdict, glyphs: Glyphs = PLAIN) -> str:
     """From where to where: ``home-server -> MX of example.net:25``."""
-    to = verdict.to
-    if to.startswith(MX_PREFIX):
-        to = f"MX of {to.removeprefix(MX_PREFIX)}"
-    elif ":" in to:
-        to = f"[{to}]"
-    kind = PACKET_KINDS.get(verdict.packet or "")
-    ported = kind is None or kind.ported
-    return visible(f"{verdict.source} {glyphs.arrow} {to}" + (f":{verdict.port}" if ported else ""))
+    source, mx, to = ends(verdict.question.path)
+    return " ".join(part for part in (source, glyphs.arrow, mx, to) if part)
 
 
-def bare_id(verdict: Verdict) -> str:
-    """The path's id within its scenario and variant: ``S3-home-server-to-mx:example.net-25/ipv4``."""
-    return verdict.path.removeprefix(f"{verdict.scenario}/").removeprefix(
-        f"{verdict.variant}/" if verdict.variant else ""
-    )
+def same_question(verdict: Verdict) -> tuple[object, ...]:
+    """A key that is equal for verdicts on the same path in other variants, over another IP version, or tried again."""
+    question = verdict.question
+    path = question.path.model_copy(update={"ip_version": None, "attempt": 1})
+    return question.scenario, question.ref, question.name, path
 
 
-def question(verdict: Verdict) -> tuple[str, ...]:
-    """What two verdicts have in common that ask the same: of different variants, over both IP versions, or again."""
-    bare = re.sub(r"/(ipv4|ipv6|auto)(/\d+)?$", "", bare_id(verdict))
-    return (verdict.scenario, bare, verdict.name or "", ends_words(verdict), manner_words(verdict))
+_SECURITY = {Security.NONE: "", Security.STARTTLS: "STARTTLS", Security.IMPLICIT: "TLS"}
 
 
-_SECURITY = {Security.STARTTLS.value: "STARTTLS", Security.IMPLICIT.value: "TLS"}
-
-
-def manner_words(verdict: Verdict) -> str:
-    """How the client goes about it, where that is worth a word: ``STARTTLS, auth alice, swaks``."""
-    how = "wrong auth" if re.search(r"-badauth(?=[-/]|$)", verdict.path) else "auth"
+def options_words(verdict: Verdict) -> str:
+    """What differs from a plain session of the default client: ``STARTTLS, auth alice, swaks``."""
+    path = verdict.question.path
+    auth = "wrong auth" if verdict.question.bad_auth else "auth"
     parts = (
-        _SECURITY.get(verdict.security, ""),
-        f"{how} {verdict.auth}" if verdict.auth else "",
-        f"{size[1]} bytes" if (size := re.search(r"-(\d+)B(?=[-/]|$)", verdict.path)) else "",
-        verdict.client if verdict.client != "aiosmtplib" else "",
-        f"packet {verdict.packet}" if verdict.packet else "",
-        f"as {verdict.spoof}" if verdict.spoof else "",
+        _SECURITY[path.security],
+        f"{auth} {path.auth.user}" if path.auth else "",
+        f"{path.size} bytes" if path.size else "",
+        path.client if path.client != DEFAULT_CLIENT else "",
+        f"packet {path.packet}" if path.packet else "",
+        f"as {path.spoof}" if path.spoof else "",
     )
     return visible(", ".join(part for part in parts if part))
 
 
 def attempt_words(verdict: Verdict) -> str:
     """``attempt 4 of 5``; empty for a path that is tried once."""
-    return f"attempt {verdict.attempt} of {verdict.repeat}" if verdict.repeat > 1 else ""
+    repeat = verdict.question.repeat
+    return f"attempt {verdict.question.path.attempt} of {repeat}" if repeat > 1 else ""
 
 
 def turn_words(series: Sequence[Verdict]) -> str:
-    """Which attempt of a repeated path was the first to fail, or to get through: for the attempts of one path."""
-    ordered = sorted(series, key=lambda verdict: verdict.attempt)
+    """Which attempt was the first to fail, or to get through. ``series``: the verdicts on one repeated path."""
+    ordered = sorted(series, key=lambda verdict: verdict.question.path.attempt)
     first, good = ordered[0], (Outcome.DELIVERED, Outcome.REACHED)
-    starts_well = first.attempt > 1 or first.outcome in good
+    starts_well = first.question.path.attempt > 1 or first.outcome in good
     turned = next((verdict for verdict in ordered if (verdict.outcome in good) is not starts_well), None)
     if turned is not None:
         what = f"the first to fail, {turned.outcome.value}" if starts_well else "the first to get through"
         return f"{attempt_words(turned)} is {what}"
     if starts_well:
-        return f"none of {first.repeat} attempts fails"
+        return f"none of {first.question.repeat} attempts fails"
     return f"{attempt_words(first)} is the first to fail, {first.outcome.value}, and none gets through"
 
 
 def versions_words(versions: Iterable[IpVersion | None]) -> str:
-    """``v4 v6``, ``v6``, or ``auto`` for a client that picks for itself."""
+    """``v4 v6``, ``v6``, or ``auto`` where the client picks the version."""
     return " ".join(sorted({f"v{version}" if version else "auto" for version in versions}))
 
 
-def policies_words(policies: dict[str, list[str]]) -> str:
+def asked_versions(verdicts: Iterable[Verdict]) -> str:
+    """The IP versions of these verdicts: ``v4 v6``."""
+    return versions_words(verdict.question.path.ip_version for verdict in verdicts)
+
+
+def policies_words(policies: Mapping[str, Sequence[str]]) -> str:
     """``op25b + ip25b on isp-edge``; empty where no policy is loaded."""
     return visible(", ".join(f"{' + '.join(names)} on {node}" for node, names in policies.items() if names))
 
@@ -117,8 +125,9 @@ def client_saw(observation: Observation) -> str:
 
 
 def saw(verdict: Verdict) -> str:
-    """What came back to the sender, be it a client or a probe, in one or two short words."""
-    return (verdict.arrival.answer or "") if verdict.arrival else client_saw(verdict.observation)
+    """What came back to the client, or to the sender of a hand-made packet, in one or two short words."""
+    arrival = verdict.evidence.arrival
+    return (arrival.answer or "") if arrival else client_saw(verdict.observation)
 
 
 def arrival_words(arrival: Arrival) -> str:
@@ -143,7 +152,7 @@ _STAGES = {
 
 
 def client_words(observation: Observation) -> str:
-    """What the client did last, with whom, what came of it: ``connect to 203.0.113.25: ETIMEDOUT (…) after 2.1 s``."""
+    """The client's last action, its peer, and the result: ``connect to 203.0.113.25: ETIMEDOUT (…) after 2.1 s``."""
     did = _STAGES[observation.stage]
     if observation.stage is not Stage.RESOLVE:
         did = f"{did} {visible(observation.address or 'the server')}"
@@ -151,9 +160,9 @@ def client_words(observation: Observation) -> str:
 
 
 def saw_something(verdict: Verdict) -> bool:
-    """False where the tool failed before the client got anywhere."""
-    seen = verdict.observation
-    return verdict.outcome is not Outcome.ERROR or bool(seen.errno or seen.smtp_code or seen.reply or verdict.decisions)
+    """False where the tool failed before the client saw anything."""
+    seen, decisions = verdict.observation, verdict.evidence.decisions
+    return verdict.outcome is not Outcome.ERROR or bool(seen.errno or seen.smtp_code or seen.reply or decisions)
 
 
 def _client_got(observation: Observation) -> str:
@@ -167,7 +176,7 @@ def _client_got(observation: Observation) -> str:
 
 
 def reply_words(observation: Observation) -> str:
-    """The reply with its codes in front, each said once: ``550 5.7.1 relaying denied``."""
+    """The reply with its codes in front, each of them once: ``550 5.7.1 relaying denied``."""
     text = visible(observation.reply or "")
     for code in (visible(observation.enhanced_code or ""), str(observation.smtp_code or "")):
         if code and not re.search(rf"(?<![\w.]){re.escape(code)}(?![\w.])", text):
@@ -176,7 +185,7 @@ def reply_words(observation: Observation) -> str:
 
 
 def reply_text(observation: Observation) -> str:
-    """The reply without its codes, for where they stand beside it."""
+    """The reply without its codes, for tables that have the codes in a column."""
     codes = [re.escape(code) for code in (str(observation.smtp_code or ""), observation.enhanced_code or "") if code]
     return (
         re.sub(rf"^(?:(?:{'|'.join(codes)})[ -]+)+", "", visible(observation.reply or ""))
@@ -236,18 +245,21 @@ def packet_words(seen: PacketSeen) -> str:
 
 def failing_hop(verdict: Verdict) -> Hop | None:
     """The relay's last failing try, where its message did not get through."""
-    tries = failed_tries(verdict.hops)
+    tries = failed_tries(verdict.evidence.hops)
     return tries[-1] if tries and verdict.outcome is not Outcome.DELIVERED else None
 
 
 def hop_words(hop: Hop, glyphs: Glyphs = PLAIN) -> str:
-    """What a relay met: ``isp-relay -> mx.example.net: ETIMEDOUT …; isp-edge op25b FORWARD #3``."""
+    """Why a relay failed: ``isp-relay -> mx.example.net: ETIMEDOUT …; isp-edge op25b FORWARD #3``."""
     blame = "".join(f"; {rule_label(decision.blame)}" for decision in hop.decisions[-1:])
     return f"{visible(f'{hop.node} {glyphs.arrow} {hop.to}')}: {client_words(hop.observation)}{blame}"
 
 
 def rule_label(blame: Blame, numbers: Sequence[int | None] = (), *, with_policy: bool = True) -> str:
-    """Where a rule stands: ``isp-edge op25b FORWARD #3``. Several numbers: one rule for each family."""
+    """A rule's label: ``isp-edge op25b FORWARD #3``.
+
+    ``numbers``: of equal rules of both families; empty: the rule's own. ``with_policy``: whether to name its policy.
+    """
     chain = blame.chain if blame.table == "filter" else f"{blame.table} {blame.chain}"
     count = "/".join(dict.fromkeys("policy" if n is None else f"#{n}" for n in numbers or (blame.rule_number,)))
     policy = blame.policy if with_policy else None
@@ -283,15 +295,15 @@ _EFFECTS = {
 
 
 def rules(verdict: Verdict) -> str:
-    """The rule that is blamed, and every other that was met."""
-    met = [*verdict.diverted, *verdict.decisions]
-    if verdict.blame is None and not met:
+    """The blamed rule, and every other rule that matched."""
+    matched = [*verdict.evidence.diverted, *verdict.evidence.decisions]
+    if verdict.blame is None and not matched:
         return "no rule dropped it"
     lines = [] if verdict.blame is None else _rule_lines(verdict.blame)
-    told = {verdict.blame} if verdict.blame else set()
-    for decision in met:
-        if decision.blame not in told:
-            told.add(decision.blame)
+    printed = {verdict.blame} if verdict.blame else set()
+    for decision in matched:
+        if decision.blame not in printed:
+            printed.add(decision.blame)
             lines += _rule_lines(decision.blame)
         lines.append(_packet_line(decision))
     return "\n".join(dict.fromkeys(lines))

@@ -1,6 +1,6 @@
-"""A verdict in words. In: a verdict. Out: plain text that a terminal, a log and an XML file can carry unharmed.
+"""A verdict in words. In: a verdict. Out: plain text, harmless to a terminal, a log and an XML file.
 
-Replies come from servers that may be hostile, so all text from outside goes through ``visible``.
+Servers may be hostile, so all text from outside goes through ``visible``.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from port25lab.model.evidence import Hop, IcmpError
-from port25lab.model.mechanism import MECHANISM_INFO as MECHANISMS
-from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import DECIDED_BY_RULES, OUTCOME_INFO, Outcome
-from port25lab.model.verdict import Control, Verdict
+from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
+from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.verdict import Control, ReasonKind, Verdict
 from port25lab.report.describe import (
     arrival_words,
     attempt_words,
@@ -31,7 +30,7 @@ from port25lab.report.text import PLAIN, Glyphs, shortened, visible
 from port25lab.verdict.views import failed_tries
 
 LONGEST_REASON = 2000
-"""The same for why the tool failed, which may quote what a program said."""
+"""Characters of a reason, which may quote a program's output."""
 
 
 def explain(verdict: Verdict, repeat: str | None = None) -> str:
@@ -46,59 +45,64 @@ def explain(verdict: Verdict, repeat: str | None = None) -> str:
 
 def title(verdict: Verdict) -> str:
     """The verdict in one line: ``S3 in residential/op25b: expected dropped, found delivered``."""
-    which = ", ".join(part for part in (visible(verdict.ref or verdict.name or "path"), attempt_words(verdict)) if part)
+    name = visible(verdict.question.ref or verdict.question.name or "path")
+    which = ", ".join(part for part in (name, attempt_words(verdict)) if part)
     return f"{which} in {lab_name(verdict)}: {mismatch(verdict)}"
 
 
 def mismatch(verdict: Verdict) -> str:
     """What was expected beside what was found, in one short line."""
-    found = verdict.outcome.value
+    found, question = verdict.outcome.value, verdict.question
     if verdict.outcome is Outcome.ERROR:
         return "error, port25lab could not tell"
-    if verdict.expected is None:
+    if question.expected is None:
         return f"{found}, nothing expected"
-    if verdict.expected is not verdict.outcome:
-        return f"expected {verdict.expected.value}, found {found}"
+    if question.expected is not verdict.outcome:
+        return f"expected {question.expected.value}, found {found}"
     if verdict.ok:
         return f"{found}, as expected"
     if wrong_node(verdict):
-        return visible(f"{found}, expected at {verdict.expected_by}")
+        return visible(f"{found}, expected at {question.by}")
     if how := missed_mechanism(verdict):
         return f"{found} by {verdict.mechanism.value}, expected by {how.value}"
     return f"{found} as expected, but not proven"
 
 
 def wrong_node(verdict: Verdict) -> bool:
-    """True where the path ended as expected, and another node than the expected one is to blame for it."""
-    blamed = verdict.blame.node if verdict.blame else None
-    right = verdict.outcome is verdict.expected and verdict.outcome in DECIDED_BY_RULES
-    return right and verdict.expected_by not in (None, blamed)
+    """Whether the path ended as expected, but a rule on another node than the expected one decided."""
+    return verdict.outcome is verdict.question.expected and ReasonKind.NODE in _kinds(verdict)
 
 
 def missed_mechanism(verdict: Verdict) -> Mechanism | None:
-    """The mechanism that was expected, where the path ended as expected and another one is at work."""
-    met = verdict.outcome is not verdict.expected or verdict.expected_how is verdict.mechanism
-    return None if met else verdict.expected_how
+    """The expected mechanism, where the path ended as expected but another mechanism is at work."""
+    missed = verdict.outcome is verdict.question.expected and ReasonKind.MECHANISM in _kinds(verdict)
+    return verdict.question.how if missed else None
+
+
+def _kinds(verdict: Verdict) -> set[ReasonKind]:
+    return {reason.kind for reason in verdict.judgement.reasons}
 
 
 def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
-    """Key and text of each thing worth saying, in reading order; a text of many lines has newlines."""
+    """Key and text of each fact, in reading order. A text of several lines contains newlines."""
+    question, evidence, judgement = verdict.question, verdict.evidence, verdict.judgement
     lines = [
-        ("path", "\n".join(filter(None, (path_words(verdict, glyphs), visible(verdict.name or ""))))),
-        ("policy", policies_words(verdict.policies) or "none"),
+        ("path", "\n".join(filter(None, (path_words(verdict, glyphs), visible(question.name or ""))))),
+        ("policy", policies_words(question.config.policy_names) or "none"),
         ("expected", _expected(verdict)),
         ("found", f"{verdict.outcome.value}: {OUTCOME_INFO[verdict.outcome].text}"),
         ("how", mechanism_words(verdict)),
-        ("client", client_words(verdict.observation) if saw_something(verdict) and not verdict.packet else ""),
-        ("packet", arrival_words(verdict.arrival) if verdict.arrival else ""),
-        ("icmp", "\n".join(icmp_words(error) for error in _distinct(verdict.icmp))),
-        ("relay", _tries(verdict.hops, glyphs)),
+        ("client", client_words(evidence.observation) if saw_something(verdict) and not question.path.packet else ""),
+        ("packet", arrival_words(evidence.arrival) if evidence.arrival else ""),
+        ("icmp", "\n".join(icmp_words(error) for error in _distinct(evidence.icmp))),
+        ("relay", _tries(evidence.hops, glyphs)),
         ("rule", rules(verdict) if saw_something(verdict) else ""),
-        ("differ", visible(verdict.disagreement or "")),
-        ("control", _control(verdict.control)),
-        ("why", shortened(visible(_untold(verdict)), LONGEST_REASON)),
-        ("packets", packets_words(verdict.packets)),
-        ("altered", visible(verdict.divergence or "")),
+        ("differ", visible(judgement.disagreement or "")),
+        ("control", _control(judgement.control)),
+        ("retried", visible(f"alone in a new lab, because {evidence.retried}") if evidence.retried else ""),
+        ("why", shortened(visible(_other_reasons(verdict)), LONGEST_REASON)),
+        ("packets", packets_words(evidence.packets)),
+        ("altered", visible(evidence.divergence or "")),
         ("pcap", visible(verdict.pcap or "")),
         ("repeat", repeat_command(verdict)),
     ]
@@ -106,24 +110,25 @@ def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
 
 
 def mechanism_words(verdict: Verdict) -> str:
-    """What is at work, and at which node where another one answered: ``tarpit: … (isp-edge answers)``."""
-    mechanism = verdict.mechanism
-    if verdict.outcome is Outcome.ERROR or (mechanism is Mechanism.NONE and verdict.expected_how in (None, mechanism)):
+    """The mechanism, and the node that answered in the server's place: ``tarpit: … (isp-edge answers)``."""
+    mechanism, answered_by = verdict.mechanism, verdict.evidence.answered_by
+    if verdict.outcome is Outcome.ERROR or (mechanism is Mechanism.NONE and verdict.question.how in (None, mechanism)):
         return ""
-    who = f" ({verdict.answered_by} answers)" if verdict.outcome is Outcome.INTERCEPTED and verdict.answered_by else ""
-    return visible(f"{mechanism.value}: {MECHANISMS[mechanism].text}{who}")
+    server = f" ({answered_by} answers)" if verdict.outcome is Outcome.INTERCEPTED and answered_by else ""
+    return visible(f"{mechanism.value}: {MECHANISM_INFO[mechanism].text}{server}")
 
 
 def _expected(verdict: Verdict) -> str:
-    if verdict.expected is None:
+    question = verdict.question
+    if question.expected is None:
         return ""
-    by = f", by {visible(verdict.expected_by)}" if verdict.expected_by else ""
-    by += f", how: {verdict.expected_how.value}" if verdict.expected_how else ""
-    if verdict.expected_from is None:
-        return verdict.expected.value + by
-    turned = verdict.attempt >= verdict.expected_from
-    when = f"from attempt {verdict.expected_from} on" if turned else f"before attempt {verdict.expected_from}"
-    return f"{verdict.expected.value}{by}, {when}"
+    by = f", by {visible(question.by)}" if question.by else ""
+    by += f", how: {question.how.value}" if question.how else ""
+    if question.expected_from is None:
+        return question.expected.value + by
+    turned = question.path.attempt >= question.expected_from
+    when = f"from attempt {question.expected_from} on" if turned else f"before attempt {question.expected_from}"
+    return f"{question.expected.value}{by}, {when}"
 
 
 def _control(control: Control | None) -> str:
@@ -138,7 +143,7 @@ def _distinct(errors: Iterable[IcmpError]) -> list[IcmpError]:
 
 
 def _tries(hops: Iterable[Hop], glyphs: Glyphs) -> str:
-    """What each relay met, its last try for all that failed alike."""
+    """Why each relay failed. Of tries that failed in the same way, the last is printed."""
     alike: dict[object, list[Hop]] = {}
     for hop in failed_tries(hops):
         alike.setdefault((hop.node, hop.to, hop.observation.address, client_saw(hop.observation)), []).append(hop)
@@ -147,10 +152,10 @@ def _tries(hops: Iterable[Hop], glyphs: Glyphs) -> str:
     )
 
 
-def _untold(verdict: Verdict) -> str:
-    """The reason, without those of its parts that stand elsewhere in the text."""
-    told = {verdict.disagreement, mismatch(verdict)}
-    return "; ".join(part for part in (verdict.reason or "").split("; ") if part not in told)
+def _other_reasons(verdict: Verdict) -> str:
+    """The reasons that are in no other line: ``differ`` has a disagreement, and the title has the expected outcome."""
+    printed = {ReasonKind.DISAGREEMENT} | ({ReasonKind.OUTCOME} if verdict.outcome is not Outcome.ERROR else set())
+    return "; ".join(reason.text for reason in verdict.judgement.reasons if reason.kind not in printed)
 
 
 def _hanging(key: str, text: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Result files: checked before a run, replaced in one step after it, so that no reader ever sees half of one.
+"""Result files: checked before a run, and replaced in one step after it, so that no reader sees half a file.
 
 ``-`` and ``/dev/stdout`` are standard output. Devices, pipes and open descriptors (``/dev/fd/63``) are written as they
 are.
@@ -27,17 +27,17 @@ Identity = tuple[int, int, str]
 
 
 def is_stdout(path: Path) -> bool:
-    """Whether this output goes to standard output, and the tables have to go elsewhere."""
+    """Whether this output goes to standard output, so that tables go to standard error."""
     return path == STDOUT or _descriptor(path) == 1
 
 
 def is_replaced(path: Path) -> bool:
-    """Whether ``write`` makes a new file of it. Anything else may have a reader who holds the writer up."""
+    """Whether ``write`` replaces a file. Anything else, such as a pipe, may have a reader that blocks the writer."""
     return not is_stdout(path) and _descriptor(path) is None and _is_regular(_target(path))
 
 
 def require_writable(path: Path) -> None:
-    """Raise InputError now for whatever is known to make ``write`` fail after the run. Creates no file."""
+    """Raise InputError before the run where ``write`` could not succeed after it. Creates no file."""
     try:
         what, allowed = _obstacle(path)
     except OSError as error:
@@ -47,7 +47,7 @@ def require_writable(path: Path) -> None:
 
 
 def require_separate(outputs: Mapping[str, Path], inputs: Iterable[Path] = ()) -> None:
-    """Raise InputError where two outputs are one file, under whatever names, or where one is a file that is read.
+    """Raise InputError where two outputs are one file, under any names, or where an output is a file that is read.
 
     ``outputs``: by the option that asks for each. Standard output and standard error count as outputs, too.
     """
@@ -72,7 +72,7 @@ def require_separate(outputs: Mapping[str, Path], inputs: Iterable[Path] = ()) -
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: the content goes to a file beside, which then takes the name.
+    """Write the whole file or nothing: write a new file in the same folder, then rename it.
 
     Raises OutputError.
     """
@@ -95,7 +95,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _obstacle(path: Path) -> tuple[str, str]:
-    """What is wrong with a path, and what is allowed; both empty where it can be written. Raises OSError as well."""
+    """What is wrong with a path, and what is allowed; both are empty where it can be written. Raises OSError."""
     descriptor = 1 if is_stdout(path) else _descriptor(path)
     if descriptor is not None:
         closed = sys.stdout is None if descriptor == 1 else not _is_open(descriptor)
@@ -119,8 +119,8 @@ def _obstacle(path: Path) -> tuple[str, str]:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    # The name is chosen before the file is made, so that a signal at any moment leaves nothing behind. It does not
-    # contain the target's, which may be as long as a name can be.
+    # The name is chosen before the file is made, so that a signal at any moment leaves no file. It does not contain
+    # the target's name, which may be as long as a name can be.
     beside = target.with_name(f".port25lab-{secrets.token_hex(8)}")
     try:
         with beside.open("xb") as file:
@@ -136,14 +136,14 @@ def _replace(target: Path, content: bytes) -> None:
 
 
 def _take_after(descriptor: int, old: os.stat_result) -> None:
-    """The old file's mode and, where this user may, its owner: `sudo` leaves a user's file the user's."""
+    """Copy the old file's mode and, as root, its owner: under `sudo` a user's file stays the user's."""
     if os.geteuid() == 0:
         os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _target(path: Path) -> Path:
-    """What a symbolic link points to is replaced, not the link."""
+    """The file to replace: of a symbolic link, its target."""
     return Path(os.path.realpath(path))
 
 
@@ -167,7 +167,7 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _identity(path: Path) -> Identity | None:
-    """What a file has in common with itself under another name. None for devices: many may write to one."""
+    """Identifies a file under all its names. None for devices, to which several outputs may go."""
     target = _target(path)
     for place in (target, *target.parents):
         try:

@@ -1,4 +1,4 @@
-"""The result schema as a JSON file: written in one step, read back strictly."""
+"""The result schema as a JSON file: each verdict in one flat object."""
 
 from __future__ import annotations
 
@@ -6,41 +6,72 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from port25lab.errors import InputError
-from port25lab.model.verdict import SCHEMA_VERSION, Report
+from port25lab.model.verdict import Report, Verdict
 from port25lab.report import files
+
+SCHEMA_VERSION = 1
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Write a report. A lone surrogate, left over from a reply that was no UTF-8, is written as its JSON escape."""
-    text = json.dumps(report.model_dump(by_alias=True), indent=2, ensure_ascii=False, default=str)
+    """Write a report in one step. A lone surrogate from a reply that was not UTF-8 is written as its JSON escape."""
+    data = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": report.tool,
+        "environment": report.environment,
+        "verdicts": [flat(verdict) for verdict in report.verdicts],
+    }
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
     files.write(path, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path) -> Report:
-    """Read a report back. InputError where it is no report, or one of another schema version."""
-    data = _load(path)
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version is None:
-        raise InputError("not a port25lab report: no schema_version", allowed="a file that `--json` wrote", file=path)
-    if version != SCHEMA_VERSION:
-        raise InputError(f"schema_version {version!r}", allowed=f"this port25lab reads {SCHEMA_VERSION}", file=path)
-    try:
-        return Report.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"not a port25lab report: {place}: {first['msg']}", file=path) from None
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"not JSON: {error.msg}", file=path, line=error.lineno, column=error.colno) from None
-    except UnicodeDecodeError:
-        raise InputError("not JSON: not UTF-8 text", file=path) from None
+def flat(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as one object of the schema. The keys are a contract: keys are added, none is renamed or dropped."""
+    question, path, judgement = verdict.question, verdict.question.path, verdict.judgement
+    evidence = verdict.evidence.model_dump()
+    return {
+        "scenario": question.scenario,
+        "variant": question.variant,
+        "path": question.id,
+        "name": question.name,
+        "ref": question.ref,
+        "from": path.source,
+        "to": path.to,
+        "port": path.port,
+        "ip_version": path.ip_version,
+        "security": path.security,
+        "auth": path.auth.user if path.auth else None,
+        "bad_auth": question.bad_auth,
+        "client": path.client,
+        "recipient": path.recipient,
+        "sender": path.sender,
+        "size": path.size,
+        "packet": path.packet,
+        "spoof": path.spoof,
+        "policies": question.config.policy_names,
+        "outcome": judgement.outcome,
+        "mechanism": judgement.mechanism,
+        "expected": question.expected,
+        "expected_by": question.by,
+        "expected_how": question.how,
+        "expected_from": question.expected_from,
+        "attempt": path.attempt,
+        "repeat": question.repeat,
+        "ok": judgement.ok,
+        "blame": judgement.blame and judgement.blame.model_dump(),
+        "observation": evidence["observation"],
+        "decisions": evidence["decisions"],
+        "diverted": evidence["diverted"],
+        "icmp": evidence["icmp"],
+        "answered_by": evidence["answered_by"],
+        "hops": evidence["hops"],
+        "arrival": evidence["arrival"],
+        "should": question.should,
+        "matrix": question.matrix,
+        "control": judgement.control and judgement.control.model_dump(),
+        "disagreement": judgement.disagreement,
+        "reason": judgement.reason,
+        "retried": evidence["retried"],
+        "packets": evidence["packets"],
+        "divergence": evidence["divergence"],
+        "pcap": verdict.pcap,
+    }

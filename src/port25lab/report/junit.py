@@ -24,7 +24,7 @@ def junit(verdicts: Iterable[Verdict]) -> bytes:
     root = Element("testsuites", {"name": "port25lab"} | _counts(everything, skipped=False))
     scenarios: dict[str, list[Verdict]] = {}
     for verdict in everything:
-        scenarios.setdefault(verdict.scenario, []).append(verdict)
+        scenarios.setdefault(verdict.question.scenario, []).append(verdict)
     for scenario, its in scenarios.items():
         suite = SubElement(root, "testsuite", {"name": text.visible(scenario)} | _counts(its, skipped=True))
         properties = SubElement(suite, "properties")
@@ -37,12 +37,11 @@ def junit(verdicts: Iterable[Verdict]) -> bytes:
 
 
 def _case(suite: Element, verdict: Verdict) -> None:
-    variant = f".{verdict.variant}" if verdict.variant else ""
     case = SubElement(
         suite,
         "testcase",
-        classname=text.visible(f"{verdict.scenario}{variant}"),
-        name=text.visible(describe.bare_id(verdict)),
+        classname=text.visible(f"{verdict.question.scenario}.{verdict.question.variant}"),
+        name=text.visible(verdict.question.bare_id),
         time=f"{verdict.observation.seconds:.3f}",
     )
     if not verdict.ok:
@@ -67,10 +66,9 @@ def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:
 
 
 def _policies(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    """``policies`` or ``policies.VARIANT``, and what was loaded where."""
+    """``policies.VARIANT``, and the policies of its nodes."""
+    questions = (verdict.question for verdict in verdicts)
     return {
-        text.visible(f"policies.{verdict.variant}" if verdict.variant else "policies"): describe.policies_words(
-            verdict.policies
-        )
-        for verdict in verdicts
+        text.visible(f"policies.{question.variant}"): describe.policies_words(question.config.policy_names)
+        for question in questions
     }

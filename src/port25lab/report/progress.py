@@ -1,6 +1,6 @@
-"""The one live line while labs run: time, labs, paths, and which labs are up now.
+"""One live line while labs run: time, labs, paths, and which labs are up now.
 
-In: events from the runner. Out: a line on a terminal that goes when the run ends; nothing in a pipe or in CI.
+In: events from the engine. Out: a line on a terminal, removed when the run ends; nothing in a pipe or in CI.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from port25lab.report.console import open_console
 
 
 class Progress:
-    """Context manager with a callback for each event of a run; labs are known by name."""
+    """Context manager with a method for each event of a run (``engine.progress``)."""
 
     def __init__(
         self,
@@ -38,8 +38,8 @@ class Progress:
         self._clock, self._start = clock, clock()
         self._running: dict[str, str] = {}
         self._spinner = Spinner("dots", style="cyan")
-        lively = self._console.is_terminal and not self._console.is_dumb_terminal and not os.environ.get("CI")
-        self._live = Live(self, console=self._console, transient=True, refresh_per_second=10) if lively else None
+        live = self._console.is_terminal and not self._console.is_dumb_terminal and not os.environ.get("CI")
+        self._live = Live(self, console=self._console, transient=True, refresh_per_second=10) if live else None
 
     def __enter__(self) -> Self:
         self._start = self._clock()
@@ -55,7 +55,7 @@ class Progress:
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
-        """Leave the terminal to somebody else for a while, such as a shell in a node."""
+        """Stop the line while another program, such as a shell in a node, uses the terminal."""
         if self._live:
             self._live.stop()
         try:
@@ -69,7 +69,7 @@ class Progress:
         self._running[name] = "building"
 
     def lab_ready(self, name: str, seconds: float) -> None:
-        """The lab's last service answers; it took so long."""
+        """All services of the lab answer. ``seconds``: how long its start took."""
         self._running[name] = f"up in {text.duration(seconds)}"
 
     def attempt_done(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts gathered into the rows of a table: equal ones of several clients and IP versions in one."""
+"""Verdicts gathered into the rows of a table: equal results over IPv4 and IPv6, or of several attempts, in one row."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from port25lab.model.evidence import Blame
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
 from port25lab.report import describe
-from port25lab.report import text as text_module
+from port25lab.report.text import Glyphs
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: one path, over IPv4 and IPv6 together where both met the same end."""
+    """One line of a table: one path, over IPv4 and IPv6 together where both ended in the same way."""
 
     verdicts: tuple[Verdict, ...]
 
     @property
     def first(self) -> Verdict:
-        """Stands for all of them, but for the IP version and for what differs with it."""
+        """The first verdict. The others differ from it in IP version, attempt, rule number and time alone."""
         return self.verdicts[0]
 
     @property
     def blames(self) -> list[Blame]:
-        """The rules that decided: on the client's way, or on that of the relay that took its message."""
-        return [verdict.blame for verdict in self.verdicts if verdict.blame] or met_by_relays(self.verdicts)
+        """The rules that decided: on the client's path, or on that of the relay that took its message."""
+        return [verdict.blame for verdict in self.verdicts if verdict.blame] or relay_blames(self.verdicts)
 
 
 def rows(verdicts: Iterable[Verdict]) -> list[Row]:
-    """Verdicts in their order, those merged that differ in the IP version alone, or in the number of the attempt."""
+    """Verdicts in their order; those that differ in IP version or number of the attempt alone share a row."""
     listed = list(verdicts)
     spans, merged = _spans(listed), dict[object, list[Verdict]]()
     for verdict in listed:
-        merged.setdefault((describe.question(verdict), _end(verdict), spans.get(id(verdict))), []).append(verdict)
+        merged.setdefault((describe.same_question(verdict), _end(verdict), spans.get(id(verdict))), []).append(verdict)
     return [Row(tuple(group)) for group in merged.values()]
 
 
@@ -43,69 +43,67 @@ def _series(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     """The attempts of each repeated path over each IP version, in their order."""
     found: dict[object, list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.repeat > 1:
-            key = (verdict.variant, describe.question(verdict), verdict.ip_version)
+        question = verdict.question
+        if question.repeat > 1:
+            key = (question.variant, describe.same_question(verdict), question.path.ip_version)
             found.setdefault(key, []).append(verdict)
-    return [sorted(series, key=lambda verdict: verdict.attempt) for series in found.values()]
+    return [sorted(series, key=lambda verdict: verdict.question.path.attempt) for series in found.values()]
 
 
 def _spans(verdicts: Iterable[Verdict]) -> dict[int, tuple[int, int]]:
-    """First and last of the attempts in a row that ended alike, for each verdict (by ``id``) of a repeated path."""
+    """For each verdict (by ``id``) of a repeated path: first and last of the consecutive attempts that ended alike."""
     spans: dict[int, tuple[int, int]] = {}
     for series in _series(verdicts):
         for _, alike in groupby(series, key=_end):
             run = list(alike)
-            spans |= {id(verdict): (run[0].attempt, run[-1].attempt) for verdict in run}
+            spans |= {id(verdict): (run[0].question.path.attempt, run[-1].question.path.attempt) for verdict in run}
     return spans
 
 
 def _end(verdict: Verdict) -> object:
-    """What must be equal for two IP versions to share a row: all that the row shows, but for rule numbers and times."""
+    """A key that is equal for verdicts that may share a row: all that the row shows but rule numbers and times."""
     hop = describe.failing_hop(verdict)
     return (
         (verdict.ok, verdict.outcome, verdict.mechanism),
-        (verdict.expected, verdict.expected_by, verdict.expected_how),
-        verdict.reason if verdict.outcome is Outcome.ERROR else None,
+        (verdict.question.expected, verdict.question.by, verdict.question.how),
+        verdict.judgement.reason if verdict.outcome is Outcome.ERROR else None,
         describe.saw(verdict),
-        verdict.blame and hop_chain(verdict.blame),
-        hop and (hop.node, describe.client_saw(hop.observation), *(hop_chain(one.blame) for one in hop.decisions[-1:])),
+        verdict.blame and chain_of(verdict.blame),
+        hop and (hop.node, describe.client_saw(hop.observation), *(chain_of(one.blame) for one in hop.decisions[-1:])),
     )
 
 
-def hop_chain(blame: Blame) -> tuple[str, ...]:
-    """The place of a rule, without its number."""
+def chain_of(blame: Blame) -> tuple[str, ...]:
+    """Node, policy, table and chain of a rule."""
     return (blame.node, blame.policy or "", blame.table, blame.chain)
 
 
-def met_by_relays(verdicts: Iterable[Verdict]) -> list[Blame]:
-    """The rules that stopped the relays' own tries."""
+def relay_blames(verdicts: Iterable[Verdict]) -> list[Blame]:
+    """The rules that blocked relays."""
     hops = (describe.failing_hop(verdict) for verdict in verdicts)
     return [decision.blame for hop in hops if hop for decision in hop.decisions[-1:]]
 
 
 def stacked_rows(verdicts: Iterable[Verdict]) -> bool:
-    """Whether some node has more than one policy, so that a rule's place needs the policy's name as well."""
-    return any(len(names) > 1 for verdict in verdicts for names in verdict.policies.values())
+    """Whether a node has more than one policy, so that a rule's label needs the policy's name."""
+    return any(len(names) > 1 for verdict in verdicts for names in verdict.question.config.policy_names.values())
 
 
-def turns(verdicts: Sequence[Verdict], glyphs: text_module.Glyphs) -> list[str]:
-    """Of each repeated path, which attempt was the first to fail; over both IP versions together where they agree."""
+def turns(verdicts: Sequence[Verdict], glyphs: Glyphs) -> list[str]:
+    """For each repeated path, the first attempt that failed; for both IP versions together where they agree."""
     found: dict[tuple[str, str, str], list[Verdict]] = {}
     for group in by_lab(verdicts):
         for series in _series(group):
-            if len(series) < series[0].repeat:
-                continue  # of a few attempts that were picked out, nobody can say which was the first
-            path = ", ".join(filter(None, (describe.ends_words(series[0], glyphs), describe.manner_words(series[0]))))
+            if len(series) < series[0].question.repeat:
+                continue  # some attempts were not selected, so which one is the first to fail is unknown
+            path = ", ".join(filter(None, (describe.ends_words(series[0], glyphs), describe.options_words(series[0]))))
             found.setdefault((describe.lab_name(series[0]), path, describe.turn_words(series)), []).append(series[0])
-    return [
-        f"{lab}: {path}, {describe.versions_words(v.ip_version for v in firsts)}: {turn}"
-        for (lab, path, turn), firsts in found.items()
-    ]
+    return [f"{lab}: {path}, {describe.asked_versions(firsts)}: {turn}" for (lab, path, turn), firsts in found.items()]
 
 
 def by_lab(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     """Verdicts by scenario and variant, in their order."""
-    labs: dict[tuple[str, str | None], list[Verdict]] = {}
+    labs: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        labs.setdefault((verdict.scenario, verdict.variant), []).append(verdict)
+        labs.setdefault((verdict.question.scenario, verdict.question.variant), []).append(verdict)
     return list(labs.values())

@@ -1,7 +1,7 @@
-"""Standard output and standard error of the command: a reader that leaves early or a full disk ends in no traceback.
+"""Standard output and standard error of the command: neither a closed pipe nor a full disk ends in a traceback.
 
-A closed pipe is the reader's choice (``port25lab run | head -1``): what comes after it is thrown away, and the command
-ends with the exit code that it would have had. Any other failure of standard output is an OutputError, once.
+After a reader closed the pipe (``port25lab run | head -1``), further output is discarded, and the exit code is what it
+would have been. Any other failure of standard output raises one OutputError.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from port25lab.errors import OutputError
 
 
 def guard() -> None:
-    """Put guarded streams in place of ``sys.stdout`` and ``sys.stderr``, and something behind closed descriptors.
+    """Replace ``sys.stdout`` and ``sys.stderr`` by guarded streams, and open /dev/null on closed descriptors.
 
-    Streams that are not the process's own, as in tests, stay as they are.
+    Streams that are not the process's own, as in tests, are not replaced.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: no result file or socket may get it
+            os.open(os.devnull, os.O_RDWR)  # on the lowest free number, so that no result file or socket gets it
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         sys.stdout = _guarded(sys.stdout, "standard output")
     if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = _guarded(sys.stderr, None)
 
 
-def told(problems: Iterable[OutputError], code: int) -> int:
-    """Say which results could not be written; the exit code, in which an unmet expectation wins over that."""
+def print_problems(problems: Iterable[OutputError], code: int) -> int:
+    """Print which results could not be written. Returns the exit code: ``code``, or if that is 0 the problem's own."""
     for problem in problems:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"port25lab: {problem}", markup=False)
         code = code or problem.exit_code
@@ -48,14 +48,14 @@ def _guarded(stream: io.TextIOWrapper, name: str | None) -> io.TextIOWrapper:
 
 
 class _Stream(io.FileIO):
-    """A descriptor that takes everything after its first failure, and says nothing more.
+    """A descriptor that discards everything after its first failure.
 
-    ``name``: what an OutputError calls it; None: there is no place left where a failure could be told.
+    ``name``: the name in an OutputError; None: raise none, because a failure could not be printed anywhere.
     """
 
     def __init__(self, descriptor: int, name: str | None) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._told_as, self._failed = name, False
+        self._error_name, self._failed = name, False
 
     def write(self, data: Any) -> int:
         size = memoryview(data).nbytes
@@ -64,10 +64,10 @@ class _Stream(io.FileIO):
                 written = super().write(data)
             except OSError as error:
                 self._failed = True
-                if self._told_as is not None and not isinstance(error, BrokenPipeError):
-                    raise OutputError(self._told_as, error) from None
+                if self._error_name is not None and not isinstance(error, BrokenPipeError):
+                    raise OutputError(self._error_name, error) from None
             else:
                 if written is not None:
                     return written
-                select.select([], [self], [])  # whoever shares the terminal made it non-blocking
+                select.select([], [self], [])  # another program made the shared terminal non-blocking
         return size

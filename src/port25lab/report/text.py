@@ -7,12 +7,12 @@ import shlex
 from dataclasses import dataclass
 
 LONGEST_REPLY = 300
-"""A reply in a failure's text is cut after so many characters; RFC 5321 4.5.3.1.5 allows 512 for a line."""
+"""Characters of a reply in a failure's text; RFC 5321 4.5.3.1.5 allows 512 octets for a line."""
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The few signs that differ between a terminal and a pipe."""
+    """The signs that differ between a terminal and a pipe."""
 
     good: str
     bad: str
@@ -28,11 +28,11 @@ PLAIN = Glyphs(good="ok", bad="FAIL", neutral="-", arrow="->", between="|", thro
 """For pipes, logs and files: ASCII alone."""
 
 PRETTY = Glyphs(good="✓", bad="✗", neutral="·", arrow="→", between="·", through="–")
-"""For terminals that speak UTF-8."""
+"""For terminals with UTF-8."""
 
 
 def visible(text: str) -> str:
-    r"""One line that shows everything and does nothing: ``ESC`` becomes ``\x1b``, a line end becomes `` / ``.
+    r"""One line without control characters: ``ESC`` becomes ``\x1b``, a line end becomes `` / ``.
 
     Escapes what Unicode does not call printable: control and direction characters, lone surrogates, unassigned ones.
     """
@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def quoted_text(text: str) -> str:
-    """Always in quotes, so that an id looks the same in every command."""
+    """The text in quotes for a shell, also where it needs none, so that an id looks the same in every command."""
     quoted = shlex.quote(text)
     return quoted if quoted.startswith("'") else f"'{quoted}'"
 

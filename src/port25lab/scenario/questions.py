@@ -14,7 +14,7 @@ from port25lab.errors import InputError, nearest
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.model.path import Auth, PathSpec, Security
+from port25lab.model.path import DEFAULT_CLIENT, Auth, PathSpec, Security
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.scenario import catalogue
@@ -33,7 +33,7 @@ from port25lab.scenario.checks import (
     without_place,
 )
 from port25lab.scenario.document import Document
-from port25lab.scenario.scenario_file import ANY, DEFAULT_CLIENT, Expectation, PathEntry, ScenarioFile, TopologyChoice
+from port25lab.scenario.scenario_file import ANY, Expectation, PathEntry, ScenarioFile, TopologyChoice
 
 
 def load_questions(name: str) -> list[Question]:
@@ -58,7 +58,7 @@ def load_questions(name: str) -> list[Question]:
         Question(
             scenario=name,
             variant=variant,
-            id=f"{name}/{variant}/{_bare_id(path, entry.ref, plan, entry.repeat)}",
+            bare_id=_bare_id(path, entry.ref, plan, entry.repeat),
             name=entry.name,
             ref=entry.ref,
             path=path,
@@ -71,6 +71,7 @@ def load_questions(name: str) -> list[Question]:
             expected_from=expectation.first,
             should=entry.should,
             matrix=scenario.matrix,
+            bad_auth=_bad_auth(path, plan),
         )
         for variant, config in configs.items()
         for entry in scenario.paths
@@ -115,7 +116,7 @@ def question_about(
     return Question(
         scenario=scenario,
         variant=variant,
-        id=f"{scenario}/{variant}/{_bare_id(path, None, plan)}",
+        bare_id=_bare_id(path, None, plan),
         name=None,
         ref=None,
         path=path,
@@ -124,6 +125,7 @@ def question_about(
         config=config,
         sequential=False,
         how=how,
+        bad_auth=_bad_auth(path, plan),
     )
 
 
@@ -159,13 +161,13 @@ def _paths(entry: PathEntry) -> Iterator[PathSpec]:
 
 
 def _bare_id(path: PathSpec, ref: str | None, plan: Plan, repeat: int = 1) -> str:
-    """A path's id within its scenario and variant; ``report.words`` reads it."""
+    """A path's id within its scenario and variant."""
     parts = [
         *([ref] if ref else []),
         f"{path.source}-to-{path.to}-{path.port}",
         *([path.security.value] if path.security is not Security.NONE else []),
         *([path.auth.user] if path.auth else []),
-        *(["badauth"] if path.auth and not _right(path.auth, plan.server(path.to)) else []),
+        *(["badauth"] if _bad_auth(path, plan) else []),
         *([f"{path.size}B"] if path.size else []),
         *([path.client] if path.client != DEFAULT_CLIENT else []),
         *([path.packet] if path.packet else []),
@@ -173,6 +175,10 @@ def _bare_id(path: PathSpec, ref: str | None, plan: Plan, repeat: int = 1) -> st
     ]
     attempt = f"/{path.attempt}" if repeat > 1 else ""
     return f"{'-'.join(parts)}/{version_name(path.ip_version)}{attempt}"
+
+
+def _bad_auth(path: PathSpec, plan: Plan) -> bool:
+    return path.auth is not None and not _right(path.auth, plan.server(path.to))
 
 
 def _right(auth: Auth, server: NodePlan | None) -> bool:

@@ -17,7 +17,7 @@ from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
 from port25lab.model.packet_kinds import PACKET_KINDS
-from port25lab.model.path import DEFAULT_RECIPIENT, LARGEST_MESSAGE, Auth, Security
+from port25lab.model.path import DEFAULT_CLIENT, DEFAULT_RECIPIENT, LARGEST_MESSAGE, Auth, Security
 from port25lab.scenario import catalogue, document
 from port25lab.scenario.document import Strict, shown, wrong
 
@@ -28,8 +28,6 @@ ANY = "*"
 
 MOST_ATTEMPTS = 100
 """The most attempts of one path."""
-
-DEFAULT_CLIENT = "aiosmtplib"
 
 OUTCOMES = [outcome.value for outcome in Outcome if outcome is not Outcome.ERROR]
 """The outcomes that can be expected: all but `error`, which says nothing about a path."""

@@ -1,9 +1,9 @@
-"""From evidence to a verdict: outcome, mechanism, blame. Pure functions; nothing waits, reads or starts anything.
+"""From evidence to a judgement: outcome, mechanism, blame. Pure functions.
 
-views         one attempt as classifiers ask for it: who answered, who ended it, what was offered; and its control
-rules         what the kernel's decisions say: which packet a rule kept from passing, and how
-middleboxes   what stands in between does: who took the connection, what was altered, who cut it
-replies       what a real server's words mean: a table of SMTP replies
-pipeline      all of them in their order
-judge         outcome and mechanism held against the trace, the control and the expectation
+views         one attempt and its control, with the answers that classifiers need
+rules         the kernel's decisions: which packet a rule blocked, and how
+middleboxes   nodes between client and server: which one took, altered or cut the session
+replies       the meaning of SMTP replies, as a table
+pipeline      all classifiers in their order
+judge         outcome and mechanism compared with the trace, the control and the expectation
 """

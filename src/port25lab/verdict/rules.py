@@ -1,4 +1,4 @@
-"""What rules did: the kernel's decisions as outcomes and mechanisms."""
+"""The kernel's decisions as outcomes and mechanisms."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from port25lab.verdict.views import Classification, Views
 
 UNREACHABLE_ERRNOS = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT", "EPROTO", "EPERM"})
 
-FINDING_OF_EFFECT = {
+CLASSIFICATION_OF_EFFECT = {
     Effect.DROP: Classification(Outcome.DROPPED, Mechanism.SYN_DROP),
     Effect.REJECT_ICMP: Classification(Outcome.REJECTED_ICMP, Mechanism.REJECT_ICMP),
     Effect.REJECT_RESET: Classification(Outcome.REJECTED_RESET, Mechanism.REJECT_RESET),
     Effect.THROTTLE: Classification(Outcome.THROTTLED, Mechanism.RATE_LIMIT),
 }
-"""Of a rule that kept a connection from opening."""
+"""Of a rule that blocked the opening of a connection."""
 
 ERRNOS_OF_EFFECT = {
     Effect.DROP: frozenset({"ETIMEDOUT"}),
@@ -26,7 +26,7 @@ ERRNOS_OF_EFFECT = {
     Effect.REJECT_RESET: frozenset({"ECONNREFUSED"}),
     Effect.THROTTLE: UNREACHABLE_ERRNOS | {"ETIMEDOUT", "ECONNREFUSED"},
 }
-"""What the client must have seen if the rule did what the trace says (DOMAIN: what a client sees)."""
+"""The errors that a client can see if the rule did what the trace says."""
 
 ANSWER = "SYN-ACK"
 
@@ -36,22 +36,22 @@ READS_LENGTH = r"(?:-m|--match)\s+length\b"
 
 
 def effect_on_client(decision: Decision) -> Effect:
-    """What the client gets to feel. Whoever rejects an answer tells the server: to the client it is just gone."""
+    """The effect that the client sees. A rejected answer is dropped for the client: the error goes to the server."""
     if _is_answer(decision) and decision.effect in (Effect.REJECT_ICMP, Effect.REJECT_RESET):
         return Effect.DROP
     return decision.effect
 
 
 def opening_refused(decision: Decision) -> Classification:
-    """A rule kept the connection from opening: its effect on the client, and which of the two packets it met."""
-    found = FINDING_OF_EFFECT[effect_on_client(decision)]
+    """A rule blocked the opening of the connection: by its effect on the client, and by the packet, SYN or SYN-ACK."""
+    found = CLASSIFICATION_OF_EFFECT[effect_on_client(decision)]
     if _is_answer(decision) and found.outcome is Outcome.DROPPED:
         return Classification(found.outcome, Mechanism.ANSWER_DROP)
     return found
 
 
-def probe(views: Views) -> Classification | None:
-    """A raw-packet probe: it arrived, or a rule kept it from arriving, or the tool missed something."""
+def hand_made_packet(views: Views) -> Classification | None:
+    """A hand-made packet arrived, or a rule blocked it, or the tool missed something."""
     arrival, decision = views.evidence.arrival, views.decision
     if arrival is None:
         return None
@@ -61,26 +61,26 @@ def probe(views: Views) -> Classification | None:
         return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
     kind = PACKET_KINDS.get(arrival.packet)
     if kind is not None and kind.early and decision.effect is not Effect.THROTTLE:
-        return Classification(FINDING_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
-    found = FINDING_OF_EFFECT[decision.effect]
+        return Classification(CLASSIFICATION_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
+    found = CLASSIFICATION_OF_EFFECT[decision.effect]
     dropped = found.outcome is Outcome.DROPPED and _is_answer(decision)
     return Classification(found.outcome, Mechanism.ANSWER_DROP) if dropped else found
 
 
 def connection_refused(views: Views) -> Classification | None:
-    """No connection, and the kernel names the rule: its effect is the outcome, whatever errno it became."""
+    """No connection, and the kernel names the rule. The rule's effect is the outcome, whatever error the client saw."""
     decision = views.decision
-    return opening_refused(decision) if decision and views.seen.stage is Stage.CONNECT else None
+    return opening_refused(decision) if decision and views.observed.stage is Stage.CONNECT else None
 
 
 def session_cut(views: Views) -> Classification | None:
-    """The session was open, and a rule kept its packets from passing: by what it looks for, and when."""
+    """The session was open, and a rule blocked its packets: by the stage, and by what the rule matches."""
     decision = views.decision
     if decision is None or not decision.in_session or views.done:
         return None
     if decision.effect is Effect.THROTTLE:
         return Classification(Outcome.THROTTLED, Mechanism.RATE_LIMIT)
-    return Classification(Outcome.TAMPERED, _cut_by(decision, views.seen.stage))
+    return Classification(Outcome.TAMPERED, _cut_by(decision, views.observed.stage))
 
 
 def _cut_by(decision: Decision, stage: Stage) -> Mechanism:
@@ -93,22 +93,24 @@ def _cut_by(decision: Decision, stage: Stage) -> Mechanism:
 
 
 def disagreement(evidence: Evidence) -> str | None:
-    """Where the client and the kernel do not say the same, in words; None where they agree."""
+    """Where the client's view and the kernel's trace contradict each other, in words; None where they agree."""
     views = Views(evidence)
-    seen, decision = views.seen, views.decision
-    if evidence.error or evidence.arrival or seen.stage is Stage.RESOLVE:
+    observed, decision = views.observed, views.decision
+    if evidence.error or evidence.arrival or observed.stage is Stage.RESOLVE:
         return None
-    if seen.stage is Stage.CONNECT:
+    if observed.stage is Stage.CONNECT:
         if decision is None:
-            if seen.errno == "ETIMEDOUT":
-                return "the client timed out, and the kernel saw no rule that dropped its packets"
+            if observed.errno == "ETIMEDOUT":
+                return "the client timed out, and the trace has no rule that dropped its packets"
             return None
-        if seen.errno not in ERRNOS_OF_EFFECT[effect_on_client(decision)]:
-            return f"the client saw {seen.errno}, and the kernel did {decision.effect} at {decision.blame.node}"
+        if observed.errno not in ERRNOS_OF_EFFECT[effect_on_client(decision)]:
+            return f"the client saw {observed.errno}, and the trace has {decision.effect} on {decision.blame.node}"
         return None
     if decision is not None and not decision.in_session and decision.effect is not Effect.THROTTLE:
-        # A limit may refuse a SYN and let its retransmission pass; a session that was cut is an outcome of its own.
-        return f"the client came as far as {seen.stage}, and the kernel did {decision.effect} at {decision.blame.node}"
+        # A limit may block a SYN and let its retransmission pass. A session that was cut has an outcome of its own.
+        return (
+            f"the client reached stage {observed.stage}, and the trace has {decision.effect} on {decision.blame.node}"
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""The views of one attempt, as classifiers ask for them. In: evidence, and that of its control. Out: plain answers."""
+"""One attempt and its control, with the answers that classifiers need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from port25lab.model.outcome import Outcome
 
 @dataclass(frozen=True)
 class Classification:
-    """What became of an attempt, and what made it end so."""
+    """How an attempt ended, and what made it end so."""
 
     outcome: Outcome
     mechanism: Mechanism
@@ -21,25 +21,25 @@ class Classification:
 
 @dataclass(frozen=True)
 class Views:
-    """One attempt, and the same path without the policy where that was tried."""
+    """The evidence of one attempt, and of the same path without the policy where that was tried."""
 
     evidence: Evidence
     control: Evidence | None = None
 
     @property
-    def seen(self) -> Observation:
+    def observed(self) -> Observation:
         """The client's view."""
         return self.evidence.observation
 
     @property
     def done(self) -> bool:
         """Some server took the message."""
-        return self.seen.stage is Stage.DONE
+        return self.observed.stage is Stage.DONE
 
     @property
-    def no_last_word(self) -> bool:
-        """The session began, and ended without a reply that says why."""
-        return self.seen.smtp_code is None and not self.done
+    def no_last_reply(self) -> bool:
+        """The session ended without a reply that says why."""
+        return self.observed.smtp_code is None and not self.done
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -48,63 +48,64 @@ class Views:
 
     @property
     def other_answered(self) -> bool:
-        """The books' view: a server took the connection, and it was not the one that was dialled."""
+        """Whether another node than the dialled one took the connection, by the services' own records."""
         evidence = self.evidence
         return None not in (evidence.answered_by, evidence.dialled) and evidence.answered_by != evidence.dialled
 
     @cached_property
     def ended_by(self) -> str | None:
-        """The wire's view: the node that first closed or reset the connection; None: nobody did, or nobody knows."""
+        """The node that first closed or reset the connection; None: no node did, or the capture lost packets."""
         return first_to_end(self.evidence)
 
     @property
     def closed_on_client(self) -> bool:
-        """Somebody else than the client ended the connection; by the client's word where no packet tells."""
+        """Whether another node than the client ended the connection. Without packets, the client's view decides."""
         if self.ended_by is not None:
             return self.ended_by != self.client
-        told = self.evidence.packets and not self.evidence.packets_lost
-        return not told and not self.silent
+        captured = self.evidence.packets and not self.evidence.packets_lost
+        return not captured and not self.silent
 
     @property
     def client(self) -> str | None:
         """The node from which the first packet came."""
-        return next((_node(seen) for seen in self.evidence.packets), None)
+        return next((_node(packet) for packet in self.evidence.packets), None)
 
     @property
     def silent(self) -> bool:
-        """The client waited, and gave up."""
-        return self.seen.errno == "ETIMEDOUT" or SILENCE.match(self.seen.reply or "") is not None
+        """Whether the client gave up after a timeout."""
+        return self.observed.errno == "ETIMEDOUT" or SILENCE.match(self.observed.reply or "") is not None
 
 
 def deciding(evidence: Evidence) -> Decision | None:
-    """The decision on the address that was dialled last; an earlier address has decisions of its own."""
+    """The last decision on packets to the last address. Earlier addresses have decisions of their own."""
     address = evidence.observation.address
     fitting = evidence.decisions if address is None else on_the_way_to(address, evidence.decisions)
     return fitting[-1] if fitting else None
 
 
 def first_to_end(evidence: Evidence) -> str | None:
-    """The node that made the first FIN or RST of the connection that was made last. None where packets were lost.
+    """The node that made the first FIN or RST of the last connection; None where there is none, or packets were lost.
 
-    A packet is made where it is seen leaving before it was seen anywhere else.
+    A packet was made on the node that it leaves before it is captured anywhere else.
     """
     if evidence.packets_lost or not evidence.packets:
         return None
     client = _node(evidence.packets[0])
-    opened = max((seen.seconds for seen in evidence.packets if seen.kind == "SYN" and _node(seen) == client), default=0)
-    ends = (seen for seen in evidence.packets if seen.kind in ("FIN", "RST") and seen.leaving)
-    return next((_node(seen) for seen in ends if seen.seconds >= opened), None)
+    syns = (packet for packet in evidence.packets if packet.kind == "SYN" and _node(packet) == client)
+    opened = max((packet.seconds for packet in syns), default=0)
+    ends = (packet for packet in evidence.packets if packet.kind in ("FIN", "RST") and packet.leaving)
+    return next((_node(packet) for packet in ends if packet.seconds >= opened), None)
 
 
 def failed_tries(hops: Iterable[Hop]) -> list[Hop]:
-    """The tries in which a relay could not hand the message on."""
+    """The tries in which a relay could not deliver the message."""
     return [hop for hop in hops if hop.observation.stage is not Stage.DONE]
 
 
 def decisive_try(hops: Iterable[Hop]) -> Hop | None:
-    """The failed try that tells why a message stays with a relay.
+    """The failed try that shows why a message stays with a relay.
 
-    That is the last one; but where that found no connection, the last one that met a rule.
+    That is the last try. Where the last try got no connection, it is the last try that a rule blocked.
     """
     tries = failed_tries(hops)
     if not tries:
@@ -116,7 +117,7 @@ def decisive_try(hops: Iterable[Hop]) -> Hop | None:
 
 
 def relayed(views: Views) -> Iterable[Views]:
-    """Each try of the relays as an attempt of its own, with the same try of the control that got through."""
+    """Each try of a relay as an attempt of its own. Its control is the same try, if it succeeded, in the control."""
     done = [hop for hop in views.control.hops if hop.observation.stage is Stage.DONE] if views.control else []
     for hop in views.evidence.hops:
         same = next((other for other in done if _way(other) == _way(hop)), None)

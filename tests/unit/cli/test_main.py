@@ -119,11 +119,11 @@ def test_only_the_chosen_paths_are_asked(
 def test_the_number_of_labs_side_by_side_is_passed_on(port25lab: Command, engine: Engine) -> None:
     port25lab("run", "hotel", "-j", "3")
     assert engine.options["jobs"] == 3
-    assert engine.options["hold"] is None
+    assert engine.options["on_lab_up"] is None
     port25lab("run", "hotel")
     assert engine.options["jobs"] == engine_module.JOBS
     port25lab("run", "hotel", "--pause")
-    assert engine.options["hold"] is not None
+    assert engine.options["on_lab_up"] is not None
 
 
 def test_results_are_written(port25lab: Command, engine: Engine, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 import evidence_factory
-from port25lab.engine import engine as engine_module
-from port25lab.engine.engine import Engine
+from port25lab.engine.engine import Engine, over_ipv6, run
 from port25lab.engine.jobs import plan_jobs
 from port25lab.engine.progress import Quiet
 from port25lab.errors import InputError, LabError, MachineError
@@ -90,8 +89,8 @@ class Sandboxes:
 @pytest.fixture(autouse=True)
 def _no_sandboxes(monkeypatch: pytest.MonkeyPatch) -> None:
     Lab.started, Lab.breaks, Sandboxes.made = [], {}, []
-    monkeypatch.setattr(engine_module, "Lab", Lab)
-    monkeypatch.setattr(engine_module, "Sandboxes", Sandboxes)
+    monkeypatch.setattr("port25lab.engine.engine.Lab", Lab)
+    monkeypatch.setattr("port25lab.engine.engine.Sandboxes", Sandboxes)
     monkeypatch.setattr(capacity, "fit", lambda needs, at_once, *_, **__: min(at_once, len(needs)))
     monkeypatch.setattr(doctor, "require_lab", lambda way: None)
 
@@ -158,10 +157,10 @@ def test_labs_have_names_for_people(questions: list[Question]) -> None:
 def test_verdicts_come_in_the_order_of_the_questions(questions: list[Question]) -> None:
     with Engine(Quiet()) as engine:
         verdicts = engine.verdicts(questions)
-    assert [verdict.path for verdict in verdicts] == [question.id for question in questions]
+    assert [verdict.id for verdict in verdicts] == [question.id for question in questions]
     assert [verdict.outcome.value for verdict in verdicts[:4]] == ["delivered", "delivered", "dropped", "delivered"]
-    assert verdicts[2].control is not None
-    assert verdicts[2].control.through
+    assert verdicts[2].judgement.control is not None
+    assert verdicts[2].judgement.control.through
     assert engine.labs == 3
 
 
@@ -215,7 +214,7 @@ def test_a_lab_that_cannot_be_built_makes_errors_and_others_go_on(questions: lis
         *("error", "error"),
         *("dropped", "delivered"),
     ]
-    assert verdicts[2].reason == "out of memory; expected dropped, found error"
+    assert verdicts[2].judgement.reason == "out of memory; expected dropped, found error"
 
 
 def test_of_a_lab_that_breaks_the_paths_that_were_answered_keep_their_answers(questions: list[Question]) -> None:
@@ -239,8 +238,8 @@ def test_a_broken_control_proves_nothing(questions: list[Question], monkeypatch:
     with Engine(Quiet()) as engine:
         verdict = engine.verdicts(questions)[2]
     assert verdict.outcome is Outcome.ERROR
-    assert verdict.reason is not None
-    assert "blocked by the policy is not proven" in verdict.reason
+    assert verdict.judgement.reason is not None
+    assert "blocked by the policy is not proven" in verdict.judgement.reason
 
 
 def test_a_rule_that_iptables_refuses_ends_the_run_and_every_lab(questions: list[Question]) -> None:
@@ -268,7 +267,7 @@ def test_an_interrupt_ends_every_lab_and_starts_no_more(
 
     monkeypatch.setattr(Lab, "attempts", attempts)
     monkeypatch.setattr(Sandboxes, "close", lambda _: ended.set())
-    monkeypatch.setattr(engine_module, "wait", interrupted)
+    monkeypatch.setattr("port25lab.engine.engine.wait", interrupted)
     with pytest.raises(KeyboardInterrupt), Engine(Quiet(), jobs=1) as engine:
         engine.verdicts(questions)
     assert len(Lab.started) == 1
@@ -312,7 +311,7 @@ def test_what_a_loss_touched_is_tried_again_in_a_new_lab_and_nothing_else(
     with Engine(Quiet(), jobs=1) as engine:
         verdicts = engine.verdicts(questions)
     assert verdicts[2].ok
-    assert [verdict.retried for verdict in verdicts] == [None, None, LOST, None, None, None]
+    assert [verdict.evidence.retried for verdict in verdicts] == [None, None, LOST, None, None, None]
     assert sorted(tried()) == [([], 2), (["op25b"], 1), (["op25b"], 2), (["op25b-reset"], 2)]
     assert engine.labs == 4
     assert all(lab.closed for lab in Lab.started)
@@ -325,7 +324,7 @@ def test_what_is_tried_again_is_tried_one_by_one(
     with Engine(Quiet(), jobs=1) as engine:
         verdicts = engine.verdicts(questions)
     assert [len(batch) for lab in Lab.started if "op25b" in lab.names for batch in lab.batches] == [2, 1, 1]
-    assert [verdict.retried for verdict in verdicts[2:4]] == [LOST, LOST]
+    assert [verdict.evidence.retried for verdict in verdicts[2:4]] == [LOST, LOST]
 
 
 def test_what_is_lost_twice_is_an_error_and_is_not_tried_a_third_time(
@@ -335,8 +334,8 @@ def test_what_is_lost_twice_is_an_error_and_is_not_tried_a_third_time(
     with Engine(Quiet(), jobs=1) as engine:
         verdict = engine.verdicts(questions)[2]
     assert verdict.outcome is Outcome.ERROR
-    assert verdict.reason is not None
-    assert verdict.reason.startswith(LOST)
+    assert verdict.judgement.reason is not None
+    assert verdict.judgement.reason.startswith(LOST)
     assert [count for names, count in tried() if names == ["op25b"]] == [2, 1]
 
 
@@ -349,7 +348,7 @@ def test_of_attempts_that_depend_on_one_another_all_are_made_again(
         verdicts = engine.verdicts(questions)
     batches = [lab.batches for lab in Lab.started if "op25b" in lab.names]
     assert [[path.port for batch in lab for path in batch] for lab in batches] == [[25, 587], [25, 587]]
-    assert [verdict.retried for verdict in verdicts[2:4]] == [LOST, LOST]
+    assert [verdict.evidence.retried for verdict in verdicts[2:4]] == [LOST, LOST]
 
 
 def test_a_lab_in_which_a_test_may_have_changed_something_is_not_replaced(
@@ -375,7 +374,7 @@ def test_a_new_lab_that_breaks_leaves_the_error_as_it_was(
     with Engine(Quiet(), jobs=1) as engine:
         verdicts = engine.verdicts(questions)
     assert [verdict.outcome.value for verdict in verdicts[2:4]] == ["error", "delivered"]
-    assert str(verdicts[2].reason).startswith(LOST)
+    assert str(verdicts[2].judgement.reason).startswith(LOST)
 
 
 # -- labs that wait for a person ---------------------------------------------------------------------------------------
@@ -389,7 +388,7 @@ def test_each_lab_is_held_once_while_it_is_up_with_its_own_verdicts_and_controls
     def hold(lab: Any, verdicts: Sequence[Verdict]) -> None:
         held.append((lab.names, [verdict.outcome.value for verdict in verdicts], lab.closed))
 
-    with Engine(Quiet(), hold=hold) as engine:
+    with Engine(Quiet(), on_lab_up=hold) as engine:
         engine.verdicts(questions)
     assert held == [
         ([], ["delivered", "delivered"], False),
@@ -403,7 +402,7 @@ def test_each_lab_is_held_once_while_it_is_up_with_its_own_verdicts_and_controls
 
 
 def test_a_report_says_where_and_when_it_was_made(questions: list[Question]) -> None:
-    report = engine_module.run(questions, progress=Quiet(), jobs=2)
+    report = run(questions, progress=Quiet(), jobs=2)
     assert report.tool["name"] == "port25lab"
     assert {
         "kernel",
@@ -432,7 +431,7 @@ def test_where_one_lab_fits_and_not_two_they_are_up_one_after_the_other(
             super().__init__(*arguments)
             most.append(sum(not lab.closed for lab in Lab.started))
 
-    monkeypatch.setattr(engine_module, "Lab", Counted)
+    monkeypatch.setattr("port25lab.engine.engine.Lab", Counted)
     monkeypatch.setattr(capacity, "fit", lambda needs, at_once, *_, **__: 1)
     with Engine(Quiet(), jobs=8) as engine:
         assert len(engine.verdicts(questions)) == len(questions)
@@ -494,5 +493,5 @@ def test_without_ipv6_paths_over_ipv4_are_tried_and_others_refused_before_any_la
 
 
 def test_an_ipv6_address_is_asked_over_ipv6() -> None:
-    assert engine_module.over_ipv6(PathSpec(source="pc", to="2001:db8::1"))
-    assert not engine_module.over_ipv6(PathSpec(source="pc", to="mx:example.net"))
+    assert over_ipv6(PathSpec(source="pc", to="2001:db8::1"))
+    assert not over_ipv6(PathSpec(source="pc", to="mx:example.net"))

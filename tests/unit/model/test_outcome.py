@@ -35,5 +35,5 @@ def test_a_meaning_is_words_a_source_and_a_style(outcome: Outcome) -> None:
     meaning = OUTCOME_INFO[outcome]
     assert meaning.text.isascii()
     assert Style.parse(meaning.style)
-    assert bool(meaning.reference) is (outcome is not Outcome.ERROR)
-    assert "RFC" in meaning.reference or outcome in OF_PROBES | {Outcome.ERROR}
+    assert bool(meaning.source) is (outcome is not Outcome.ERROR)
+    assert "RFC" in meaning.source or outcome in OF_PROBES | {Outcome.ERROR}

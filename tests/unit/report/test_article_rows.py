@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from evidence_factory import decision, hop, rule, verdict
 from port25lab.model.outcome import Outcome
@@ -11,9 +12,8 @@ from port25lab.report import article_rows
 
 
 def row(ref: str, outcome: Outcome = Outcome.DELIVERED, *, variant: str = "op25b", **more: object) -> Verdict:
-    version = more.get("ip_version", 4)
     policies = {"isp-edge": [variant]} if variant not in ("open", "none") else {}
-    usual = {"ref": ref, "variant": variant, "path": f"residential/{variant}/{ref}/ipv{version}", "policies": policies}
+    usual = {"ref": ref, "variant": variant, "policies": policies}
     return verdict(outcome, **usual | more)
 
 
@@ -92,5 +92,5 @@ def test_a_line_blames_each_rule_once_those_that_a_relay_met_too() -> None:
     met = rule("isp-core")
     direct = row("S3", Outcome.DROPPED)
     relayed = row("S10", Outcome.DEFERRED, hops=[hop(errno="ETIMEDOUT", decisions=[decision(blame=met)])])
-    lines = article_rows.lines([direct, direct.model_copy(), relayed])
+    lines = article_rows.lines([direct, replace(direct), relayed])
     assert [line.blames for line in lines] == [[rule()], [met]]

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 import pytest
 from rich.console import Console
 
-from evidence_factory import HOSTILE, MX, decision, hop, rule, seen, verdict
+from evidence_factory import HOSTILE, MX, changed, decision, hop, rule, seen, verdict
 from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Control, Verdict
-from port25lab.report import console as console_module
-from port25lab.report import rows
+from port25lab.report import console, rows
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 V4, V6 = verdict(Outcome.DROPPED), verdict(Outcome.DROPPED, ip_version=6)
-LEAK = verdict(ref="S2", expected=Outcome.DROPPED, reason="expected dropped, found delivered", path="residential/S2")
+LEAK = verdict(ref="S2", expected=Outcome.DROPPED)
 
 
 class Utf8(io.StringIO):
@@ -30,16 +29,16 @@ class Utf8(io.StringIO):
 
 def piped(*verdicts: Verdict) -> str:
     file = io.StringIO()
-    console_module.print_report(console_module.open_console(file), verdicts, 1.25)
+    console.print_report(console.open_console(file), verdicts, 1.25)
     return file.getvalue()
 
 
 def on_terminal(*verdicts: Verdict, width: int = 120) -> str:
     file = Utf8()
-    console = Console(
+    terminal = Console(
         file=file, force_terminal=True, width=width, color_system="standard", highlight=False, legacy_windows=False
     )
-    console_module.print_report(console, verdicts, 1.25, seed_table=True)
+    console.print_report(terminal, verdicts, 1.25, seed_table=True)
     return file.getvalue()
 
 
@@ -72,11 +71,11 @@ def test_both_ip_versions_share_a_row_where_they_met_the_same_end() -> None:
     ],
 )
 def test_ip_versions_with_different_ends_have_a_row_each(other: dict[str, object]) -> None:
-    assert len(rows.rows([V4, V6.model_copy(update=other)])) == 2
+    assert len(rows.rows([V4, changed(V6, **other)])) == 2
 
 
 def test_a_merged_row_has_the_rule_of_each_family() -> None:
-    sixth = V6.model_copy(update={"blame": rule(number=5, family="ip6", file="/p/op25b/rules.v6")})
+    sixth = changed(V6, blame=rule(number=5, family="ip6", file="/p/op25b/rules.v6"))
     text = piped(V4, sixth)
     assert lines(text, "v4 v6", "isp-edge op25b #4/#5")
     assert lines(text, "op25b/rules.v4:12", "-j DROP")
@@ -120,7 +119,6 @@ def test_a_failure_has_the_path_expected_and_found_the_clients_words_the_rule_an
     found = verdict(
         Outcome.DROPPED,
         expected=Outcome.DELIVERED,
-        reason="expected delivered, found dropped",
         control=Control(outcome=Outcome.DELIVERED, through=True),
     )
     text = piped(found)
@@ -171,7 +169,7 @@ EVERYTHING = (
     V4,
     V6,
     LEAK,
-    verdict(Outcome.ERROR, expected=Outcome.DROPPED, reason="lab broke " + "x" * 300, path="residential/op25b/S9"),
+    verdict(Outcome.ERROR, expected=Outcome.DROPPED, reason="lab broke " + "x" * 300),
     verdict(Outcome.DEFERRED, ref="S10", hops=[hop(errno="ETIMEDOUT", decisions=[decision()])]),
     verdict(ref="S6", port=587, security="starttls", auth="alice", client="swaks", name="x" * 300),
 )
@@ -193,16 +191,16 @@ def test_a_pipe_gets_one_line_for_each_row_however_long() -> None:
 def test_an_encoding_that_lacks_a_character_gets_its_escape() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
-    console_module.print_report(console_module.open_console(file), [verdict(to="拒否")], 1.0)
+    console.print_report(console.open_console(file), [verdict(to="拒否")], 1.0)
     file.flush()
     assert rb"home-server -> \u62d2\u5426:25" in raw.getvalue()
 
 
 def test_columns_wins_over_the_width_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert console_module.open_console(io.StringIO()).width == console_module.UNLIMITED
+    assert console.open_console(io.StringIO()).width == console.UNLIMITED
     monkeypatch.setenv("COLUMNS", "90")
-    assert console_module.open_console(io.StringIO()).width == 90
-    assert console_module.open_console(io.StringIO(), width=70).width == 70
+    assert console.open_console(io.StringIO()).width == 90
+    assert console.open_console(io.StringIO(), width=70).width == 70
 
 
 # -- terminals --------------------------------------------------------------------------------------------------------
@@ -228,9 +226,9 @@ def test_a_terminals_lines_fit_its_width_but_for_a_command_to_paste(width: int) 
 def hostile(reply: str) -> Sequence[Verdict]:
     said = seen(Stage.RCPT, smtp_code=550, enhanced_code="5.7.1", reply=reply, banner=reply)
     refused = verdict(Outcome.REJECTED, observation=said, ref=None)
-    wrong = verdict(Outcome.REJECTED, expected=Outcome.DELIVERED, observation=said, reason=reply, path="residential/w")
-    relay = verdict(Outcome.REJECTED, hops=[hop(Stage.RCPT, smtp_code=550, reply=reply)], path="residential/r")
-    broken = verdict(Outcome.ERROR, reason=reply, path="residential/e")
+    wrong = verdict(Outcome.REJECTED, expected=Outcome.DELIVERED, observation=said, reason=reply)
+    relay = verdict(Outcome.REJECTED, hops=[hop(Stage.RCPT, smtp_code=550, reply=reply)])
+    broken = verdict(Outcome.ERROR, reason=reply)
     return refused, wrong, relay, broken
 
 
@@ -260,12 +258,12 @@ def test_a_reply_of_a_megabyte_fills_no_screen() -> None:
 def seed_lines(*verdicts: Verdict) -> list[list[str]]:
     """The cells of each line of the seed table in a pipe, without its heading."""
     file = io.StringIO()
-    console_module.print_seed_table(console_module.open_console(file), verdicts)
+    console.print_seed_table(console.open_console(file), verdicts)
     return [re.split(r"  +", line) for line in file.getvalue().splitlines()[1:]]
 
 
 def test_the_seed_table_has_the_articles_words_and_both_columns() -> None:
-    with_policy = V4.model_copy(update={"control": Control(outcome=Outcome.DELIVERED, through=True)})
+    with_policy = changed(V4, control=Control(outcome=Outcome.DELIVERED, through=True))
     assert seed_lines(with_policy, verdict(ref="S1", to="isp-relay"))[:3] == [
         ["", "ref", "path", "IP", "without policy", "with policy", "policy, and its rule"],
         ["ok", "S1", "customer -> ISP's own relay, 25", "v4", "delivered", "op25b"],
@@ -279,6 +277,11 @@ def test_the_seed_table_has_the_articles_words_and_both_columns() -> None:
             "op25b #4 on isp-edge",
         ],
     ]
+
+
+def test_the_seed_table_colours_each_outcome_and_leaves_its_ip_version_plain() -> None:
+    leak = verdict(expected=Outcome.DROPPED, ip_version=6)
+    assert "v4 \x1b[31mdropped\x1b[0m, v6 \x1b[32mdelivered\x1b[0m" in on_terminal(V4, leak)
 
 
 def blocked_by(policy: str, node: str, chain: str, number: int, **more: object) -> Verdict:
@@ -324,8 +327,8 @@ def test_the_seed_table_stands_before_failures_and_the_summary_comes_last() -> N
 
 def test_the_catalogue_lists_names_with_one_line_each_under_their_kind() -> None:
     file = io.StringIO()
-    console_module.print_catalogue(
-        console_module.open_console(file),
+    console.print_catalogue(
+        console.open_console(file),
         {
             "topologies": [("hotel", "A hotel with its own ISP")],
             "policies": [("none", "No rules"), ("op25b-all", "x" * 300), ("odd", "a\x1b\nb")],
@@ -348,7 +351,7 @@ def test_the_catalogue_lists_names_with_one_line_each_under_their_kind() -> None
 
 @dataclass(frozen=True)
 class Found:
-    """A finding as the doctor makes it."""
+    """A check of the doctor."""
 
     name: str
     required: bool
@@ -358,14 +361,14 @@ class Found:
     purpose: str = "sets of addresses"
 
 
-def test_findings_say_what_is_there_and_how_to_get_what_is_missing() -> None:
+def test_checks_say_what_is_there_and_how_to_get_what_is_missing() -> None:
     file = io.StringIO()
-    findings = [
+    checks = [
         Found("nft", required=True, ok=True, text="1.0.9"),
         Found("ipset", required=True, ok=False, text="not found", remedy="apt-get install ipset"),
         Found("swaks", required=False, ok=False, text="not found", remedy="apt-get install swaks"),
     ]
-    console_module.print_checks(console_module.open_console(file), findings)  # type: ignore[arg-type]
+    console.print_checks(console.open_console(file), checks)  # type: ignore[arg-type]
     text = file.getvalue()
     assert lines(text, "ok ", "nft", "1.0.9")
     assert lines(text, "FAIL", "ipset", "not found; apt-get install ipset")

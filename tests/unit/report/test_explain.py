@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from evidence_factory import HOSTILE, MX, decision, hop, rule, seen, verdict
+from evidence_factory import HOSTILE, MX, changed, decision, hop, rule, seen, verdict
 from port25lab.model import evidence
 from port25lab.model.evidence import Effect, IcmpError, PacketSeen, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Control, Verdict
 from port25lab.report import describe, explain
-from port25lab.report import text as text_module
+from port25lab.report.text import duration, visible
 
 
 def fact(of: Verdict, key: str) -> str:
@@ -41,7 +41,7 @@ def fact(of: Verdict, key: str) -> str:
     ],
 )
 def test_text_from_outside_shows_everything_and_does_nothing(text: str, shown: str) -> None:
-    assert text_module.visible(text) == shown
+    assert visible(text) == shown
 
 
 def test_a_hostile_reply_is_harmless_in_a_verdicts_whole_story() -> None:
@@ -63,7 +63,9 @@ def test_a_hostile_reply_is_harmless_in_a_verdicts_whole_story() -> None:
     told = explain.explain(bad)
     assert all(line.isprintable() for line in told.split("\n"))
     assert r"\x1b[2J" in told
-    assert len(told.split("\n")) == len(explain.explain(bad.model_copy(update={"observation": seen()})).split("\n"))
+    assert len(told.split("\n")) == len(
+        explain.explain(changed(bad, observation=seen(), reason="r", disagreement="d")).split("\n")
+    )
 
 
 def test_a_reply_of_a_megabyte_is_cut_and_its_length_said() -> None:
@@ -88,8 +90,13 @@ def test_a_reply_of_a_megabyte_is_cut_and_its_length_said() -> None:
             "home-server -> own-server:587, STARTTLS, auth alice, swaks, IPv4",
         ),
         (
-            {"to": "own-server", "port": 465, "security": "implicit", "auth": "alice", "path": "r/S7-x-badauth/ipv4"},
+            {"to": "own-server", "port": 465, "security": "implicit", "auth": "alice", "bad_auth": True},
             "home-server -> own-server:465, TLS, wrong auth alice, IPv4",
+        ),
+        ({"size": 25_000}, "home-server -> MX of example.net:25, 25000 bytes, IPv4"),
+        (
+            {"ref": "my-badauth", "bare_id": "my-badauth-case-25B/ipv4", "auth": "alice"},
+            "home-server -> MX of example.net:25, auth alice, IPv4",
         ),
     ],
 )
@@ -98,16 +105,19 @@ def test_a_path_in_words_is_its_whole_question(more: dict[str, object], text: st
 
 
 def test_the_same_question_of_both_ip_versions_and_of_any_variant_is_one() -> None:
-    other = verdict(ip_version=6, variant="open", path="residential/open/S3-home-server-to-mx:example.net-25/ipv6")
-    assert describe.question(verdict()) == describe.question(other)
-    assert describe.question(verdict()) != describe.question(verdict(port=587))
+    other = verdict(ip_version=6, variant="open", bare_id="S3-home-server-to-mx:example.net-25/ipv6")
+    assert describe.same_question(verdict()) == describe.same_question(other)
+    assert describe.same_question(verdict()) != describe.same_question(verdict(port=587))
 
 
 def test_the_command_repeats_the_path_from_any_shell() -> None:
     plain = describe.repeat_command(verdict())
     assert plain == "port25lab run residential -k 'residential/op25b/S3-home-server-to-mx:example.net-25/ipv4'"
-    odd = verdict(scenario="my labs/it's.yaml", path="it's/S3")
-    assert shlex.split(describe.repeat_command(odd)) == ["port25lab", "run", "my labs/it's.yaml", "-k", "it's/S3"]
+    odd = verdict(scenario="my labs/it's.yaml", variant="it's", bare_id="S3")
+    assert shlex.split(describe.repeat_command(odd)) == [
+        *("port25lab", "run", "my labs/it's.yaml"),
+        *("-k", "my labs/it's.yaml/it's/S3"),
+    ]
 
 
 # -- expected and found -----------------------------------------------------------------------------------------------
@@ -145,7 +155,6 @@ def test_a_failures_story_has_the_path_both_outcomes_the_clients_words_the_rule_
     found = verdict(
         Outcome.DROPPED,
         expected=Outcome.DELIVERED,
-        reason="expected delivered, found dropped",
         control=Control(outcome=Outcome.DELIVERED, through=True),
         decisions=[decision()],
     )
@@ -176,11 +185,21 @@ def test_the_reason_leaves_out_what_is_said_elsewhere() -> None:
     found = verdict(
         Outcome.DROPPED,
         ok=False,
-        disagreement="the client saw EACCES",
-        reason="the client saw EACCES; expected a rule on hotel to decide, found isp-edge",
+        disagreement="the client saw EACCES; and more",
+        expected_by="hotel",
     )
-    assert fact(found, "differ") == "the client saw EACCES"
+    assert fact(found, "differ") == "the client saw EACCES; and more"
     assert fact(found, "why") == "expected a rule on hotel to decide, found isp-edge"
+    other = verdict(Outcome.DELIVERED, expected=Outcome.DROPPED, expected_how=Mechanism.SYN_DROP)
+    assert fact(other, "why") == "expected syn-drop at work, found none"
+    broken = verdict(Outcome.ERROR, expected=Outcome.DROPPED, reason="no memory; none at all")
+    assert fact(broken, "why") == "no memory; none at all; expected dropped, found error"
+
+
+def test_why_a_path_was_tried_again_is_a_fact_of_a_failure_and_of_nothing_else() -> None:
+    lost = "the kernel lost trace events of isp-edge (ENOBUFS)"
+    assert fact(verdict(retried=lost, ok=False), "retried") == f"alone in a new lab, because {lost}"
+    assert "retried" not in dict(explain.facts(verdict(ok=False)))
 
 
 def test_a_delivery_that_should_have_been_blocked_says_that_no_rule_dropped_it() -> None:
@@ -264,7 +283,7 @@ def test_a_packet_says_what_its_rule_did_to_it() -> None:
 
 
 def test_durations_change_their_unit_at_a_second() -> None:
-    assert [text_module.duration(s) for s in (0, 0.0414, 0.9994, 0.9996, 1.25)] == [
+    assert [duration(s) for s in (0, 0.0414, 0.9994, 0.9996, 1.25)] == [
         "0 ms",
         "41 ms",
         "999 ms",

@@ -6,14 +6,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from evidence_factory import HOSTILE, rule, seen, verdict
+from evidence_factory import HOSTILE, changed, rule, seen, verdict
 from port25lab.model.evidence import Stage
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
 from port25lab.report.junit import junit, write_junit
 
 GOOD = verdict()
-BAD = verdict(expected=Outcome.DROPPED, reason="expected dropped, found delivered")
+BAD = verdict(expected=Outcome.DROPPED)
 BROKEN = verdict(Outcome.ERROR, expected=Outcome.DROPPED, reason="the lab broke")
 
 
@@ -77,7 +77,7 @@ def test_a_hostile_server_neither_breaks_nor_forges_the_file() -> None:
         ok=False,
         scenario=evil,
         variant=evil,
-        path=evil,
+        bare_id=evil,
         name=evil,
         to=evil,
         reason=HOSTILE,
@@ -85,7 +85,7 @@ def test_a_hostile_server_neither_breaks_nor_forges_the_file() -> None:
         blame=rule(evil, rule=evil),
         observation=seen(Stage.RCPT, smtp_code=550, reply=HOSTILE),
     )
-    root = parsed(found, found.model_copy(update={"ok": True}))
+    root = parsed(found, changed(found, ok=True))
     assert counted(root) == ("2", "1", "0")
     [failure] = root.iter("failure")
     assert r"\x1b[2J" in (failure.text or "")

@@ -6,8 +6,9 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from evidence_factory import verdict
+from evidence_factory import changed, verdict
 from port25lab.model.outcome import Outcome, Should
 from port25lab.model.verdict import Verdict
 from port25lab.report.console import open_console, print_matrices
@@ -15,8 +16,7 @@ from port25lab.report.matrix_rows import matrices
 
 
 def asked(variant: str, outcome: Outcome, version: int = 4, name: str = "a row", **more: Any) -> Verdict:
-    path = f"residential/{variant}/{name.replace(' ', '-')}/ipv{version}"
-    usual = {"variant": variant, "ip_version": version, "name": name, "path": path, "matrix": True}
+    usual = {"variant": variant, "ip_version": version, "name": name, "matrix": True}
     return verdict(outcome, **usual | more)
 
 
@@ -52,7 +52,7 @@ def test_a_cell_says_whether_the_policy_does_what_a_correct_one_does(
 
 def test_a_leak_over_one_ip_version_names_it() -> None:
     both = [asked("v4only", Outcome.DROPPED, 4), asked("v4only", Outcome.REACHED, 6)]
-    blocked = [one.model_copy(update={"should": Should.BLOCKED}) for one in both]
+    blocked = [changed(one, should=Should.BLOCKED) for one in both]
     assert cell(*blocked) == "v6 leak"
     assert cell(*both) == "v4 dropped v6 reached"
 
@@ -85,3 +85,13 @@ def test_the_table_in_a_pipe() -> None:
         "submission  ok      over FAIL\n"
         "\n"
     )
+
+
+def test_the_table_on_a_terminal_colours_what_is_wrong_and_leaves_the_ip_version_plain() -> None:
+    out = StringIO()
+    rows = [
+        asked("strict", Outcome.DROPPED, 4, should=Should.BLOCKED),
+        asked("strict", Outcome.REACHED, 6, should=Should.BLOCKED),
+    ]
+    print_matrices(Console(file=out, force_terminal=True, width=80, color_system="standard"), rows)
+    assert "v6 \x1b[31mleak\x1b[0m" in out.getvalue()

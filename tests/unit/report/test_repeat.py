@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from evidence_factory import decision, rule, seen, verdict
+from evidence_factory import changed, decision, rule, seen, verdict
 from port25lab.engine.jobs import plan_jobs
 from port25lab.model.evidence import Effect, Stage
 from port25lab.model.outcome import Outcome
@@ -24,7 +24,7 @@ def question(attempt: int, *, sequential: bool = True) -> Question:
     return Question(
         scenario="limits",
         variant="aws-throttle",
-        id=f"limits/aws-throttle/vm-to-mx-25/ipv4/{attempt}",
+        bare_id=f"vm-to-mx-25/ipv4/{attempt}",
         name=None,
         ref=None,
         path=PathSpec(source="vm", to="mx", ip_version=4, attempt=attempt),
@@ -58,7 +58,7 @@ def series(*outcomes: Outcome, version: int = 4) -> list[Verdict]:
             outcome,
             scenario="limits",
             variant="aws-throttle",
-            path=f"limits/aws-throttle/home-server-to-mx:example.net-25/ipv{version}/{attempt}",
+            bare_id=f"home-server-to-mx:example.net-25/ipv{version}/{attempt}",
             ref=None,
             ip_version=version,
             attempt=attempt,
@@ -108,9 +108,7 @@ def test_the_summary_says_which_attempt_was_the_first_to_fail() -> None:
 
 
 def test_a_failure_says_which_attempt_it_is_and_repeats_it() -> None:
-    bad = series(D, D)[1].model_copy(
-        update={"expected": T, "expected_by": "isp-edge", "expected_from": 2, "ok": False, "reason": "x"}
-    )
+    bad = changed(series(D, D)[1], expected=T, expected_by="isp-edge", expected_from=2, ok=False, reason="x")
     text = explain.explain(bad)
     assert text.startswith("path, attempt 2 of 2 in limits/aws-throttle: expected throttled, found delivered")
     assert "IPv4, attempt 2 of 2" in text
@@ -124,5 +122,5 @@ def test_a_limit_in_the_kernels_word() -> None:
 
 def test_attempts_ask_the_same_question() -> None:
     first, second = series(D, T)
-    assert describe.question(first) == describe.question(second)
+    assert describe.same_question(first) == describe.same_question(second)
     assert article_rows.lines([first, second]) == []

@@ -120,6 +120,16 @@ def test_ids_say_how_the_client_goes_about_it(tmp_path: Path) -> None:
     assert found[0].path.auth == Auth(user="alice")
     assert found[1].path.security is Security.IMPLICIT
     assert found[3].path.ip_version is None
+    assert [question.bad_auth for question in found] == [False, True, True, False, False, False, False, False, False]
+
+
+def test_a_reference_that_looks_like_a_part_of_an_id_says_nothing_about_the_path(tmp_path: Path) -> None:
+    path = "{ref: my-badauth-25B, from: pc, to: provider, port: 587, auth: alice, ip: 4, expect: delivered}"
+    [question, *_] = questions(tmp_path, path)
+    assert question.bare_id == "my-badauth-25B-pc-to-provider-587-alice/ipv4"
+    assert (question.bad_auth, question.path.size) == (False, 0)
+    wrong = question.path.model_copy(update={"auth": Auth(user="alice", password="no")})
+    assert question_about(wrong, question.config).bad_auth
 
 
 def test_a_path_says_how_large_its_message_is(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def question(bare: str, variant: str = "op25b", ref: str | None = None, name: st
     return Question(
         scenario="home",
         variant=variant,
-        id=f"home/{variant}/{bare}",
+        bare_id=bare,
         name=name,
         ref=ref,
         path=PathSpec(source="pc", to="mx"),

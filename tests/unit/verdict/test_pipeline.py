@@ -240,16 +240,16 @@ def test_every_4xx_and_5xx_reply_has_an_outcome() -> None:
 )
 def test_an_errno_that_the_rule_cannot_cause_is_a_disagreement(effect: Effect, errno: str) -> None:
     said = disagreement(ended(Stage.CONNECT, errno, decisions=[decision(effect)]))
-    assert said == f"the client saw {errno}, and the kernel did {effect} at isp-edge"
+    assert said == f"the client saw {errno}, and the trace has {effect} on isp-edge"
 
 
 def test_a_timeout_without_a_rule_is_a_disagreement() -> None:
-    assert "saw no rule" in (disagreement(ended(Stage.CONNECT, "ETIMEDOUT")) or "")
+    assert "has no rule" in (disagreement(ended(Stage.CONNECT, "ETIMEDOUT")) or "")
 
 
 def test_a_session_although_the_kernel_dropped_its_syn_is_a_disagreement() -> None:
     evidence = replied(Stage.RCPT, 550, decisions=[decision()])
-    assert disagreement(evidence) == "the client came as far as rcpt, and the kernel did drop at isp-edge"
+    assert disagreement(evidence) == "the client reached stage rcpt, and the trace has drop on isp-edge"
 
 
 def test_an_undisturbed_delivery_is_no_disagreement() -> None:
