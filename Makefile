@@ -1,4 +1,4 @@
-# Each target does its own set-up: on a fresh Debian or Ubuntu, `make demo` is all that is needed.
+# Each target does its own set-up: on a fresh Debian or Ubuntu, `make demo` needs nothing before it.
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
@@ -7,7 +7,7 @@ WITH ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test lint bench clean
 
-help: ## say what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing: Debian packages by apt, Python packages into .venv
@@ -19,10 +19,10 @@ setup-dev:
 demo: setup ## run all scenarios of the catalogue
 	@.venv/bin/port25lab run
 
-test: lint ## lint, then run all tests, of real labs too (WORKERS=4: so many at a time; WITH=real: of Postfix, too)
+test: lint ## lint, then run all tests, with real labs (WORKERS=4: four at a time; WITH=real: also those of Postfix)
 	$(PYTHON) -m pytest -n $(WORKERS)
 
-lint: setup-dev ## check style, formatting, types, and that imports go one way
+lint: setup-dev ## check style, formatting, types, and which folder imports which
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
@@ -31,6 +31,6 @@ lint: setup-dev ## check style, formatting, types, and that imports go one way
 bench: setup-dev ## run the benchmarks, each beside its baseline
 	@for bench in bench/[a-z]*.py; do $(PYTHON) "$$bench" || exit; done
 
-clean: ## remove what was made here: .venv, builds and caches
+clean: ## remove .venv, builds and caches
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@
     private-1 ──────────┘
 
 The platform's policy goes to `cloud-edge`. `igw` is the VPC's router and its internet gateway in one: it maps 10.0.1.x
-to 203.0.113.x, one to one (policy cloud-igw), so cloud-edge sees public addresses and never what stays inside the VPC.
+to 203.0.113.x, one to one (policy cloud-igw), so cloud-edge sees public addresses, and no traffic inside the VPC.
 IPv6 is global, without NAT.
 
     node         inside                 outside         IPv6
@@ -20,8 +20,8 @@ IPv6 is global, without NAT.
     igw          10.0.1.1, 10.0.2.1     (10.255.0.2)    2001:db8:200:1::1, 2001:db8:200:2::1
     cloud-edge   10.255.0.1, 192.0.2.134                2001:db8:2ff:1::1
 
-The set `exempt-instances` holds exempt-1 and vpc-relay, so that the relay's own deliveries on port 25 get out where a
-platform has exemptions (aws, azure); where it has none (gcp, digitalocean, hetzner), the relay's queue grows.
+The set `exempt-instances` holds exempt-1 and vpc-relay, so that the relay can deliver on port 25 where a platform
+has exemptions (aws, azure); where it has none (gcp, digitalocean, hetzner), messages stay in the relay's queue.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class CloudVpc(Internet):
         self.plug_in("public", name, "eth0", {"ip": f"10.0.1.{host}/25", "ip6": f"2001:db8:200:1::{host}/64"})
 
     def add_private(self, name: str, host: int, names: list[str]) -> None:
-        """An instance in the private subnet: IPv4 to the internet by nat-gw, all else by the VPC's router."""
+        """An instance in the private subnet: IPv4 to the internet through nat-gw, all else through the VPC's router."""
         public = [f"10.0.2.{host}", f"2001:db8:200:2::{host}"]
         routes = [(VPC, "10.0.2.1"), *through(("10.0.2.5", "2001:db8:200:2::1"), "default")]
         self.add_host(name, names, public=public, routes=routes)

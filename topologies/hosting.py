@@ -4,9 +4,9 @@
     vps-unblocked ─┼── hosting-edge ── ix ── (internet.py)
     hosting-relay ─┘
 
-The provider's policy goes to `hosting-edge` (servers on `access0`, `access1`, …; the internet on `transit0`). The sets
-of the OP25B policies are filled as such a provider means them: a server is "dynamic" until it is unblocked, then
-"static". Those of the cloud platforms' policies are filled too.
+The provider's policy goes to `hosting-edge` (servers on `access0`, `access1`, …; the internet on `transit0`). In the
+sets of the OP25B policies, a server is "dynamic" until it is unblocked, then "static". The sets of the cloud platforms'
+policies are filled, too.
 
     node            IPv4                    IPv6                   pool
     hosting-relay   203.0.113.131           2001:db8:300:25::25    infrastructure; relay.hosting.example
@@ -34,7 +34,7 @@ class Hosting(Internet):
     """A hosting provider that rents servers and blocks their port 25 by default."""
 
     def build(self, servers: int = 1) -> None:
-        """`servers`: how many rented servers there are beside the unblocked one."""
+        """`servers`: the number of rented servers without the unblocked one."""
         super().build()
         rented = range(1, 1 + whole_number("servers", servers, 1, 40))
         self.sets |= {

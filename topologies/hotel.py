@@ -1,4 +1,4 @@
-"""A hotel: guests behind one NAT gateway, on the access line of an ISP that decides about port 25 for all of them.
+"""A hotel: guests behind one NAT gateway, on the access line of an ISP, whose policy applies to all of them.
 
     guest-1 ──┐
     guest-2 ──┼── hotel-gw ── isp-edge ── isp-cgn ── isp-border ── ix ── (internet.py)
@@ -12,11 +12,10 @@ The hotel itself has no rule about mail (policy hotel-nat); put the ISP's polici
     guest-N      172.20.0.(10 + N)                  2001:db8:110:100::(10 + N)
     hotel-relay  198.51.100.69                      2001:db8:120:200::25       relay.hotel.example; static pool
 
-A hotel that relays for its guests has rented a static address for that, routed through hotel-gw and not translated: the
-relay gets out under `op25b`, which spares static customers, and does not under `op25b-all`.
+A hotel that relays for its guests has a static address for the relay, routed through hotel-gw and not translated: the
+relay can deliver under `op25b`, which exempts static customers, and cannot under `op25b-all`.
 
-Where there is a portal (policy hotel-captive on hotel-gw), guest-2 has logged in (set `logged-in-guests`) and nobody
-else has.
+If there is a portal (policy hotel-captive on hotel-gw), only guest-2 has logged in (set `logged-in-guests`).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Hotel(Isp):
     """A hotel's guests behind its NAT gateway, at an ISP; with the hotel's own relay if wanted."""
 
     def build(self, rooms: int = 2, relay: bool = False) -> None:
-        """`rooms`: how many guests there are, one in each room. `relay`: whether the hotel has a relay of its own."""
+        """`rooms`: the number of guests, one in each room. `relay`: whether the hotel has a relay of its own."""
         if relay not in (True, False):
             raise ValueError(f"relay is {relay!r}; allowed are true and false")
         super().build()

@@ -1,4 +1,4 @@
-"""The internet outside: one exchange, and around it everybody whom a mail sender wants to reach.
+"""The internet outside: one exchange, and around it the servers to which mail is sent.
 
 The part that all topologies share. Each network hangs on the exchange `ix` by one link and has prefixes of its own:
 
@@ -15,11 +15,11 @@ The part that all topologies share. Each network hangs on the exchange `ix` by o
     outside        open.outside.example     192.0.2.97    2001:db8:97::97     an open relay; also sends spam
     foreign-pc     dyn-61.foreign.example   192.0.2.61    2001:db8:61::61     customer of another ISP, dynamic address
 
-mx-com receives strangers in three ways, by the recipient's domain: example.com takes mail from everybody;
-greylisting.example says 450 4.7.1 to a client that it does not know, and takes the mail when it comes again after 0.2 s
-(RFC 6647); blocklisting.example says 554 5.7.1 to addresses that are listed in the zone dnsbl.example of the lab's DNS
-(RFC 5782). An access ISP and a hosting provider list their dynamic customers there; a cloud lists nobody. That they are
-domains of one node, and no nodes or parameters of their own, costs a lab no time.
+mx-com treats clients in three ways, depending on the recipient's domain. example.com accepts mail from all clients.
+greylisting.example replies 450 4.7.1 to an unknown client, and accepts the mail at a retry after 0.2 s (RFC 6647).
+blocklisting.example replies 554 5.7.1 to addresses that are listed in the zone dnsbl.example of the lab's DNS
+(RFC 5782): dynamic customers of an access ISP or a hosting provider; a cloud lists no addresses. All three are domains
+of one node, because separate nodes would make each lab slower.
 
 A host has the odd address N of a /30, and the exchange has N + 1; the same numbers stand in the host's IPv6 /48.
 Further allocations (RFC 5737, RFC 3849, RFC 6598; names by RFC 2606), each explained in its topology:
@@ -29,19 +29,19 @@ Further allocations (RFC 5737, RFC 3849, RFC 6598; names by RFC 2606), each expl
     203.0.113.0/25, 2001:db8:200::/40        the cloud (cloud_vpc.py)
     203.0.113.128/25, 2001:db8:300::/40      the hosting provider (hosting.py)
 
-Sets that every topology has: `mobile-carriers`, the MXs of mobile phones' mail (mx-com plays that part), and
+Sets that every topology has: `mobile-carriers`, the MXs of mobile phones' mail (mx-com stands for them), and
 `foreign-dynamic`, the ranges that other ISPs give to dynamic customers (that of foreign-pc).
 
 `Box`, the class of every node, makes a node's parameters work under stock Mininet; port25lab's own engine reads the
 same parameters and builds faster. Parameters of a node, all optional:
 
     forward    bool                it routes packets
-    routes     [(prefix, via)]     ("default", "192.0.2.26"); via "blackhole" swallows
+    routes     [(prefix, via)]     ("default", "192.0.2.26"); via "blackhole" drops
     bridges    {name: {...}}       {"lan0": {"ports": ["lan1"], "ip": "192.168.1.1/24", "ip6": "2001:db8::1/64"}}
     services   [{"kind": ...}]     servers on the node (port25lab starts them; stock Mininet does not)
     names      [name]              its DNS names, first its hostname
-    public     [address]           addresses that the DNS publishes for it, where they are not its own
-    resolvers  [address]           for its resolv.conf
+    public     [address]           addresses that the DNS publishes for it instead of its own
+    resolvers  [address]           its DNS servers, for resolv.conf
     policies   [folder]            rules that belong to the network itself, such as NAT; folders of policies/
 """
 
@@ -68,7 +68,7 @@ Route = tuple[str, str]
 Service = dict[str, Any]
 
 USERS = {"alice": "alice-secret", "bob": "bob-secret"}
-"""Who may log in, the same at every server of a lab."""
+"""The users, with their passwords, of every server of a lab."""
 
 DNS: Pair = ("192.0.2.53", "2001:db8:53::53")
 
@@ -80,12 +80,12 @@ class Box(Node):  # type: ignore[misc]  # Mininet has no types
     """A node of the lab: host or router, as its parameters say (see the module's docstring)."""
 
     def __init__(self, name: str, **params: Any) -> None:
-        """Start the node, and see to it that no address will have to wait for duplicate address detection."""
+        """Start the node and switch duplicate address detection off, so that addresses can be used at once."""
         super().__init__(name, **params)
         self.cmd("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")
 
     def config(self, **_mininet_defaults: Any) -> dict[str, Any]:
-        """Set up the node. Mininet's own default address (10.0.0.0/8) is left aside: links say their addresses."""
+        """Set up the node. Mininet's default address (10.0.0.0/8) is ignored: links have the addresses."""
         result: dict[str, Any] = super().config(lo="up")
         if self.params.get("forward"):
             self.cmd("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
@@ -142,18 +142,18 @@ class Internet(Topo):  # type: ignore[misc]
         self.add_network("foreign-pc", 61, ["dyn-61.foreign.example"])
 
     def publish_blocklist(self, members: str) -> None:
-        """Have the DNS list the addresses of a set in `dnsbl.example`."""
+        """Let the DNS list the addresses of a set in `dnsbl.example`."""
         (service,) = self.nodeInfo("dns")["services"]
         service["blocklists"] = {"dnsbl.example": members}
 
     def add_network(self, name: str, number: int, names: list[str], *services: Service) -> None:
-        """One host with prefixes of its own, linked to the exchange."""
+        """Add a host with its own prefixes, linked to the exchange."""
         gateway = f"192.0.2.{number + 1}", f"2001:db8:{number}::{number + 1}"
         own = f"192.0.2.{number}", f"2001:db8:{number}::{number}"
         self.add_server(("ix", f"{name}0"), gateway, name, own, names, *services)
 
     def add_access_network(self, border: str, number: int, *prefixes: str) -> None:
-        """Link the router `border` to the exchange, which from then on routes `prefixes` to it."""
+        """Link the router `border` to the exchange, and route `prefixes` to it there."""
         gateway = f"192.0.2.{number}", f"2001:db8:ff:{number}::1"
         own = f"192.0.2.{number + 1}", f"2001:db8:ff:{number}::2"
         self.connect(("ix", f"{border}0"), gateway, (border, "transit0"), own)
@@ -171,7 +171,7 @@ class Internet(Topo):  # type: ignore[misc]
         lengths: tuple[int, int] = (30, 64),
         **params: Any,
     ) -> None:
-        """A host on a router's port of its own."""
+        """Add a host on a separate port of a router."""
         self.add_host(name, names, *services, routes=through(gateway, "default"), **params)
         self.connect(router_port, gateway, (name, "eth0"), own, lengths)
 
@@ -182,17 +182,17 @@ class Internet(Topo):  # type: ignore[misc]
         self.addHost(name, cls=Box, names=names, services=list(services), resolvers=list(resolvers), **params)
 
     def add_router(self, name: str, **params: Any) -> None:
-        """A node that routes packets; `add_routes` tells it where to."""
+        """Add a node that routes packets; `add_routes` adds its routes."""
         self.addHost(name, cls=Box, forward=True, routes=[], resolvers=list(DNS), **params)
 
     def add_routes(self, router: str, *routes: Route) -> None:
-        """Give `router` more routes."""
+        """Add routes to `router`."""
         self.nodeInfo(router)["routes"].extend(routes)
 
     def connect(
         self, upper: Port, upper_at: Pair, lower: Port, lower_at: Pair, lengths: tuple[int, int] = (30, 64)
     ) -> None:
-        """A link between two nodes' ports, with both ends' addresses."""
+        """Link two nodes' ports, with the addresses of both ends."""
         (node1, port1), (node2, port2) = upper, lower
         self.addLink(
             node1,
@@ -219,17 +219,17 @@ def through(gateway: Pair, *prefixes: str) -> list[Route]:
 
 
 def nowhere(*prefixes: str) -> list[Route]:
-    """Routes that swallow: where a pool is at home, so that packets to unused addresses do not go round in circles."""
+    """Routes that drop packets to `prefixes`: without them, packets to unused addresses of a pool would loop."""
     return [(prefix, "blackhole") for prefix in prefixes]
 
 
 def mx(domain: str, **more: Any) -> Service:
-    """The service that takes mail for `domain` on port 25."""
+    """The service that accepts mail for `domain` on port 25."""
     return {"kind": "mx", "domains": [domain], **more}
 
 
 def careful_mx() -> Service:
-    """An MX that greylists for one of its domains, and consults a blocklist for another."""
+    """An MX that greylists for one of its domains, and uses a blocklist for another."""
     return {
         "kind": "mx",
         "domains": ["example.com", "greylisting.example", "blocklisting.example"],

@@ -6,8 +6,8 @@
     office ─────────────────────┤
     pc-3 ──────────── cpe-3 ────┘ …
 
-Policies for outbound mail go to `isp-edge` (customers on `access0`, `access1`, …; the core on `core0`), where every
-packet still has the address that its customer was given; those for inbound mail may also go to `isp-border`.
+Policies for outbound mail go to `isp-edge` (customers on `access0`, `access1`, …; the core on `core0`), where packets
+still have their customer's address, before CGN; policies for inbound mail may also go to `isp-border`.
 
     node            IPv4                             IPv6                       pool
     isp-border      198.51.100.1, 26, 54             2001:db8:100:1::1          infrastructure
@@ -83,7 +83,7 @@ class Isp(Internet):
         self.connect(("isp-cgn", "edge0"), cgn_down, ("isp-edge", "core0"), edge)
 
         beyond_cgn = [pool for pool in CUSTOMERS if pool != "100.64.0.0/10"]
-        own_links = ["198.51.100.4/30", "2001:db8:100:2::/64"]  # so that isp-edge can speak for itself, as proxies do
+        own_links = ["198.51.100.4/30", "2001:db8:100:2::/64"]  # for connections from isp-edge itself, as proxies make
         self.add_routes("isp-border", *through(cgn_up, *beyond_cgn, *CGN_OUTSIDE, *own_links), *nowhere(*networks))
         self.add_routes("isp-cgn", *through(border, "default"), *through(edge, *CUSTOMERS), *nowhere(*CGN_OUTSIDE))
         self.add_routes("isp-edge", *through(cgn_down, "default"), *nowhere(*CUSTOMERS))
@@ -94,7 +94,7 @@ class Isp(Internet):
         self.add_core_server("isp-resolver", 53, RESOLVER, "dns.isp.example", resolver)
 
     def add_core_server(self, name: str, number: int, own: Pair, dns_name: str, service: Service) -> None:
-        """One of the ISP's own servers: beside the border, so that its mail does not pass the edge."""
+        """One of the ISP's own servers: next to the border, so that its mail does not pass the edge."""
         gateway = f"198.51.100.{number + 1}", f"2001:db8:100:{number}::1"
         port = name.replace("isp-", "") + "0"
         self.add_server(("isp-border", port), gateway, name, own, [dns_name], service, resolvers=RESOLVER)
@@ -107,8 +107,8 @@ class Isp(Internet):
     def plug_in(self, router: str, number: int, ipv4: str = "198.51.100.128", block: str = "2001:db8:110") -> None:
         """Connect a customer's router to the edge, as number `number` of its kind.
 
-        Its address is `ipv4` + 2 `number` + 1, and the edge's is the even one before. A /56 of `block` is its own: the
-        first /64 for the LAN, the last one for the link.
+        The router's address is `ipv4` + 2 `number` + 1; the edge's is the even one before it. The router has a /56 of
+        `block`: the first /64 for the LAN, the last one for the link.
         """
         network, first = ipv4.rsplit(".", 1)
         gateway = f"{network}.{int(first) + 2 * number}", f"{block}:{number}ff::1"
@@ -122,7 +122,7 @@ class ResidentialIsp(Isp):
     """A residential ISP with its customers: households with dynamic addresses, one behind CGN, a static office."""
 
     def build(self, customers: int = 0) -> None:
-        """`customers`: how many more households there are (cpe-3 with pc-3, and so on), each with a dynamic address."""
+        """`customers`: the number of additional households (cpe-3 with pc-3, …), each with a dynamic address."""
         super().build()
         self.sets |= {
             "suspected-spammers": ["198.51.100.133", "2001:db8:110:200::/56"],
@@ -151,7 +151,11 @@ class ResidentialIsp(Isp):
         block: str = "2001:db8:110",
         policies: Sequence[str] = ("cpe-nat",),
     ) -> None:
-        """A home router with NAT, and the machines behind it with their number in the LAN."""
+        """Add a home router with NAT, and the machines behind it.
+
+        `number`, `ipv4`, `block`: as in `plug_in`. `members`: the machines, with the last number of their LAN address.
+        `policies`: the network's own rules on the router.
+        """
         lan = f"{block}:{number}00::"
         ports = [f"lan{port}" for port in range(1, 1 + len(members))]
         bridge = {"ports": ports, "ip": "192.168.1.1/24", "ip6": f"{lan}1/64"}

@@ -1,10 +1,10 @@
-"""Triangular spamming: a spoofer, a relaying bot and the server that they write to, at three separate ISPs.
+"""Triangular spamming: a spoofer, a relaying bot and the server to which they send, at three separate ISPs.
 
     spoofer ── spoofer-edge ─┐
                              ix ── mx and all of internet.py
     bot ────── bot-edge ─────┘
 
-The spoofer sends its SYN with the bot's address; the server answers the bot, which passes on what it gets. Policies
+The spoofer sends its SYN with the bot's address; the server answers the bot, which forwards the answers. Policies
 go to `bot-edge`, the relaying bot's ISP, and to `spoofer-edge` (customers on `access0`, the internet on `transit0`).
 The sets of the OP25B policies are those of the bot's ISP.
 

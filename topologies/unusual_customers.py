@@ -1,10 +1,10 @@
-"""The residential ISP with customers of unusual kinds, by whom the leaks of a policy are tried out.
+"""The residential ISP with customers of unusual kinds, to test policies for leaks.
 
     bridged-pc ─────────┐
     dnat-pc ── dnat-cpe ┴── isp-edge …    and all of residential_isp.py
 
-A home router translates addresses, and for that it puts fragments together and changes nothing that it does not
-understand: raw packets leave as they are made from bridged-pc alone, whose modem is a bridge.
+A home router translates addresses; for that it reassembles fragments, and does not translate packets that it does not
+recognise. Hand-made packets leave unchanged only from bridged-pc, whose modem is a bridge.
 
     node            IPv4                             IPv6                       pool
     bridged-pc      198.51.100.249                   2001:db8:110:60ff::2       dynamic; mail.bridged.example
@@ -24,7 +24,7 @@ from residential_isp import RESOLVER, ResidentialIsp
 
 
 class UnusualCustomers(ResidentialIsp):
-    """A residential ISP, and customers without a home router, or with one that plays tricks."""
+    """A residential ISP, and customers without a home router, or with a router that translates port 25 to 587."""
 
     def build(self) -> None:
         """Mininet's hook: make all nodes and links."""

@@ -1,4 +1,4 @@
-"""Everything that port25lab raises on purpose, and the exit code each one ends the program with.
+"""The errors that port25lab raises for the user, and the exit code of each.
 
 Port25labError
 ├── InputError      2   the user's files or arguments are wrong: where, what, and what is allowed
@@ -6,7 +6,7 @@ Port25labError
 ├── OutputError     4   results that could not be written: where to, and why
 └── LabError        -   a lab failed while running; its paths become `error` verdicts, others go on
 
-Interrupted             a signal ended the command: no error, and nothing that an `except Exception` should catch
+Interrupted             a signal ended the command; no `except Exception` catches it
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Port25labError(Exception):
-    """Base of all errors that are meant for the user's eyes: its text is complete, no traceback is needed."""
+    """Base of all errors that the user reads: the text is complete, and no traceback is needed."""
 
     exit_code = 1
 
@@ -25,7 +25,7 @@ class Port25labError(Exception):
 class InputError(Port25labError):
     """Bad input, printed as ``FILE:LINE:COLUMN: what is wrong; what is allowed``.
 
-    Lines and columns count from 1; where a place is unknown, its part is left out.
+    ``allowed`` says what may stand there. Lines and columns count from 1; what is unknown is left out.
     """
 
     exit_code = 2
@@ -46,7 +46,7 @@ class InputError(Port25labError):
 
 
 class MachineError(Port25labError):
-    """This machine cannot do what was asked; ``remedy`` is the command or setting that helps."""
+    """This machine lacks something. ``what`` it is; ``remedy`` is the command or setting that helps."""
 
     exit_code = 3
 
@@ -56,7 +56,7 @@ class MachineError(Port25labError):
 
 
 class OutputError(Port25labError):
-    """A result or a report could not be written. The run itself is done, and the other results are written."""
+    """A result file or standard output could not be written. The run is complete, and other results are written."""
 
     exit_code = 4
 
@@ -70,7 +70,7 @@ class LabError(Port25labError):
 
 
 class Interrupted(BaseException):
-    """A signal to end. Not a KeyboardInterrupt: typer would take that, and say something of its own."""
+    """A signal ended the command. No KeyboardInterrupt: typer would catch that, and print a message of its own."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -78,7 +78,7 @@ class Interrupted(BaseException):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say what names are allowed, the likeliest first: ``did you mean 'op25b'? (known: …)``."""
+    """The names that are allowed, the likeliest first: ``did you mean 'op25b'? known: …``."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""

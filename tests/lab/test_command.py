@@ -396,3 +396,20 @@ def test_a_live_line_tells_of_progress_on_a_terminal(scenario: Callable[..., str
         assert "6 paths in 2 labs" in said
         assert run.process.wait(10) == 0
     assert not [pid for pid in descendants(run.process.pid) if pid != run.process.pid]
+
+
+# -- topology files ----------------------------------------------------------------------------------------------------
+
+
+def test_a_topology_file_runs_once_in_a_run(scenario: Callable[..., str], street: str, tmp_path: Path) -> None:
+    topology, runs = tmp_path / "counted.py", tmp_path / "runs"
+    noted = f"\nwith open({str(runs)!r}, 'a') as runs:\n    runs.write('run\\n')\n"
+    topology.write_text(Path(street).read_text() + noted)
+    first, second = Path(scenario()), tmp_path / "second.yaml"
+    first.write_text(first.read_text().replace(street, str(topology)))
+    second.write_text(first.read_text().replace("deny:", "refuse:"))
+    outputs = ("--pcap", f"{tmp_path}/packets", "--json", f"{tmp_path}/out.json")
+    done = port25lab("run", str(first), str(second), "-k", "deny or refuse", *outputs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 paths in 2 labs" in done.stdout, "the lab with the policy, and the one of its controls"
+    assert runs.read_text() == "run\n"

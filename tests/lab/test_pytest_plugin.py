@@ -195,3 +195,20 @@ def test_a_topology_that_ends_the_program_is_an_error_of_its_own_file_alone(
     assert re.search(r"^(E +)?\S*scenarios/bad\.py:2: \w+", done.stdout, re.MULTILINE), done.stdout
     assert "6 tests collected, 1 error" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_topology_file_runs_once_in_a_session(suite: Callable[..., Path], street: str) -> None:
+    folder = suite()
+    topology, runs = folder / "counted.py", folder / "runs"
+    topology.write_text(
+        Path(street).read_text() + f"\nwith open({str(runs)!r}, 'a') as runs:\n    runs.write('run\\n')\n"
+    )
+    text = (folder / "scenarios/mail.yaml").read_text().replace(street, str(topology))
+    (folder / "scenarios/mail.yaml").write_text(text)
+    (folder / "scenarios/other.yaml").write_text(text)
+    (folder / "test_mail.py").write_text(
+        f"def test_mail(lab):\n    lab({str(topology)!r}).expect('delivered', source='sender', to='mx:example.net')\n"
+    )
+    done = run_pytest(folder)
+    assert "13 passed" in done.stdout, done.stdout
+    assert runs.read_text() == "run\n"

@@ -11,6 +11,7 @@ from port25lab.model.evidence import Blame, Decision, Effect, Evidence, Hop, Obs
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import Auth, PathSpec
+from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Judgement, Reason, ReasonKind, Report, Verdict
 from port25lab.verdict import judge
@@ -139,7 +140,7 @@ def changed(verdict: Verdict, **more: Any) -> Verdict:
 def config(policies: Mapping[str, Sequence[str]]) -> LabConfig:
     """A lab with these policies, by name."""
     stacks = tuple((node, tuple(map(Path, names))) for node, names in policies.items() if names)
-    return LabConfig(topology=Path("residential_isp.py"), policies=stacks)
+    return LabConfig(Plan(name="residential_isp", file=Path("/topologies/residential_isp.py"), nodes={}), stacks)
 
 
 def _reasons(question: Question, judgement: Judgement, more: dict[str, Any]) -> Iterator[Reason]:

@@ -1,4 +1,4 @@
-"""What the benchmarks rest on: the plain script leaves out what it cannot do, and long labs start first."""
+"""What the benchmarks depend on: the plain script leaves out paths that it cannot try, and long labs start first."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_plain_script_tries_all_paths_of_a_household():
     assert not any(map(beyond, load_questions("residential")))
 
 
-def test_the_plain_script_knows_nothing_of_programs_in_the_middle():
+def test_the_plain_script_leaves_out_paths_through_middleboxes():
     from _stock_catalogue import beyond
 
     left_out = [beyond(question) for question in load_questions("middleboxes") if question.variant != "open"]
@@ -37,7 +37,7 @@ def test_every_blocked_outcome_is_blocked_for_smtplib():
     assert AGREE[Outcome.DELIVERED] == "delivered"
 
 
-def test_networks_of_the_build_benchmark_have_addresses_of_their_own():
+def test_addresses_in_networks_of_the_build_benchmark_are_unique():
     from build import star
 
     plan = star(400)

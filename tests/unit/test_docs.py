@@ -1,26 +1,35 @@
-"""The manual: its links lead somewhere, and what can be typed or written stands in it."""
+"""The manual: its links work, its pictures are current, and it has all commands, options, keys, names and fields."""
 
 from __future__ import annotations
 
 import re
+import sys
+import tomllib
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import typer
+from rich.text import Text
 
 import evidence_factory
 from port25lab.cli.main import app
+from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.evidence import Arrival, Observation
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
+from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.service_kinds import MIDDLEBOXES, SERVICE_KINDS
 from port25lab.report.json_file import flat
 from port25lab.scenario import catalogue
-from port25lab.scenario.format import Expectation, PathEntry, ScenarioFile
 from port25lab.scenario.policy import PolicyFile
+from port25lab.scenario.scenario_file import Expectation, PathEntry, ScenarioFile
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").glob("*.md"))]
 MANUAL = ROOT / "docs"
 
 
@@ -29,24 +38,24 @@ def page(name: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Without what stands in fences."""
+    """The text without fenced code."""
     return re.sub(r"(?ms)^\s*(```|~~~).*?^\s*\1", "", text)
 
 
 def anchors(file: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub makes of headings."""
     headings = re.findall(r"(?m)^#+ (.+)$", prose(file.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def missing(wanted: list[str], text: str) -> list[str]:
-    """Those that stand nowhere as code."""
+def missing(names: list[str], text: str) -> list[str]:
+    """The names that are nowhere in the text as code."""
     code = " ".join(re.findall(r"`+[^`]+`+", text))
-    return [name for name in wanted if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", code)]
+    return [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", code)]
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
-def test_links_lead_somewhere(file: Path) -> None:
+def test_links_have_targets(file: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(file.read_text(encoding="utf-8"))):
         if "://" in link:
             continue
@@ -103,3 +112,65 @@ def test_every_outcome_mechanism_and_kind_of_service_is_in_the_manual() -> None:
     assert not missing([kind for kind in SERVICE_KINDS if kind not in MIDDLEBOXES], page("topologies.md"))
     middleboxes = [*MIDDLEBOXES, *(name for kind in MIDDLEBOXES.values() for name in (*kind.required, *kind.optional))]
     assert not missing(middleboxes, page("middleboxes.md"))
+
+
+def test_every_kind_of_client_and_packet_is_in_the_manual() -> None:
+    assert not missing(list(CLIENT_KINDS), page("clients.md"))
+    assert not missing(list(PACKET_KINDS), page("scenarios.md"))
+
+
+def script(name: str) -> ModuleType:
+    """A file of scripts/ as a module."""
+    loader = SourceFileLoader(name, str(ROOT / "scripts" / name))
+    spec = spec_from_loader(name, loader)
+    assert spec
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look it up
+    loader.exec_module(module)
+    return module
+
+
+def test_the_pictures_of_the_architecture_are_what_their_script_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing = script("architecture")
+    monkeypatch.setattr(drawing, "PICTURES", tmp_path)
+    drawing.folders()
+    drawing.way()
+    for picture in ("folders.svg", "path.svg"):
+        assert (tmp_path / picture).read_text() == (MANUAL / "pictures" / picture).read_text()
+
+
+def test_the_picture_of_the_folders_has_the_layers_of_the_contract() -> None:
+    drawn = [{name.rstrip("/").removesuffix(".py") for name, _, _ in layer} for layer in script("architecture").LAYERS]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["id"] == "flow"]
+    assert drawn == [set(layer.split(" | ")) for layer in layers]
+
+
+def test_the_files_that_the_picture_of_a_path_names_exist() -> None:
+    package = ROOT / "src/port25lab"
+    steps = " ".join(f"{name} {words}" for _, _, _, _, name, words in script("architecture").STEPS)
+    files = set(re.findall(r"[\w/]+[.]py", steps))
+    assert len(files) > 10
+    known = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    assert [file for file in files if file not in known and file not in {Path(one).name for one in known}] == []
+
+
+def test_the_script_of_the_terminal_pictures_can_draw() -> None:
+    drawn = script("picture").svg("a title", Text("two words", style="red"), 40)
+    assert "a title" in drawn and "two words" in drawn
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"):
+        text = re.sub(r"(?s)## Examples.*", "", (ROOT / name).read_text(encoding="utf-8"))
+        for file in re.findall(r"`((?:[\w-]+/)+[\w.-]+[.](?:py|yaml|md|toml))`", text):
+            assert any((ROOT / folder / file).exists() for folder in (".", "src/port25lab", "tests/unit")), (name, file)
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\nversion: {project['version']}\n" in citation
+    assert f"name: {project['authors'][0]['name']}\n" in citation

@@ -1,4 +1,4 @@
-"""scripts/setup where it must not install: what it says, and its exit codes. A stub machine stands in for Debian."""
+"""scripts/setup with stubs for apt, dpkg and sudo: what it installs, what it prints, and its exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not SETUP.exists(), reason="not a checkout")
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy in a folder with a space in its name, and beside it a PATH with nothing but what the script needs."""
+    """A copy in a folder with a space in its name, and a PATH with only the programs that the script needs."""
     checkout, tools = tmp_path / "my lab", tmp_path / "bin"
     (checkout / "scripts").mkdir(parents=True)
     tools.mkdir()
@@ -41,12 +41,12 @@ def setup(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def all_but(*missing: str) -> str:
-    """A dpkg-query that knows every package it is asked for, except these."""
+    """A dpkg-query for which all packages except these are installed."""
     cases = "".join(f"{name}) ;; " for name in missing)
     return f'for name; do case "$name" in --*) ;; {cases}*) printf "installed=%s " "$name" ;; esac; done'
 
 
-def test_a_machine_that_is_no_debian_is_told_so(checkout: Path) -> None:
+def test_a_machine_without_dpkg_is_refused(checkout: Path) -> None:
     done = setup(checkout)
     assert done.returncode == 3
     assert done.stderr == "setup: this is no Debian or Ubuntu; vagrant up makes one\n"
@@ -64,19 +64,19 @@ def test_only_what_is_missing_is_installed_without_recommended_packages(checkout
     assert "run: sudo apt-get install --yes --no-install-recommends ipset swaks\n" in done.stderr
 
 
-def test_real_mail_programs_come_when_they_are_asked_for_and_postfix_without_a_configuration(checkout: Path) -> None:
+def test_real_installs_mail_programs_and_postfix_without_a_configuration(checkout: Path) -> None:
     stub(checkout, "dpkg-query", all_but("postfix", "msmtp"))
     stub(checkout, "sudo", 'exec "$@"')
-    stub(checkout, "apt-get", f'echo "apt-get $*" >>"{checkout}/told"; case "$*" in *install*) exit 1;; esac')
-    stub(checkout, "debconf-set-selections", f'read -r line; echo "debconf $line" >>"{checkout}/told"')
+    stub(checkout, "apt-get", f'echo "apt-get $*" >>"{checkout}/calls"; case "$*" in *install*) exit 1;; esac')
+    stub(checkout, "debconf-set-selections", f'read -r line; echo "debconf $line" >>"{checkout}/calls"')
     assert setup(checkout, "dev", "real").returncode == 3
-    _, debconf, install = (checkout / "told").read_text().splitlines()
+    _, debconf, install = (checkout / "calls").read_text().splitlines()
     assert debconf == "debconf postfix postfix/main_mailer_type select No configuration"
     assert install.startswith("apt-get install --yes --no-install-recommends msmtp postfix ")
     assert " --no-remove " in install
 
 
-def test_nobody_gets_a_mail_server_who_did_not_ask_for_one(checkout: Path) -> None:
+def test_no_mail_server_is_installed_without_real(checkout: Path) -> None:
     stub(checkout, "dpkg-query", all_but("postfix", "msmtp", "ipset"))
     stub(checkout, "sudo", 'exec "$@"')
     stub(checkout, "apt-get", f'echo "$*" >>"{checkout}/apt"; case "$*" in *install*) exit 1;; esac')
@@ -86,7 +86,7 @@ def test_nobody_gets_a_mail_server_who_did_not_ask_for_one(checkout: Path) -> No
     assert "postfix" not in installed
 
 
-def test_the_words_of_a_failing_apt_are_shown(checkout: Path) -> None:
+def test_the_output_of_a_failing_apt_is_shown(checkout: Path) -> None:
     stub(checkout, "dpkg-query", all_but("ipset"))
     stub(checkout, "sudo", 'exec "$@"')
     stub(checkout, "apt-get", 'echo "E: broken"; exit 100')
@@ -107,7 +107,7 @@ def test_without_sudo_the_command_for_root_is_printed(checkout: Path) -> None:
     assert done.stderr == f"setup: not root, and no sudo; run this as root: {command}\n"
 
 
-def test_nothing_is_said_or_done_when_nothing_has_changed(checkout: Path) -> None:
+def test_nothing_is_printed_or_done_when_nothing_has_changed(checkout: Path) -> None:
     stub(checkout, "dpkg-query", all_but())
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to("/bin/true")

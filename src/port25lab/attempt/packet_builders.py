@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption, IPOption_NOP, IPOption_RR
 from scapy.layers.inet6 import (
@@ -26,6 +26,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from port25lab.evidence.rule_trace import MARK
+from port25lab.model.addresses import IpVersion
 
 PIECE = 8
 """Bytes of payload in a fragment: the least that there is, as offsets count in units of eight (RFC 791)."""
@@ -42,7 +43,7 @@ Layers = Any
 class PacketSpec:
     """What tells one probe from all others."""
 
-    version: Literal[4, 6]
+    version: IpVersion
     source: str
     destination: str
     source_port: int

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Literal
 
 from port25lab.attempt import packet_builders
 from port25lab.attempt.packet_builders import PacketSpec
@@ -25,6 +24,7 @@ from port25lab.errors import LabError
 from port25lab.evidence.capture import Capture, Seen
 from port25lab.evidence.rule_trace import MARK, PacketTrace, Tracer
 from port25lab.mail.clients.base import Target
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Evidence, Observation, Stage
 from port25lab.model.packet_kinds import PACKET_KINDS, ArrivalPoint, Kind
 from port25lab.model.path import PathSpec
@@ -131,7 +131,7 @@ class Prober:
     def _prepare(self, path: PathSpec, target: Target) -> _Probe:
         kind, host = PACKET_KINDS[str(path.packet)], self._hosts[path.source]
         destination = target.addresses[0]
-        version: Literal[4, 6] = 6 if ":" in destination else 4
+        version: IpVersion = 6 if ":" in destination else 4
         owner = self._plan.owner(destination)
         if owner is None:
             raise LabError(f"no node has the address {destination}, so nothing can be captured there")

@@ -1,4 +1,8 @@
-"""The command line: arguments in, a run, renderings out. Exit codes: see ``errors``; 1 where some are not met."""
+"""The entry point of the command, and the commands that take a few lines.
+
+A command imports what it needs when it runs, so that ``--help`` and the shell's completion are quick: the engine with
+its SMTP and DNS libraries takes a third of a second. Exit codes: see ``errors``; 1 where an expectation is not met.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,10 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from port25lab.cli import probe, run
-from port25lab.cli.run import with_examples
+from port25lab.cli import probe_options, run_options
+from port25lab.cli.run_options import with_examples
 from port25lab.errors import Interrupted, Port25labError
-from port25lab.machine import doctor
-from port25lab.report import console as console_module
 from port25lab.report import streams
-from port25lab.scenario import listing
-from port25lab.scenario.format import schema
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,21 +32,27 @@ app = typer.Typer(
 )
 
 
-app.command("run", epilog=run.EPILOG)(run.run_command)
+app.command("run", epilog=run_options.EPILOG)(run_options.run_command)
 
 
 @app.command("list", epilog=with_examples(("port25lab list | grep op25b", "policies and scenarios about OP25B")))
 def list_command() -> None:
     """Topologies, policies and scenarios of the catalogue, with one line each."""
-    console_module.print_catalogue(console_module.open_console(), listing.describe_all())
+    from port25lab.report import console  # pydantic and the tables of verdicts: not for --help
+    from port25lab.scenario import listing  # ruamel.yaml: not for --help
+
+    console.print_catalogue(console.open_console(), listing.describe_all())
 
 
 @app.command("doctor")
 def doctor_command() -> None:
     """Can this machine run labs? What it lacks, and the command or setting that helps. Exit code 3 if it cannot."""
-    findings = doctor.examine()
-    console_module.print_checks(console_module.open_console(), findings)
-    raise typer.Exit(3 if any(finding.required and finding.problem for finding in findings) else 0)
+    from port25lab.machine import doctor  # looks for programs and settings: not for --help
+    from port25lab.report import console  # pydantic and the tables of verdicts: not for --help
+
+    checks = doctor.examine()
+    console.print_checks(console.open_console(), checks)
+    raise typer.Exit(3 if any(check.required and check.problem for check in checks) else 0)
 
 
 @app.command(
@@ -54,10 +60,12 @@ def doctor_command() -> None:
 )
 def schema_command() -> None:
     """JSON Schema of scenario files, for editors and validators."""
+    from port25lab.scenario.scenario_file import schema  # pydantic: not for --help
+
     typer.echo(json.dumps(schema(), indent=2))
 
 
-app.command("probe", epilog=probe.EPILOG)(probe.probe_command)
+app.command("probe", epilog=probe_options.EPILOG)(probe_options.probe_command)
 
 
 def main() -> NoReturn:
@@ -65,20 +73,20 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     streams.guard()
-    sys.exit(_ended())
+    sys.exit(_run_command())
 
 
-def _ended() -> int:
-    """Run the command; its exit code."""
+def _run_command() -> int:
+    """Run the command. Returns its exit code."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         try:
             app(standalone_mode=True)
-        except SystemExit as ended:
-            # What is still in the buffer may fail as well; at the end of the process it would be too late to say so.
+        except SystemExit as end:
+            # What is still in the buffer may fail as well, and at the end of the process that could not be reported.
             if sys.stdout is not None:
                 sys.stdout.flush()
-            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Port25labError as error:
         errors.print(f"port25lab: {error}", markup=False)
         return error.exit_code
@@ -89,6 +97,6 @@ def _ended() -> int:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, signal.SIG_IGN)  # once is enough: the way out is not to be cut short
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)  # a second signal must not cut the cleaning up short
     raise Interrupted(number)

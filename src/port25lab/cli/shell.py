@@ -23,7 +23,10 @@ from port25lab.report.text import visible
 
 
 def shell_prompt(*, only_failed: bool) -> OnLabUp:
-    """What the runner calls with each lab: it asks for nodes and opens shells until the person goes on."""
+    """A function for ``run(hold=…)``: with each lab, it asks for a node and opens a shell there until the user is done.
+
+    ``only_failed``: only with labs in which an expectation was not met.
+    """
 
     def hold(lab: Lab, verdicts: Sequence[Verdict]) -> None:
         failures = [verdict for verdict in verdicts if not verdict.ok]
@@ -53,17 +56,17 @@ def _ask(console: Console, lab: Lab) -> str:
 
 
 def _wait_for_a_line() -> None:
-    """So that ``input`` need not wait: a signal that comes just before it reads would be slept through."""
+    """Wait until ``input`` can read or a signal arrives: ``input`` misses a signal that comes just before it reads."""
     try:
-        waited_for: list[Any] = [sys.stdin.fileno()]
+        readable: list[Any] = [sys.stdin.fileno()]
     except (OSError, ValueError):
-        return  # not a real file; its reads are over at once
-    signalled, tell = socket.socketpair()
-    with signalled, tell:
-        tell.setblocking(False)
-        before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+        return  # not a real file: reading does not wait
+    signalled, wakeup = socket.socketpair()
+    with signalled, wakeup:
+        wakeup.setblocking(False)
+        before = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
         try:
-            select.select([*waited_for, signalled], [], [])
+            select.select([*readable, signalled], [], [])
         finally:
             signal.set_wakeup_fd(before)
 
@@ -76,11 +79,11 @@ def open_shell(lab: Lab, node: str) -> int:
     start = f'{etc} && {sysfs} && hostname {node} && exec {shlex.join(place.confine)} "${{SHELL:-/bin/sh}}"'
     argv = [*place.command, "unshare", "--mount", "--uts", "sh", "-c", start]
     process = subprocess.Popen(argv)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs in the shell
     try:
         return process.wait()
     except BaseException:
-        with suppress(PermissionError):  # under sudo it is root's; it ends with its lab
+        with suppress(PermissionError):  # under sudo the process is root's; it ends with its lab
             process.kill()
         raise
     finally:
@@ -89,10 +92,13 @@ def open_shell(lab: Lab, node: str) -> int:
 
 
 def _take_the_terminal_back() -> None:
-    """A shell gives the terminal back to those it had it from; in a PID namespace of its own it does not see them."""
+    """Become the terminal's foreground process group again.
+
+    A shell gives the terminal back to the group that had it before; from its own PID namespace it cannot see that.
+    """
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
-        with suppress(OSError, ValueError):  # no terminal
+        with suppress(OSError, ValueError):  # standard input is no terminal
             os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
     finally:
         signal.signal(signal.SIGTTOU, before)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from port25lab.engine.jobs import Job, LabKey, control_key, first, lab_key, plan_jobs
-from port25lab.engine.progress import Progress
+from port25lab.engine.progress import Progress, Quiet
 from port25lab.errors import LabError, MachineError
 from port25lab.evidence.capture_folder import CaptureFile, CaptureFolder, comment
 from port25lab.lab.handle import Lab
@@ -34,13 +33,11 @@ from port25lab.model.client_kinds import CLIENT_KINDS, PROGRAMS_AT_ONCE
 from port25lab.model.evidence import Evidence, Observation, Stage
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import MX_PREFIX, PathSpec
-from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.service_kinds import SERVICE_KINDS
 from port25lab.model.verdict import Report, Verdict
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
-from port25lab.scenario.topology import load_topology
 from port25lab.verdict.judge import judge
 
 JOBS = 4 * (os.cpu_count() or 1)
@@ -237,7 +234,7 @@ class Engine:
             raise
 
     def _build(self, job: Job, sandboxes: Sandboxes) -> Lab:
-        plan, policies = _plan(job.config), _policies(job.config)
+        plan, policies = job.config.plan, _policies(job.config)
         if self._pcap is None:
             return Lab(sandboxes, plan, policies, job.paths)
         try:
@@ -301,17 +298,18 @@ class Engine:
 def run(
     questions: Sequence[Question],
     *,
-    progress: Progress,
+    progress: Progress | None = None,
     jobs: int = JOBS,
     on_lab_up: OnLabUp | None = None,
     pcap: CaptureFolder | None = None,
 ) -> Report:
-    """Answer all questions. The parameters are those of ``Engine``.
+    """Answer all questions in labs that are up for this call alone. The parameters are those of ``Engine``.
 
-    Returns the report. Raises InputError for a rule that iptables refuses, MachineError for what is missing.
+    Returns a report with a verdict for each question, in their order. Raises InputError for a rule that iptables
+    refuses, and MachineError where this machine lacks something.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    with Engine(progress, jobs=jobs, on_lab_up=on_lab_up, pcap=pcap) as engine:
+    with Engine(progress or Quiet(), jobs=jobs, on_lab_up=on_lab_up, pcap=pcap) as engine:
         verdicts = engine.verdicts(questions)
     environment = describe_environment() | {
         "started": started.isoformat(timespec="seconds"),
@@ -327,7 +325,7 @@ def run(
 def need_of(job: Job) -> capacity.Need:
     """The limited resources of this machine that a lab takes."""
     programs = sum(CLIENT_KINDS[path.client].program is not None for path in job.paths)
-    return capacity.Need.of(_plan(job.config), len(job.paths), min(programs, PROGRAMS_AT_ONCE))
+    return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE))
 
 
 def failed(why: str) -> Evidence:
@@ -343,27 +341,13 @@ def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
     return Verdict(question, evidence, found)
 
 
-_plans: dict[tuple[object, ...], Plan] = {}
-
-_plans_lock = threading.Lock()
-
-
-def _plan(config: LabConfig) -> Plan:
-    """The topology. Its file is Python, and runs once for each set of parameters."""
-    key = (config.topology, config.parameters)
-    with _plans_lock:
-        if key not in _plans:
-            _plans[key] = load_topology(str(config.topology), dict(config.parameters))
-        return _plans[key]
-
-
 def input_files(questions: Iterable[Question]) -> Iterator[Path]:
     """Every file that a run of these questions reads: scenarios, topologies, what those import, and policies."""
     for name in dict.fromkeys(question.scenario for question in questions):
         yield catalogue.find("scenarios", name)
     for config in dict.fromkeys(question.config for question in questions):
         yield config.topology
-        plan = _plan(config)
+        plan = config.plan
         own = (load_policy(name, plan.file).folder for node in plan.nodes.values() for name in node.policies)
         folders = {*own, *(folder for _, stack in config.policies for folder in stack)}
         yield from (file for folder in folders for file in folder.iterdir())

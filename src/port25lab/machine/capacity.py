@@ -1,8 +1,8 @@
-"""Room for labs: what each takes of namespaces and open files, what this user may have, and how many fit side by side.
+"""Room for labs: how many namespaces and open files each takes, and how many labs fit side by side.
 
-Limits on namespaces are the user's (``user.max_net_namespaces`` and its kin), and count for everything that the user
-runs. Where one is near, or may be hidden, ``fit`` really makes what the labs would take. Open files are a process's:
-each lab is a process.
+Limits on namespaces (``user.max_net_namespaces`` and its kin) count for everything that the user runs. Where a limit is
+near, or may be hidden, ``fit`` makes the namespaces that the labs would take, to see whether the kernel allows them.
+The limit on open files counts for one process, and each lab is one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from port25lab.model.plan import Plan
 PROC = Path("/proc")
 
 DESCRIPTORS = 16384
-"""To what the limit on open files is raised, as far as the machine allows."""
+"""The value to which the limit on open files is raised, as far as the machine allows."""
 
 FREED_SECONDS = 0.5
 """How long to wait for namespaces of earlier trials to be freed."""
 
 LEAST = 64
-"""Open files without which not even the engine works."""
+"""Open files that the engine itself takes."""
 
 _ENGINE, _FOR_EACH_LAB = 32, 3
-"""Open files of the engine's own process: by itself, and for each lab."""
+"""Open files of the engine's process: for itself, and for each lab."""
 
 SPARE = 4
-"""A limit is near where less than so many times the need is allowed: other processes of the user take some as well."""
+"""A limit is near where it allows less than this many times the need: the user's other processes take some as well."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ class Need:
 
     @classmethod
     def of(cls, plan: Plan, paths: int, programs: int) -> Need:
-        """What a lab of this plan takes in which so many paths are tried side by side.
+        """What a lab of this plan takes.
 
-        ``programs``: how many mail programs may run at the same time. Measured: with its rings, trace sockets and
+        ``paths``: how many paths are tried side by side. ``programs``: how many client programs may run at the same
+        time. Measured: with its rings, trace sockets and
         listeners a lab has 6 descriptors for each node and each service. A path has a connection with two ends for
         some of its time; in the whole catalogue 259 paths of one lab had 173 more open files at most.
         """
@@ -66,31 +67,31 @@ class Need:
 
 
 LARGEST = Need("the largest lab of the catalogue", 28, 9, 1024)
-"""No scenario of the catalogue takes more."""
+"""The most that a scenario of the catalogue takes of each."""
 
 
 def raise_descriptors() -> int:
-    """Let this process and its children have as many open files as they may. Returns how many that are."""
+    """Raise the limit on open files of this process and its children as far as allowed. Returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
         with contextlib.suppress(ValueError, OSError):  # root alone may
             resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
             return DESCRIPTORS
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted)
+    limit = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(soft, limit)
 
 
 def require_descriptors(needs: Sequence[Need], limit: int) -> None:
-    """Raise MachineError where a lab takes more open files than a process may have. ``limit``: how many those are."""
+    """Raise MachineError where a lab takes more open files than ``limit``."""
     for need in sorted(needs, key=lambda need: -need.descriptors):
         if need.descriptors > limit:
             raise descriptors_problem(f"{need.name} takes {need.descriptors}", limit, need.descriptors)
 
 
 def descriptors_problem(what: str, limit: int, number: int) -> MachineError:
-    """Too few open files. ``what`` takes this ``number`` of them."""
+    """The error that open files are too few. ``what``: who takes how many; ``limit``; ``number``: how many it takes."""
     enough = max(4096, 1 << (number - 1).bit_length())
     return MachineError(
         f"{what} open files, and the limit (ulimit -n) is {limit}", f"sudo prlimit --pid=$$ --nofile={enough}"
@@ -100,26 +101,26 @@ def descriptors_problem(what: str, limit: int, number: int) -> MachineError:
 def fit(
     needs: Sequence[Need], at_once: int, way: sandbox_trial.Way, descriptors: int = DESCRIPTORS, *, up: int = 0
 ) -> int:
-    """How many of these labs can be up at the same time: ``at_once``, or fewer. Raises MachineError for none.
+    """How many of these labs can be up at the same time: ``at_once``, or fewer.
 
+    ``needs``: what each lab takes. ``at_once``: the most that the user asked for. ``way``: how sandboxes are made.
     ``descriptors``: how many open files the engine may have. ``up``: how many labs are up already.
+    Raises MachineError where there is no room for one lab.
     """
-    wanted = max(1, min(at_once, len(needs), (descriptors - _ENGINE) // _FOR_EACH_LAB))
+    labs = max(1, min(at_once, len(needs), (descriptors - _ENGINE) // _FOR_EACH_LAB))
     most = max(needs, key=lambda need: need.networks)
     largest = replace(most, mounts=max(need.mounts for need in needs))
-    if not _near(wanted + up, largest):
-        return wanted
-    found = sandbox_trial.by(
-        way, "port25lab.machine.capacity:make", wanted, largest.networks, largest.mounts, way.user_namespace
-    )
-    return judge(found, largest)
+    if not _near(labs + up, largest):
+        return labs
+    result = sandbox_trial.by(way, make, labs, largest.networks, largest.mounts, way.user_namespace)
+    return judge(result, largest)
 
 
-def judge(found: Mapping[str, Any], need: Need) -> int:
-    """How many labs there was room for, from what ``make`` says. Raises MachineError for none."""
-    if found["labs"]:
-        return int(found["labs"])
-    short = found["short"]
+def judge(result: Mapping[str, Any], need: Need) -> int:
+    """How many labs there was room for, from the result of ``make``. Raises MachineError where there was none."""
+    if result["labs"]:
+        return int(result["labs"])
+    short = result["short"]
     if short not in sandbox_trial.LIMITS:
         raise MachineError(f"no namespaces for {need.name}: {short}", sandbox_trial.CONTAINER_REMEDY)
     number = {"net": need.networks, "mnt": need.mounts}.get(short, 1)
@@ -127,7 +128,7 @@ def judge(found: Mapping[str, Any], need: Need) -> int:
 
 
 def _near(labs: int, largest: Need) -> bool:
-    """Whether a limit is near, or may be hidden: those of outer user namespaces count as well, and are not seen."""
+    """Whether a limit is near, or may be hidden: those of outer user namespaces count, and cannot be read from here."""
     try:
         if (PROC / "self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
             return True
@@ -139,9 +140,11 @@ def _near(labs: int, largest: Need) -> bool:
 
 
 def make(labs: int, networks: int, mounts: int, user_namespace: bool) -> Mapping[str, Any]:
-    """Make the namespaces of so many labs, each lab's in a process of its own, and let go of them.
+    """Make the namespaces of labs, each lab's in a process of its own, and release them.
 
-    Returns ``labs``, how many there could be at the same time, and of what the next one was ``short``.
+    ``labs``: how many labs. ``networks``, ``mounts``: how many namespaces of these kinds each takes.
+    ``user_namespace``: whether each has one. Returns ``labs``, how many could be up at the same time, and ``short``,
+    the kind of namespaces that the next one could not get, or None.
     """
     holders: list[int] = []
     short = None
@@ -160,14 +163,14 @@ def make(labs: int, networks: int, mounts: int, user_namespace: bool) -> Mapping
             short = None if said == "made" else said or "the process died"
     finally:
         os.close(waiting)
-        os.close(ends)  # the processes see the end, and go
+        os.close(ends)  # the processes read the end of the pipe, and exit
         for child in holders:
             os.waitpid(child, 0)
     return {"labs": len(holders) - (short is not None), "short": short}
 
 
 def _hold(waiting: int, writing: int, networks: int, mounts: int, user_namespace: bool) -> None:
-    """Never returns: has a lab's namespaces until the other end of ``waiting`` closes."""
+    """Hold a lab's namespaces until the other end of ``waiting`` closes, and exit. Never returns."""
     kind, held = "user", []
     try:
         namespaces.die_with_parent(signal.SIGKILL)

@@ -1,8 +1,8 @@
-"""What a machine must have to run labs: looked for, and really tried in a throwaway sandbox.
+"""What a machine must have to run labs: programs and settings, and features of the kernel, tried in a sandbox.
 
-``require`` comes before each run and looks at what takes no time; ``examine`` tries everything and tells about it.
-Sandboxes are tried as a run makes them: with a user namespace, as root, or by sudo (``trial``).
-Each feature is a row of a table: its name, what it is for, how to find out, and the command that helps.
+``require`` precedes each run and checks what takes no time; ``examine`` checks everything, for ``port25lab doctor``.
+Sandboxes are made as a run makes them: with a user namespace, as root, or by sudo (``sandbox_trial``).
+Each feature is a row of a table: its name, what it is for, how it is checked, and the command that helps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def require() -> None:
 
 
 def require_program(name: str | None, purpose: str) -> None:
-    """Raise MachineError where a program is wanted and not on this machine, or cannot work on it."""
+    """Raise MachineError where a program is not installed, or cannot work on this machine.
+
+    ``name``: the program; None where none is needed. ``purpose``: the start of the message, such as "client swaks".
+    """
     if not name:
         return
     extra = next((extra for extra in EXTRAS if extra.name == name), None)
@@ -41,18 +44,21 @@ def require_program(name: str | None, purpose: str) -> None:
 
 @cache
 def require_kernel(name: str, purpose: str) -> None:
-    """Raise MachineError where a feature of the kernel is wanted that it does not have. Tried once, in a sandbox."""
-    (found,) = examine_kernel(sandbox_trial.find(), name)
-    if found.problem is not None:
-        raise MachineError(f"{purpose} needs {name} of the kernel: {found.problem}", found.remedy or "")
+    """Raise MachineError where the kernel lacks a feature. It is tried once in a process, in a sandbox.
+
+    ``name``: the feature's, in ``KERNEL``. ``purpose``: the start of the message: what needs it.
+    """
+    (check,) = examine_kernel(sandbox_trial.find(), name)
+    if check.problem is not None:
+        raise MachineError(f"{purpose} needs {name} of the kernel: {check.problem}", check.remedy or "")
 
 
 @cache
 def require_lab(way: sandbox_trial.Way) -> None:
-    """Raise MachineError where the kernel lacks something that every lab needs: asked when a lab could not be built."""
-    for finding in examine_kernel(way):
-        if finding.required and finding.problem is not None:
-            raise MachineError(f"labs need {finding.name} of the kernel: {finding.problem}", finding.remedy or "")
+    """Raise MachineError where the kernel lacks something that every lab needs. Called after a lab failed to start."""
+    for check in examine_kernel(way):
+        if check.required and check.problem is not None:
+            raise MachineError(f"labs need {check.name} of the kernel: {check.problem}", check.remedy or "")
 
 
 def require_ip(version: int | None, what: str) -> None:
@@ -64,7 +70,7 @@ def require_ip(version: int | None, what: str) -> None:
 
 
 def examine() -> list[Check]:
-    """Everything, tried for real: some hundred milliseconds."""
+    """Check everything. Takes some hundred milliseconds."""
     return [
         *(feature.examine() for feature in MACHINE),
         *_examine_sandboxes(),
@@ -73,7 +79,7 @@ def examine() -> list[Check]:
 
 
 def _examine_sandboxes() -> list[Check]:
-    """A sandbox, room for the largest lab, and the kernel's features in a sandbox; what cannot be tried is not ok."""
+    """Check a sandbox, room for the largest lab, and the kernel's features. What cannot be tried is not ok."""
     try:
         way = sandbox_trial.find()
         kernel = examine_kernel(way)

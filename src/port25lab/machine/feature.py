@@ -1,4 +1,4 @@
-"""One thing that labs need or can use: how it is checked, and the command that brings it."""
+"""One thing that labs need or can use: how it is checked, and the command that provides it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAM_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of one feature of this machine."""
+    """What was found when one feature of this machine was checked."""
 
     name: str
     required: bool
@@ -41,22 +41,22 @@ class Feature:
     name: str
     purpose: str
     check: Callable[[], str]
-    """Says what it found. Raises OSError if there is none, or MachineError where it knows a better remedy."""
+    """Returns what it found. Raises OSError if the feature is missing; MachineError if it knows a better remedy."""
     remedy: str = ""
-    """The command that helps, where it is not to load ``modules``."""
+    """The command that helps; empty where loading ``modules`` helps."""
     required: bool = True
     modules: tuple[str, ...] = ()
-    """Kernel modules that bring it."""
+    """Kernel modules that provide it."""
 
     def find(self) -> str:
-        """What was found. Raises MachineError."""
+        """What was found. Raises MachineError where the feature is missing."""
         try:
             return self.check()
         except (OSError, subprocess.SubprocessError) as error:
             raise MachineError(sandbox_trial.words(error), self.remedy or modules_remedy(self.modules)) from error
 
     def examine(self) -> Check:
-        """The same as a finding."""
+        """The check of this feature, whether it is there or not."""
         try:
             return Check(self.name, self.required, self.purpose, self.find())
         except MachineError as error:
@@ -67,7 +67,7 @@ MODULES_DISABLED = Path("/proc/sys/kernel/modules_disabled")
 
 
 def modules_remedy(names: Sequence[str]) -> str:
-    """The command that loads kernel modules; where the kernel takes none any more, it takes a reboot."""
+    """The command that loads kernel modules; where the kernel refuses to load any, the one that does so at boot."""
     try:
         disabled = MODULES_DISABLED.read_text().strip()
     except OSError:
@@ -80,7 +80,7 @@ def modules_remedy(names: Sequence[str]) -> str:
 
 
 def run(*argv: str, text: str = "") -> str:
-    """What a program says. Raises OSError with its own words if it fails."""
+    """Run a program with ``text`` as its input. Returns what it prints. Raises OSError with its message if it fails."""
     done = subprocess.run(
         argv,
         input=text,

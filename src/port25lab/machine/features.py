@@ -51,7 +51,7 @@ def _mininet() -> str:
 
 
 def _program(name: str) -> Callable[[], str]:
-    """A check that a program is there."""
+    """A check that a program is installed."""
 
     def check() -> str:
         found = shutil.which(name, path=search_path())
@@ -63,7 +63,10 @@ def _program(name: str) -> Callable[[], str]:
 
 
 def _nf_tables(name: str, alternative: str) -> Callable[[], str]:
-    """A check that iptables is the one that talks to nf_tables: the kernel traces no rules of the other."""
+    """A check that iptables is the variant that uses nf_tables: the kernel traces no rules of the legacy variant.
+
+    ``alternative``: the name of the group in update-alternatives(1).
+    """
 
     def check() -> str:
         words = run(_program(name)(), "--version")
@@ -87,7 +90,7 @@ def _swaks() -> str:
 
 
 def _postfix() -> str:
-    """Postfix, with what it takes to log in somewhere; and a sandbox in which it can become its own user."""
+    """Postfix with SASL PLAIN, which it needs to log in, and a sandbox in which it can become its own user."""
     program = _program("postfix")()
     if not any(Path("/usr/lib").glob("*/sasl2/libplain.so")):
         raise MachineError("Postfix cannot log in: there is no SASL PLAIN", apt("libsasl2-modules"))
@@ -100,7 +103,7 @@ def _postfix() -> str:
 
 
 def _socket_buffers() -> str:
-    """Ask for the buffer that the trace asks for, and see what is granted: net.core.rmem_max caps it (socket(7))."""
+    """Ask for the trace's receive buffer, and compare what is granted: net.core.rmem_max limits it (socket(7))."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, nftrace.RECEIVE_BUFFER)
         granted = kernel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # doubled by the kernel
@@ -128,7 +131,7 @@ MACHINE = (
     Feature("nft", "the trace that names rules", _program("nft"), apt("nftables")),
     Feature("ipset", "address sets of policies", _program("ipset"), apt("ipset")),
 )
-"""What is required, and looked for in no time."""
+"""What labs require and a run checks each time: a check takes a millisecond or less."""
 
 SANDBOX = Feature(
     "sandbox",
@@ -139,18 +142,16 @@ SANDBOX = Feature(
 
 
 def room_for_largest_lab(way: sandbox_trial.Way) -> tuple[Feature, ...]:
-    """Checks that there is room for the largest lab of the catalogue, as sandboxes made this way have it."""
+    """Checks that there is room for the largest lab of the catalogue in sandboxes that are made this way."""
 
     def namespaces() -> str:
         largest = capacity.LARGEST
-        found = sandbox_trial.by(
-            way, "port25lab.machine.capacity:make", 1, largest.networks, largest.mounts, way.user_namespace
-        )
+        found = sandbox_trial.by(way, capacity.make, 1, largest.networks, largest.mounts, way.user_namespace)
         capacity.judge(found, largest)
         return f"{largest.networks} network namespaces made, as {largest.name} takes"
 
     def files() -> str:
-        limit = sandbox_trial.by(way, "port25lab.machine.capacity:raise_descriptors")
+        limit = sandbox_trial.by(way, capacity.raise_descriptors)
         capacity.require_descriptors([capacity.LARGEST], limit)
         return f"{limit} for each lab"
 
@@ -167,7 +168,8 @@ SWAKS = "swaks libnet-ssleay-perl libio-socket-inet6-perl"
 NO_DAEMON = "echo 'postfix postfix/main_mailer_type select No configuration' | sudo debconf-set-selections"
 
 POSTFIX = f"{NO_DAEMON} && {apt('--no-remove postfix libsasl2-modules')}"
-"""Without a configuration nothing of it runs on this machine itself. Another mail server on it is not thrown out."""
+"""Installs Postfix without a configuration, so that it does not run on this machine itself. Another mail server that is
+installed is not removed."""
 
 EXTRAS = (
     Feature(
@@ -184,4 +186,4 @@ EXTRAS = (
     Feature("tshark", "reading captured packets", _program("tshark"), apt("tshark"), required=False),
     Feature("Open vSwitch", "switches, in mn", _program("ovs-vsctl"), apt("openvswitch-switch"), required=False),
 )
-"""What makes more possible."""
+"""What labs can use, and do not require."""

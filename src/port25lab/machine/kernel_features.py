@@ -134,32 +134,34 @@ KERNEL = (
 
 
 def try_kernel(names: Sequence[str], user_namespace: bool) -> list[dict[str, Any]]:
-    """Try these features in a throwaway sandbox, or all if none is named: findings as data. Raises MachineError."""
+    """Try these features in a throwaway sandbox, or all if none is named. Returns checks as data.
+
+    Raises MachineError where no sandbox can be made.
+    """
     try:
-        findings: list[dict[str, Any]] = sandbox_trial.in_sandbox(
-            lambda: _kernel_findings(names), user_namespace=user_namespace
+        checks: list[dict[str, Any]] = sandbox_trial.in_sandbox(
+            lambda: _kernel_checks(names), user_namespace=user_namespace
         )
     except OSError as error:
         raise sandbox_trial.sandbox_problem(error, os.geteuid(), user_namespace=user_namespace) from error
-    return findings
+    return checks
 
 
 def examine_kernel(way: sandbox_trial.Way, *names: str) -> list[Check]:
-    """What was found of these features; of all, if none is named."""
-    findings = sandbox_trial.by(way, "port25lab.machine.kernel_features:try_kernel", names, way.user_namespace)
-    return [Check(**fields) for fields in findings]
+    """Check these features, or all if none is named, in a sandbox that is made in this way."""
+    return [Check(**fields) for fields in sandbox_trial.by(way, try_kernel, names, way.user_namespace)]
 
 
-def _kernel_findings(names: Sequence[str]) -> list[dict[str, Any]]:
-    findings = []
+def _kernel_checks(names: Sequence[str]) -> list[dict[str, Any]]:
+    checks = []
     for feature in (feature for feature in KERNEL if not names or feature.name in names):
         try:
-            namespaces_module.unshare(namespaces_module.NEWNET)  # none of them meets the rules of another
+            namespaces_module.unshare(namespaces_module.NEWNET)  # the rules of one feature must not affect another
         except OSError as error:
-            findings.append(asdict(not_tried(feature, f"no network namespace for it ({sandbox_trial.words(error)})")))
+            checks.append(asdict(not_tried(feature, f"no network namespace for it ({sandbox_trial.words(error)})")))
             continue
-        findings.append(asdict(feature.examine()))
-    return findings
+        checks.append(asdict(feature.examine()))
+    return checks
 
 
 def not_tried(feature: Feature, why: str) -> Check:

@@ -1,8 +1,8 @@
-"""Sandboxes on trial: which way to one works on this machine, tried in a throwaway one, and what forbids the others.
+"""Which way to a sandbox works on this machine, tried with a throwaway sandbox, and what forbids the other ways.
 
-There are three ways: a user namespace, root's own namespaces, and root's by sudo. ``find`` tries them in this order.
-A function that needs the rights of the way (``by``) runs in this process, or by sudo in one of port25lab's own that is
-started exactly as the helper of a run is: what sudo refuses to the one, it refuses to the other.
+There are three ways: a user namespace, root's own namespaces, and root's namespaces by sudo. ``find`` tries them in
+this order. ``by`` calls a function with the rights of a way: in this process, or in a process of port25lab's own that
+sudo starts with the same command as the fork server of a run, so that sudo allows both or neither.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from port25lab.kernel import namespaces as namespaces_module
 from port25lab.kernel import own_python, sandbox
 
 PROGRAM = 'from port25lab.machine import sandbox_trial\nsandbox_trial.main(start["call"], start["arguments"])\n'
-"""What sudo runs for ``by``."""
+"""The program that sudo runs for ``by``."""
 
 SUDO_SECONDS = 30.0
 
 MANY = 10000
-"""To what a limit on namespaces is to be raised: far more than any run takes."""
+"""The value to which a remedy raises a limit on namespaces: far more than any run takes."""
 
 _CAP_SYS_ADMIN = 21
 
@@ -41,9 +41,9 @@ class Way:
 
     user_namespace: bool
     sudo: tuple[str, ...] = ()
-    """The command that makes root of an ordinary user, where that is needed."""
+    """The command to put before a program so that it runs as root; empty where none is needed."""
     problem: MachineError | None = None
-    """Why there is none with a user namespace."""
+    """Why a sandbox with a user namespace cannot be made; None where it can."""
 
     def __str__(self) -> str:
         if self.user_namespace:
@@ -62,19 +62,19 @@ class Setting:
     for_root_too: bool = False
 
     def value(self, proc: Path) -> str | None:
-        """What it is now; None where this kernel has no such setting."""
+        """The current value; None where this kernel has no such setting. ``proc`` is the folder /proc/sys."""
         try:
             return (proc / self.name.replace(".", "/")).read_text().strip()
         except OSError:
             return None
 
     def forbids(self, user: int, proc: Path) -> bool:
-        """Whether it does so now, to this user."""
+        """Whether the setting now forbids namespaces to the user with this id. ``proc`` is the folder /proc/sys."""
         return self.value(proc) == self.forbidding and (self.for_root_too or user != 0)
 
     @property
     def remedy(self) -> str:
-        """Until the next boot."""
+        """The command that allows namespaces until the next boot."""
         return f"sudo sysctl -w {self.name}={self.allowing}"
 
 
@@ -96,7 +96,7 @@ USER_SETTINGS = (
     Setting("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
     LIMITS["user"],
 )
-"""Those that forbid user namespaces alone."""
+"""Settings that forbid user namespaces, and no other namespaces."""
 
 SETTINGS = (*USER_SETTINGS, *(limit for kind, limit in LIMITS.items() if kind != "user"))
 
@@ -104,9 +104,9 @@ CONTAINER_REMEDY = "start the container with: docker run --privileged"
 
 
 def find() -> Way:
-    """The way to a sandbox: tried just now, but for sudo, which the helper or ``by`` tries.
+    """The first way that works, tried now. Whether sudo allows it, the fork server or ``by`` finds out.
 
-    Raises MachineError where there is none.
+    Raises MachineError where no way works.
     """
     refused = problem(user_namespace=True)
     if refused is None:
@@ -122,9 +122,9 @@ def find() -> Way:
 
 
 def problem(*, user_namespace: bool) -> MachineError | None:
-    """Why this process gets no sandbox; None where it entered one just now.
+    """Why this process cannot enter a sandbox; None where it just entered one.
 
-    Every step of it is tried: AppArmor lets one unshare, and then refuses to mount.
+    Every step is tried: AppArmor allows unshare(2), and then refuses to mount.
     """
     try:
         in_sandbox(str, user_namespace=user_namespace)
@@ -136,7 +136,11 @@ def problem(*, user_namespace: bool) -> MachineError | None:
 def sandbox_problem(
     error: OSError, user: int, proc: Path = Path("/proc"), *, user_namespace: bool = True
 ) -> MachineError:
-    """What forbids a sandbox to a user, and the command that allows it. ``user_namespace``: whether it has one."""
+    """What forbids a sandbox to a user, and the command that allows it.
+
+    ``error`` is what the kernel said, ``user`` the user's id, ``proc`` the folder /proc, and ``user_namespace`` says
+    whether the sandbox has a user namespace.
+    """
     settings = [setting for setting in SETTINGS if user_namespace or setting not in USER_SETTINGS]
     if forbidding := [setting for setting in settings if setting.forbids(user, proc / "sys")]:
         what = " and ".join(f"{setting.name}={setting.forbidding}" for setting in forbidding)
@@ -150,7 +154,11 @@ def sandbox_problem(
 
 
 def limit_problem(what: str, kind: str, proc: Path = Path("/proc"), number: int = 1) -> MachineError:
-    """Too few namespaces of a kind are left. ``what`` wants this ``number`` of them."""
+    """The error that too few namespaces of a kind are left.
+
+    ``what`` is the start of a sentence, such as "a sandbox takes"; ``kind`` is a key of ``KINDS``, ``proc`` the folder
+    /proc, and ``number`` how many namespaces are needed.
+    """
     limit = LIMITS[kind]
     value = limit.value(proc / "sys")
     namespaces = f"{number} {kind} namespace{'s' * (number > 1)}"
@@ -161,7 +169,7 @@ def limit_problem(what: str, kind: str, proc: Path = Path("/proc"), number: int 
 
 
 def refused_by_sudo(way: Way, said: str) -> MachineError:
-    """sudo does not run what makes sandboxes. ``said``: what it printed."""
+    """The error that sudo does not run what makes sandboxes. ``said``: what sudo printed."""
     assert way.problem is not None
     lines = [line for line in said.strip().splitlines() if line.strip()]
     # The first of sudo's own lines says why; of a program of ours that failed, the last one does.
@@ -174,14 +182,15 @@ def refused_by_sudo(way: Way, said: str) -> MachineError:
     return MachineError(what, f"add a line to /etc/sudoers with visudo: {line}")
 
 
-def by(way: Way, call: str, *arguments: Any) -> Any:
-    """What a function says that needs the rights of this way. ``call``: MODULE:FUNCTION; what it returns is JSON.
+def by(way: Way, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with the rights of a way. Returns what the function returns.
 
-    Raises MachineError where sudo refuses, or where the function says so.
+    ``function`` is a module's own, and its ``arguments`` and its result are JSON: by sudo it runs in another process.
+    Raises MachineError where sudo refuses, or where the function raises it.
     """
     if not way.sudo:
-        return _function(call)(*arguments)
-    argv = [*way.sudo, *own_python.command(PROGRAM, call=call, arguments=arguments)]
+        return function(*arguments)
+    argv = [*way.sudo, *own_python.command(PROGRAM, call=_name(function), arguments=arguments)]
     done = subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SUDO_SECONDS, check=False
     )
@@ -195,7 +204,7 @@ def by(way: Way, call: str, *arguments: Any) -> Any:
 
 
 def main(call: str, arguments: list[Any]) -> None:
-    """The other end of ``by``."""
+    """The other end of ``by``: call the function, and print its result or its MachineError as JSON."""
     try:
         answer = {"said": _function(call)(*arguments)}
     except MachineError as error:
@@ -204,7 +213,10 @@ def main(call: str, arguments: list[Any]) -> None:
 
 
 def in_sandbox(call: Callable[[], Any], *, user_namespace: bool) -> Any:
-    """What ``call`` returns in a sandbox that is gone afterwards. Raises OSError if there is none to be had."""
+    """Call a function in a sandbox that is gone afterwards. Returns what the function returns, as JSON has it.
+
+    Raises OSError where no sandbox can be made.
+    """
     reading, writing = os.pipe()
     child = fork()
     if child == 0:
@@ -219,14 +231,14 @@ def in_sandbox(call: Callable[[], Any], *, user_namespace: bool) -> Any:
 
 
 def fork() -> int:
-    """``os.fork``. Threads are no matter: the child takes no locks of theirs."""
+    """``os.fork`` without Python's warning about other threads: the child takes no locks that they may hold."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def user_name() -> str:
-    """This user's name, as sudoers has it."""
+    """This user's name as sudoers(5) writes it."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -234,7 +246,7 @@ def user_name() -> str:
 
 
 def words(error: Exception) -> str:
-    """An error in a few words: of an OSError what was tried and the kernel's answer."""
+    """An error in a few words; of an OSError what was tried, and the kernel's answer."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
@@ -257,14 +269,23 @@ def _answer_from_sandbox(writing: int, call: Callable[[], Any], user_namespace: 
         os._exit(0)
 
 
+def _name(function: Callable[..., Any]) -> str:
+    """The name by which another process finds a function: ``MODULE:FUNCTION``."""
+    name = f"{function.__module__}:{function.__qualname__}"
+    if "<" in name or "." in function.__qualname__:
+        raise ValueError(f"{name} is no function of a module: another process cannot find it")
+    return name
+
+
 def _function(name: str) -> Callable[..., Any]:
+    """The function that has this name."""
     module, _, function = name.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found
 
 
 def _used_up() -> str | None:
-    """The kind of namespaces of which this user has all that it may have."""
+    """The kind of namespaces of which this user can make no more; None where there is no such kind."""
     for kind, flag in KINDS.items():
         child = fork()
         if child == 0:
@@ -281,7 +302,7 @@ def _used_up() -> str | None:
 
 
 def _may_ever(proc: Path) -> bool:
-    """Whether any process from here on can have CAP_SYS_ADMIN: root by sudo gets no more than the bounding set."""
+    """Whether a process that this one starts can have CAP_SYS_ADMIN: even root has no more than the bounding set."""
     try:
         status = (proc / "self/status").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Versions of port25lab, the kernel and the programs that a run uses: what repeats it elsewhere."""
+"""Versions of port25lab, the kernel and the programs that a run uses, so that the run can be repeated elsewhere."""
 
 from __future__ import annotations
 
@@ -20,25 +20,20 @@ def own_version() -> str:
 
 
 def describe_environment() -> dict[str, Any]:
-    """What a reader needs to know to repeat the run elsewhere."""
+    """Versions by name, for the ``environment`` of a report."""
     return {
         "kernel": platform.release(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "mininet": _mininet(),
-        "iptables": _says("iptables", "--version"),
-        "nft": _says("nft", "--version"),
-        "ipset": _says("ipset", "--version"),
+        "mininet": version("mininet"),
+        "iptables": _first_line("iptables", "--version"),
+        "nft": _first_line("nft", "--version"),
+        "ipset": _first_line("ipset", "--version"),
     }
 
 
-def _mininet() -> str:
-    from mininet.net import VERSION
-
-    return str(VERSION)
-
-
-def _says(name: str, *arguments: str) -> str:
+def _first_line(name: str, *arguments: str) -> str:
+    """The first line that a program prints; ``not found`` where it is not installed."""
     program = shutil.which(name, path=search_path())
     if program is None:
         return "not found"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
-from port25lab.model.addresses import IPInterface
+from port25lab.model.addresses import IPInterface, IpVersion
 
 
 class Host(Protocol):
@@ -37,7 +37,7 @@ class Host(Protocol):
     def bind_datagram(self, address: str, port: int) -> socket.socket:
         """A bound UDP socket."""
 
-    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+    def datagram(self, ip_version: IpVersion) -> socket.socket:
         """A UDP socket with an ephemeral port."""
 
     def netfilter(self) -> socket.socket:

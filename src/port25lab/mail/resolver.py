@@ -12,7 +12,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Any
 
 import dns.exception
 import dns.flags
@@ -22,6 +22,7 @@ import dns.rcode
 import dns.rdatatype
 
 from port25lab.mail.host import Host
+from port25lab.model.addresses import IpVersion
 from port25lab.model.service_kinds import DNS_PORT
 
 TRY_SECONDS = 1.0
@@ -35,7 +36,6 @@ TCP_SECONDS = 2.0
 PAYLOAD = 1232
 """What fits into a UDP packet of every path (DNS flag day 2020)."""
 
-IpVersion = Literal[4, 6]
 
 _AnyRecord = Any
 """A record of dnspython, whose fields depend on its type."""

@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from port25lab.model.addresses import IpVersion
+
 LONGEST_REPLY = 4096
 """Characters of a reply that are kept; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
 
@@ -130,7 +132,7 @@ class IcmpError(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sender: str
-    ip_version: Literal[4, 6]
+    ip_version: IpVersion
     type: int
     code: int
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from port25lab.model.addresses import IpVersion
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -53,7 +55,7 @@ class PathSpec(BaseModel):
     ] = None
     """A user's name alone stands for that user with the password in the lab."""
     client: str = DEFAULT_CLIENT
-    ip_version: Literal[4, 6] | None = None
+    ip_version: IpVersion | None = None
     """None: the client tries every address in the resolver's order until one connects, as real clients do."""
     recipient: str = DEFAULT_RECIPIENT
     sender: str | None = None

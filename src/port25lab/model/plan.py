@@ -1,4 +1,4 @@
-"""A topology as plain data: what a lab is built from, and what crosses to its process as JSON."""
+"""A topology as plain data. A lab is built from it; it crosses to the lab's process as JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Route(_Frozen):
 
 
 class NodePlan(_Frozen):
-    """One node, complete: what it is linked to stands in the plan's links."""
+    """One node. The plan's links say what it is connected to."""
 
     name: str
     interfaces: tuple[InterfacePlan, ...] = ()
@@ -65,12 +65,12 @@ class NodePlan(_Frozen):
 
     @property
     def hostname(self) -> str:
-        """The name that the node says of itself in EHLO and in its banner."""
+        """The node's name in its EHLO and in its greeting."""
         return self.names[0] if self.names else f"{self.name}.port25lab.example"
 
     @property
     def addresses(self) -> tuple[IPInterface, ...]:
-        """All addresses that the node has on its interfaces and bridges."""
+        """All addresses of the node's interfaces and bridges."""
         ports: Iterable[InterfacePlan | BridgePlan] = (*self.interfaces, *self.bridges.values())
         return tuple(address for port in ports for address in (port.ip, port.ip6) if address is not None)
 
@@ -97,12 +97,12 @@ class NodePlan(_Frozen):
 
     @property
     def users(self) -> dict[str, str]:
-        """Everybody who can authenticate at one of the node's services, with the password."""
-        return {user: word for service in self.services for user, word in service.get("users", {}).items()}
+        """The users that can authenticate at one of the node's services, with their passwords."""
+        return {user: password for service in self.services for user, password in service.get("users", {}).items()}
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The domains whose mail ends here."""
+        """The domains for which the node's services accept mail."""
         return tuple(domain for service in self.services for domain in service.get("domains", ()))
 
 
@@ -134,7 +134,7 @@ class Plan(_Frozen):
         return self
 
     def with_services(self, more: Mapping[str, Iterable[dict[str, Any]]]) -> Plan:
-        """The same plan with services that policies bring to nodes."""
+        """The same plan with more services by node, such as those of policies."""
         nodes = {
             name: node.model_copy(update={"services": (*node.services, *more.get(name, ()))})
             for name, node in self.nodes.items()
@@ -148,7 +148,7 @@ class Plan(_Frozen):
         return self.model_copy(update={"nodes": nodes, "sets": sets})
 
     def owner(self, address: str) -> str | None:
-        """The node that a client means by this address: the one that publishes it, else the one that has it."""
+        """The node of an address: the one whose address DNS publishes, otherwise the one that has it; None: neither."""
         for node in self.nodes.values():
             if any(str(public) == address for public in node.public):
                 return node.name
@@ -158,7 +158,7 @@ class Plan(_Frozen):
         return None
 
     def server(self, to: str) -> NodePlan | None:
-        """The node behind a path's ``to``: a node's name, a DNS name, an address or ``mx:DOMAIN``."""
+        """The node of a path's ``to``: a node's name, a DNS name, an address or ``mx:DOMAIN``; None: there is none."""
         for node in self.nodes.values():
             if to == node.name or to in node.names or to in {f"{MX_PREFIX}{domain}" for domain in node.domains}:
                 return node

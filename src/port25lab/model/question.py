@@ -1,24 +1,41 @@
-"""A question: one path in one variant of a scenario, with one client and over one IP version."""
+"""A question: one path in one variant of a scenario, with one client and over one IP version, and the lab for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
 from port25lab.model.path import PathSpec
+from port25lab.model.plan import Plan
 
 
 @dataclass(frozen=True)
 class LabConfig:
     """A topology with its parameters and policies. Questions with equal configurations share a lab."""
 
-    topology: Path
-    parameters: tuple[tuple[str, Any], ...] = ()
+    plan: Plan
+    """The topology as it was checked: the lab is built from this plan, and the topology's file is not run again."""
     policies: tuple[tuple[str, tuple[Path, ...]], ...] = ()
     """Each node that has policies, with their folders in the order in which they are loaded."""
+
+    def __post_init__(self) -> None:
+        if not self.plan.file.is_absolute():  # the same lab, however the user wrote the path of its topology
+            object.__setattr__(self, "plan", self.plan.model_copy(update={"file": self.plan.file.absolute()}))
+
+    def __hash__(self) -> int:
+        return hash((self.plan.file, self.policies))  # a plan has no hash
+
+    @property
+    def topology(self) -> Path:
+        """The topology's file, absolute."""
+        return self.plan.file
+
+    @property
+    def parameters(self) -> tuple[tuple[str, int | bool | str], ...]:
+        """The topology's parameters, sorted by name."""
+        return tuple(sorted(self.plan.parameters.items()))
 
     @property
     def policy_names(self) -> dict[str, tuple[str, ...]]:

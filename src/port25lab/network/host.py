@@ -16,13 +16,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6, namespaces, sandbox
 from port25lab.kernel.headers import ETH_P_ALL
 from port25lab.kernel.netlink import NETLINK_NETFILTER
-from port25lab.model.addresses import IPInterface
+from port25lab.model.addresses import IPInterface, IpVersion
 from port25lab.network.builder import EVERY_NODE, LabNode
 
 CONNECT_SECONDS = 1.3
@@ -85,11 +84,11 @@ class LabHost:
         """A bound UDP socket."""
         return self._bound(socket.SOCK_DGRAM, address, port)
 
-    def datagram(self, ip_version: Literal[4, 6]) -> socket.socket:
+    def datagram(self, ip_version: IpVersion) -> socket.socket:
         """A UDP socket with an ephemeral port."""
         return self._socket(_FAMILY[ip_version], socket.SOCK_DGRAM)
 
-    def raw(self, ip_version: Literal[4, 6], protocol: int) -> socket.socket:
+    def raw(self, ip_version: IpVersion, protocol: int) -> socket.socket:
         """A raw socket (raw(7)), for the ICMP errors that reach the node."""
         return self._socket(_FAMILY[ip_version], socket.SOCK_RAW, protocol)
 
@@ -103,7 +102,7 @@ class LabHost:
         """A packet socket (packet(7)): all that the node's interfaces take in or send, from the IP header on."""
         return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
 
-    def dial(self, ip_version: Literal[4, 6], source_port: int | None = None) -> socket.socket:
+    def dial(self, ip_version: IpVersion, source_port: int | None = None) -> socket.socket:
         """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""
         # asyncio switches Nagle's algorithm off for sockets whose protocol is named.
         sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM, socket.IPPROTO_TCP)

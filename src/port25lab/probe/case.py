@@ -7,8 +7,9 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
-from port25lab.probe.client_view import ClientView, IpVersion, Session, Trace
+from port25lab.probe.client_view import ClientView, Session, Trace
 
 
 class Diagnosis(BaseModel):

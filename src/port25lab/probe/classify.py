@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis
-from port25lab.probe.client_view import ClientView, IpVersion
+from port25lab.probe.client_view import ClientView
 from port25lab.probe.in_session import (
     another_server,
     cut_in_the_session,

@@ -11,9 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError, Stage
-
-IpVersion = Literal[4, 6]
 
 INITIAL_TTLS = (64, 128, 255)
 """The TTLs that operating systems send packets with. The next one above a packet's TTL gives its number of hops."""

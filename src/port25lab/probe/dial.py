@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError
-from port25lab.probe.client_view import IpVersion
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Stage
 from port25lab.probe import names
-from port25lab.probe.client_view import Certificate, ClientView, IpVersion, Session, Trace
+from port25lab.probe.client_view import Certificate, ClientView, Session, Trace
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
 from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut

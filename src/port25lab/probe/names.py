@@ -11,7 +11,7 @@ import dns.exception
 import dns.resolver
 
 from port25lab.errors import InputError, MachineError
-from port25lab.probe.client_view import IpVersion
+from port25lab.model.addresses import IpVersion
 
 RESOLVE_SECONDS = 4.0
 

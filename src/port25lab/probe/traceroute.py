@@ -12,8 +12,9 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError
-from port25lab.probe.client_view import Answer, IpVersion, Step, Trace
+from port25lab.probe.client_view import Answer, Step, Trace
 from port25lab.probe.dial import Dialled, dial, drop, set_ttl
 
 WAVE = 6

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Blame
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
@@ -41,7 +42,7 @@ NOTES: dict[str, str] = {
 NO_POLICY = "none"
 """The catalogue's policy without rules counts as no policy."""
 
-Answer = tuple[tuple[describe.IpVersion, Outcome], ...]
+Answer = tuple[tuple[IpVersion | None, Outcome], ...]
 """The outcome for each IP version that was asked."""
 
 
@@ -132,7 +133,7 @@ def _answer(verdicts: list[Verdict]) -> Answer:
     return _sorted({verdict.question.path.ip_version: verdict.outcome for verdict in verdicts})
 
 
-def _sorted(outcomes: Mapping[describe.IpVersion, Outcome]) -> Answer:
+def _sorted(outcomes: Mapping[IpVersion | None, Outcome]) -> Answer:
     return tuple(sorted(outcomes.items(), key=lambda item: item[0] or 0))
 
 

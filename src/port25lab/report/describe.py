@@ -8,8 +8,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Blame, Decision, Effect, Hop, IcmpError, Observation, PacketSeen, Stage
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
@@ -17,8 +17,6 @@ from port25lab.model.path import DEFAULT_CLIENT, MX_PREFIX, PathSpec, Security
 from port25lab.model.verdict import Verdict
 from port25lab.report.text import PLAIN, Glyphs, bracketed, duration, quoted_text, shortened, visible
 from port25lab.verdict.views import failed_tries
-
-IpVersion = Literal[4, 6] | None
 
 MOST_PACKETS = 8
 """How many packets are printed of a failure; JSON has them all."""
@@ -105,7 +103,7 @@ def turn_words(series: Sequence[Verdict]) -> str:
     return f"{attempt_words(first)} is the first to fail, {first.outcome.value}, and none gets through"
 
 
-def versions_words(versions: Iterable[IpVersion]) -> str:
+def versions_words(versions: Iterable[IpVersion | None]) -> str:
     """``v4 v6``, ``v6``, or ``auto`` where the client picks the version."""
     return " ".join(sorted({f"v{version}" if version else "auto" for version in versions}))
 

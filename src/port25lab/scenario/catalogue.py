@@ -1,7 +1,6 @@
-"""The catalogue: where topologies, policies and scenarios lie, and how the YAML among them is read.
+"""The catalogue: where topologies, policies and scenarios lie.
 
-In: a name of the catalogue or a path of the user's. Out: a path that exists, or a file's data with the place of each
-part of it, so that every complaint about it can say ``FILE:LINE:COLUMN``.
+In: a name of the catalogue or a path of the user's. Out: a path that exists.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ CATALOGUE_KINDS: tuple[Kind, ...] = ("topologies", "policies", "scenarios")
 
 @dataclass(frozen=True)
 class _ContentType:
-    """How one kind of content is stored, and what a person calls it."""
+    """How one kind of content is stored, and what messages call it."""
 
     word: str
     form: str
     suffixes: tuple[str, ...]
-    is_one: Callable[[Path], bool]
+    is_present: Callable[[Path], bool]
+    """Whether there is a file or a folder of this form at a path."""
 
 
 _CONTENT_TYPES: dict[Kind, _ContentType] = {
@@ -44,7 +44,7 @@ def root() -> Path:
 
 
 def names(kind: Kind) -> list[str]:
-    """The catalogue's names of one kind, sorted; of scenarios, those that `port25lab run` runs by itself."""
+    """The catalogue's names of one kind, sorted; of scenarios, those that `port25lab run` runs when none is named."""
     folder = root() / kind
     if kind == "policies":
         return sorted(path.name for path in folder.glob("[!._]*") if path.is_dir())
@@ -55,26 +55,29 @@ def names(kind: Kind) -> list[str]:
 
 
 def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path:
-    """The file or folder that is meant. A path of the user's wins over a name of the catalogue.
+    """The path of a topology, policy or scenario. A path of the user's wins over a name of the catalogue.
 
-    ``relative_to`` is the file that refers to it: a path is looked for beside that file first. A bare name in a file
-    is looked for nowhere else, so that a scenario means the same wherever it is run from. Raises InputError.
+    ``kind``: which of them. ``name_or_path``: what the user wrote. ``relative_to``: the file in which the user wrote
+    it; None on the command line and in Python. In a file, a path is looked for beside that file first, and a bare name
+    nowhere else, so that a scenario means the same wherever it is run from. Raises InputError where there is none.
     """
-    room = _CONTENT_TYPES[kind]
-    looks_like_path = "/" in name_or_path or name_or_path in (".", "..") or name_or_path.endswith(room.suffixes or "/")
+    content = _CONTENT_TYPES[kind]
+    looks_like_path = (
+        "/" in name_or_path or name_or_path in (".", "..") or name_or_path.endswith(content.suffixes or "/")
+    )
     places = [] if relative_to is None else [relative_to.parent / name_or_path]
     if relative_to is None or looks_like_path:
         places.append(Path(name_or_path))
     for place in places if name_or_path else []:
-        if room.is_one(place):
+        if content.is_present(place):
             return place
     known = all_names(kind)
     if name_or_path in known:
-        return root() / kind / f"{name_or_path}{''.join(room.suffixes[:1])}"
+        return root() / kind / f"{name_or_path}{''.join(content.suffixes[:1])}"
     if looks_like_path and any(place.exists() for place in places):
-        raise InputError(f"{name_or_path!r} is no {room.word}", allowed=room.form)
+        raise InputError(f"{name_or_path!r} is no {content.word}", allowed=content.form)
     raise InputError(
-        f"no {room.word} {name_or_path!r}", allowed=f"{nearest(name_or_path, known)}, or the path of {room.form}"
+        f"no {content.word} {name_or_path!r}", allowed=f"{nearest(name_or_path, known)}, or the path of {content.form}"
     )
 
 

@@ -1,4 +1,4 @@
-"""YAML with places: every complaint about a file can say ``FILE:LINE:COLUMN``."""
+"""YAML files, read with the line and column of each value, so that errors can say ``FILE:LINE:COLUMN``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from port25lab.errors import InputError, nearest
 
 _DEEPEST = 20
-"""Levels of nesting in a YAML file: far more than any of ours has, and an end for one that contains itself."""
+"""Levels of nesting in a YAML file: far more than a scenario has, and an end for a file that contains itself."""
 
 
 def read_text(file: Path) -> str:
-    """The text of a file of the user's. Raises InputError where there is none."""
+    """The text of a file of the user's. Raises InputError where the file cannot be read or is not UTF-8."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
@@ -35,7 +35,7 @@ Key = str | int
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file: plain data, and where each part of it stands."""
+    """A YAML file: its data, and the line and column of each key and value."""
 
     file: Path
     data: Any
@@ -43,17 +43,20 @@ class Document:
     _key_places: dict[tuple[Key, ...], tuple[int, int]]
 
     def error(self, what: str, allowed: str, *keys: Key, at_key: bool = False) -> InputError:
-        """An InputError at the value under ``keys``, or at its key."""
+        """An InputError at the value under ``keys``; at its key where ``at_key`` is true.
+
+        ``what`` is wrong, and ``allowed`` says what may stand there instead.
+        """
         written = self.written(keys)
         line, column = (self._key_places if at_key else self._places).get(written, self._places[written])
         return InputError(what, allowed=allowed, file=self.file, line=line, column=column)
 
     def written(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
-        """The keys that are in the file: a short form has fewer levels than the model it stands for."""
-        found: tuple[Key, ...] = ()
+        """Those of the keys that are in the file: a short form has fewer levels than the model that it stands for."""
+        written: tuple[Key, ...] = ()
         for key in keys:
-            found = (*found, key) if (*found, key) in self._places else found
-        return found
+            written = (*written, key) if (*written, key) in self._places else written
+        return written
 
 
 def read_yaml(file: Path) -> Document:
@@ -68,7 +71,7 @@ def read_yaml(file: Path) -> Document:
         raise InputError(f"not YAML: {what}", file=file, line=line, column=column) from None
     except RecursionError:
         raise InputError("nested too deeply", allowed=f"{_DEEPEST} levels", file=file) from None
-    except (YAMLError, ValueError) as error:  # ValueError: a date that is none
+    except (YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-01
         raise InputError(f"not YAML: {str(error).strip().splitlines()[0]}", file=file) from None
     places: dict[tuple[Key, ...], tuple[int, int]] = {(): (1, 1)}
     key_places: dict[tuple[Key, ...], tuple[int, int]] = {}
@@ -77,11 +80,11 @@ def read_yaml(file: Path) -> Document:
 
 
 def _plain(document: Document, node: Any, keys: tuple[Key, ...]) -> Any:
-    """Python's own types in place of ruamel's, with the places noted on the way."""
+    """Python's own types in place of ruamel's. Adds the places of all values to the document."""
     if len(keys) > _DEEPEST:
         raise document.error("nested too deeply", f"{_DEEPEST} levels", *keys)
     if isinstance(node, Mapping):
-        return {_noted(document, node, key, keys): _plain(document, node[key], (*keys, key)) for key in node}
+        return {_with_place(document, node, key, keys): _plain(document, node[key], (*keys, key)) for key in node}
     if isinstance(node, list):
         for number in range(len(node)):
             line, column = node.lc.item(number)  # type: ignore[attr-defined]
@@ -95,12 +98,12 @@ def _plain(document: Document, node: Any, keys: tuple[Key, ...]) -> Any:
     return None
 
 
-def _noted(document: Document, node: Any, key: Any, keys: tuple[Key, ...]) -> str:
-    """The key, after its place and that of its value were noted. What a merge (``<<``) brings has none of its own."""
+def _with_place(document: Document, node: Any, key: Any, keys: tuple[Key, ...]) -> str:
+    """The key. Adds its place and that of its value to the document; what a merge (``<<``) adds has no place."""
     places = node.lc.data.get(key) if node.lc.data else None
     if places is not None:
         document._key_places[*keys, key] = places[0] + 1, places[1] + 1
-        # ruamel has the place of the next thing for a value that is not there.
+        # For an empty value, ruamel gives the place of what comes next.
         value = places[2:] if node[key] is not None else places[:2]
         document._places[*keys, key] = value[0] + 1, value[1] + 1
     if not isinstance(key, str):
@@ -115,17 +118,20 @@ class Strict(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _only_known_keys(cls, given: Any) -> Any:
+    def _only_known_keys(cls, value: Any) -> Any:
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        if isinstance(given, dict):
-            for key in given:
+        if isinstance(value, dict):
+            for key in value:
                 if key not in known:
                     wrong(f"unknown key {key!r}", nearest(key, known), key, at_key=True)
-        return given
+        return value
 
 
 def wrong(what: str, allowed: str, *keys: Key, at_key: bool = False) -> NoReturn:
-    """For validators of ``Strict`` models: refuse what stands under ``keys`` of the value that is validated."""
+    """For validators of ``Strict`` models: refuse the value under ``keys`` of the value that is validated.
+
+    ``what`` is wrong, and ``allowed`` says what may stand there; ``at_key``: the error is about the key itself.
+    """
     raise PydanticCustomError(
         "wrong", "{what}; {allowed}", {"what": what, "allowed": allowed, "keys": keys, "at_key": at_key}
     )
@@ -141,25 +147,26 @@ def validated(document: Document, model: type[Model]) -> Model:
     try:
         return model.model_validate(document.data)
     except ValidationError as invalid:
-        raise _complaint(document, invalid.errors(include_url=False)[0]) from None
+        raise _input_error(document, invalid.errors(include_url=False)[0]) from None
 
 
 def _required(model: type[Strict]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
 
 
-def _complaint(document: Document, found: ErrorDetails) -> InputError:
-    keys, given, kind, context = found["loc"], found["input"], found["type"], found.get("ctx", {})
+def _input_error(document: Document, details: ErrorDetails) -> InputError:
+    """An error of pydantic's as an error with a place in the file."""
+    keys, value, kind, context = details["loc"], details["input"], details["type"], details.get("ctx", {})
     if kind == "wrong":
         return document.error(context["what"], context["allowed"], *keys, *context["keys"], at_key=context["at_key"])
     if kind == "missing":
         return document.error(f"the key {keys[-1]!r} is missing", "it cannot be left out", *keys[:-1])
     name = next((key for key in reversed(document.written(keys)) if isinstance(key, str)), "the file")
-    what = f"{name} is {shown(given)}"
+    what = f"{name} is {shown(value)}"
     if kind in ("enum", "literal_error"):
         choices = re.findall(r"'([^']*)'", context["expected"])
-        return document.error(what, nearest(str(given), choices), *keys)
-    return document.error(what, _ALLOWED.get(kind, found["msg"]), *keys)
+        return document.error(what, nearest(str(value), choices), *keys)
+    return document.error(what, _ALLOWED.get(kind, details["msg"]), *keys)
 
 
 _ALLOWED = {
@@ -171,12 +178,12 @@ _ALLOWED = {
     "tuple_type": "a list",
     "too_short": "one entry at least",
 }
-"""What pydantic's kinds of errors mean for somebody who writes YAML."""
+"""What pydantic's kinds of errors allow, in the words of YAML."""
 
 
-def shown(given: Any) -> str:
-    """A value as its author would say it: YAML's words for what YAML has words for."""
+def shown(value: Any) -> str:
+    """A value in the words of YAML: ``true``, ``a list``, ``a mapping without entries``."""
     for kind, words in ((dict, "a mapping"), (list, "a list"), (type(None), "empty")):
-        if isinstance(given, kind):
-            return words if given or given is None else f"{words} without entries"
-    return {True: "true", False: "false"}[given] if isinstance(given, bool) else repr(given)
+        if isinstance(value, kind):
+            return words if value or value is None else f"{words} without entries"
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)

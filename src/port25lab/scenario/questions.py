@@ -1,8 +1,8 @@
 """A scenario: a file in, questions out. Everything in it is checked before any lab starts.
 
-``load_questions`` holds a file (``scenariofile``) against the topology, the policies and the servers that it names, and
-multiplies its paths by variants, client programs and IP versions. ``lab_config`` and ``question_about`` do the same for
-somebody who asks from Python.
+``load_questions`` checks a file (``scenario_file``) against the topology, the policies and the servers that it names,
+and multiplies its paths by variants, client programs and IP versions. ``lab_config`` and ``question_about`` do the same
+for questions from Python.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from port25lab.scenario.checks import (
     check_blame,
     check_credentials,
     check_ends,
-    check_probe,
+    check_packet,
     config_of,
-    plan_again,
     plan_for,
     under,
     version_name,
@@ -34,16 +33,19 @@ from port25lab.scenario.checks import (
     without_place,
 )
 from port25lab.scenario.document import Document
-from port25lab.scenario.format import ANY, Expectation, PathEntry, ScenarioFile, TopologyChoice
+from port25lab.scenario.scenario_file import ANY, Expectation, PathEntry, ScenarioFile, TopologyChoice
 
 
 def load_questions(name: str) -> list[Question]:
-    """All questions of a scenario of the catalogue or of a file. Raises InputError for the first thing wrong in it."""
+    """All questions of a scenario, by its name in the catalogue or the path of its file.
+
+    Raises InputError for the first thing that is wrong in it.
+    """
     document = document_module.read_yaml(catalogue.find("scenarios", name))
     scenario = document_module.validated(document, ScenarioFile)
     plan = plan_for(scenario.topology, document.error, relative_to=document.file)
     configs = {
-        variant: config_of(scenario.topology, plan, stacks, under(document.error, "variants", variant), document.file)
+        variant: config_of(plan, stacks, under(document.error, "variants", variant), document.file)
         for variant, stacks in scenario.variants.items()
     }
     for number, entry in enumerate(scenario.paths):
@@ -80,10 +82,14 @@ def load_questions(name: str) -> list[Question]:
 def lab_config(
     topology: str, policies: Mapping[str, str | Sequence[str]], parameters: Mapping[str, int | bool | str]
 ) -> LabConfig:
-    """What a variant of a scenario file would say, from Python. Raises InputError as such a file would."""
+    """A lab, as a variant of a scenario file describes one. Raises InputError as for such a file.
+
+    ``topology``: its name or file. ``policies``: by node, a policy's name or folder, or several in the order in which
+    they are loaded. ``parameters``: of the topology.
+    """
     choice = TopologyChoice(name=topology, parameters=dict(parameters))
     stacks = {node: (names,) if isinstance(names, str) else tuple(names) for node, names in policies.items()}
-    return config_of(choice, plan_for(choice, without_place), stacks, without_place)
+    return config_of(plan_for(choice, without_place), stacks, without_place)
 
 
 def question_about(
@@ -93,11 +99,14 @@ def question_about(
     by: str | None = None,
     how: Mechanism | None = None,
 ) -> Question:
-    """A question asked from Python. Raises InputError as a scenario file would."""
-    plan = plan_again(config.topology, config.parameters)
+    """A question from Python. Raises InputError as for a scenario file.
+
+    ``expected``, ``by`` and ``how``: the outcome, the node whose rule should decide, and the mechanism; None: any.
+    """
+    plan = config.plan
     check_ends(plan, path.source, path.to, (path.ip_version,), without_place)
     check_credentials(plan, path.to, path.auth, without_place)
-    check_probe(plan, path.packet, path.spoof, without_place)
+    check_packet(plan, path.packet, path.spoof, without_place)
     if path.client not in CLIENT_KINDS:
         raise InputError(f"unknown client {path.client!r}", allowed=nearest(path.client, CLIENT_KINDS))
     if expected is not None:
@@ -121,7 +130,7 @@ def question_about(
 
 
 def _asked(entry: PathEntry, variant: str) -> Iterator[tuple[PathSpec, Expectation]]:
-    """The paths of one entry in one variant, each with what is expected of it."""
+    """The paths of one entry in one variant, each with its expectation."""
     if entry.variants is not None and variant not in entry.variants:
         return
     by_version = entry.expect[variant if variant in entry.expect else ANY]

@@ -1,4 +1,4 @@
-"""Selection: which of the questions to ask. In: questions and what the user typed after `-k` and `--ref`."""
+"""Which of the questions a run asks. In: questions, and what the user typed after `-k` and `--ref`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def select(questions: Sequence[Question], expression: str | None, refs: Sequence
     """
     if not questions:
         raise InputError("there is no scenario to run", allowed="scenarios of the catalogue, or files of your own")
-    wanted = _wanted_refs(questions, refs)
-    found = [question for question in questions if not refs or (question.ref or "").casefold() in wanted]
+    chosen_refs = _folded_refs(questions, refs)
+    chosen = [question for question in questions if not refs or (question.ref or "").casefold() in chosen_refs]
     if expression is not None:
         test = _exactly(expression.strip(), questions) or _Parser(expression, questions).parse()
-        found = [question for question in found if test(question)]
-    if not found:
+        chosen = [question for question in chosen if test(question)]
+    if not chosen:
         asked = [f"-k {expression!r}"] * (expression is not None) + [f"--ref {ref}" for ref in refs]
         raise InputError(f"no path matches {' '.join(asked)}", allowed=f"words of {_offered(questions)}")
-    return found
+    return chosen
 
 
-def _wanted_refs(questions: Sequence[Question], refs: Sequence[str]) -> set[str]:
+def _folded_refs(questions: Sequence[Question], refs: Sequence[str]) -> set[str]:
     known = {question.ref for question in questions if question.ref}
     folded = {ref.casefold() for ref in known}
     for ref in refs:
@@ -48,13 +48,13 @@ def _offered(questions: Sequence[Question]) -> str:
 
 
 def _ids(question: Question) -> tuple[str, str, str]:
-    """A question's id, the longest form first."""
+    """The three forms of a question's id, the longest first."""
     in_scenario = question.id.removeprefix(f"{question.scenario}/")
     return question.id, in_scenario, in_scenario.removeprefix(f"{question.variant}/")
 
 
 def _exactly(word: str, questions: Sequence[Question]) -> Test | None:
-    """For a word that is the whole id of a question: a test for that id alone. Ids may be parts of other ids."""
+    """A test for one id, if the word is the whole id of a question: ids may be parts of other ids. None otherwise."""
     for form in range(3):
         if any(_ids(question)[form] == word for question in questions):
             return lambda question: _ids(question)[form] == word
@@ -85,7 +85,7 @@ _TOKEN = re.compile(
 
 
 class _Parser:
-    """Recursive descent, one method for each rule: `or` binds least, then `and`, then `not`."""
+    """A recursive descent parser with a method for each rule of the grammar: `or` binds least, then `and`, `not`."""
 
     def __init__(self, expression: str, questions: Sequence[Question]) -> None:
         self._expression, self._questions = expression, questions

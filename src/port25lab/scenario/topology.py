@@ -1,7 +1,8 @@
 """A topology: a Mininet ``Topo`` read from its file and turned into a plan, which is plain data.
 
-The plan crosses to the lab's process as JSON, so the user's Python code runs once, as the user, and never inside a lab.
-What a node may say of itself (its parameters) is written down in docs/topologies.md.
+The plan crosses to the lab's process as JSON, so the user's Python code runs as the user, and never inside a lab. A
+file runs once in a process, however many scenarios name it, and again only after it has changed. The parameters that a
+node may have are listed in docs/topologies.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from types import ModuleType
@@ -27,28 +29,119 @@ from port25lab.errors import InputError, Interrupted, Port25labError, nearest
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.scenario import catalogue
 
+Stamp = tuple[int, int]
+"""Time of the last change in nanoseconds, and size: what tells that a file has changed."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A topology file that has run."""
+
+    module: ModuleType
+    topo_class: type
+    stamps: Mapping[Path, Stamp | None]
+    """Of the file and of the modules beside it, as they were before they ran."""
+    plans: dict[tuple[object, ...], Plan] = field(default_factory=dict)
+    """By parameters."""
+
+
+_loaded: dict[Path, _Loaded] = {}
+"""By absolute path."""
+
+_imported: dict[str, ModuleType] = {}
+"""By name, the modules that topology files imported from beside them."""
+
+_loading = threading.RLock()
+
 
 def load_topology(
     name_or_path: str, parameters: Mapping[str, Any] | None = None, relative_to: Path | None = None
 ) -> Plan:
     """Read a topology from the catalogue or from a file and build its plan.
 
+    ``name_or_path`` is what the user wrote, ``parameters`` are those of the ``Topo`` subclass, and ``relative_to`` is
+    the file that names the topology. The plan's ``file`` is the path as the user wrote it. A file that has not changed
+    is not run again, and the plan for parameters that were asked before is not built again.
+
     Raises InputError where the file, its parameters or its addresses are wrong.
     """
-    file, given = catalogue.find("topologies", name_or_path, relative_to), dict(parameters or {})
-    with _foreign_code(file):
-        return plan_of(_construct(_topo_class(file, _module(file)), file, given), file, given)
+    file, chosen = catalogue.find("topologies", name_or_path, relative_to), dict(parameters or {})
+    with _loading, _foreign_code(file):
+        loaded = _load(file)
+        # True is equal to 1, and as a parameter it is another value.
+        key = tuple((name, type(value), value) for name, value in sorted(chosen.items()))
+        if key not in loaded.plans:
+            with _registered(loaded.module):
+                loaded.plans[key] = plan_of(_construct(loaded.topo_class, file, chosen), file, chosen)
+    plan = loaded.plans[key]
+    return plan if plan.file == file else plan.model_copy(update={"file": file})
 
 
 def describe(name: str) -> str:
-    """The first line of what a topology says of itself."""
+    """The first line of the docstring of a topology's class."""
     file = catalogue.find("topologies", name, None)
-    with _foreign_code(file):
-        return (inspect.getdoc(_topo_class(file, _module(file))) or "").split("\n", 1)[0]
+    with _loading, _foreign_code(file):
+        return (inspect.getdoc(_load(file).topo_class) or "").split("\n", 1)[0]
+
+
+def _load(file: Path) -> _Loaded:
+    """Run a topology file, unless it has run and neither it nor a module beside it has changed since."""
+    absolute = file.absolute()
+    known = _loaded.get(absolute)
+    if known is not None:
+        if all(_stamp(each) == stamp for each, stamp in known.stamps.items()):
+            return known
+        _forget_modules_beside(absolute.parent)
+    stamp, before = _stamp(absolute), set(sys.modules)
+    module = _module(file)
+    topo_class = _topo_class(file, module)
+    beside = _modules_beside(absolute.parent)
+    _imported.update({name: sys.modules[name] for name in beside.keys() - before})
+    stamps = {absolute: stamp, **{path: _stamp(path) for path in beside.values()}}
+    _loaded[absolute] = _Loaded(module, topo_class, stamps)
+    return _loaded[absolute]
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _modules_beside(folder: Path) -> dict[str, Path]:
+    """Names and files of the modules of this process that lie in a folder."""
+    files = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    return {name: Path(file) for name, file in files if isinstance(file, str) and Path(file).parent == folder}
+
+
+def _forget_modules_beside(folder: Path) -> None:
+    """Let the next topology file import its modules anew. Modules that something else imported stay."""
+    for name in _modules_beside(folder).keys() & _imported:
+        if sys.modules[name] is _imported.pop(name):
+            del sys.modules[name]
+
+
+@contextmanager
+def _registered(module: ModuleType) -> Iterator[None]:
+    """Have a module in ``sys.modules`` while its code runs: ``dataclasses`` looks for postponed annotations there."""
+    earlier = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        if earlier is not None:
+            sys.modules[module.__name__] = earlier
+        else:
+            sys.modules.pop(module.__name__, None)  # the file may have removed the entry itself
 
 
 def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
-    """Turn a Mininet ``Topo`` into a plan. Switches are refused: a bridge is a parameter of the node that has it."""
+    """Turn a Mininet ``Topo`` into a plan. Raises InputError where it has a switch or its data is wrong.
+
+    ``file`` and ``parameters`` become part of the plan.
+    """
     if topo.switches():
         raise InputError(
             f"switch {topo.switches()[0]!r} in the topology",
@@ -58,20 +151,20 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
     interfaces: dict[str, list[dict[str, Any]]] = {name: [] for name in topo.hosts()}
     links = []
     for first, second, info in topo.links(sort=False, withInfo=True):
-        # Mininet sorts each pair of names; the link's own info keeps the order of the author.
+        # Mininet sorts each pair of names; the link's info keeps the order in which the author named them.
         ends = []
         for side, node in ((1, info.get("node1", first)), (2, info.get("node2", second))):
             name = info.get(f"intfName{side}") or f"{node}-eth{info[f'port{side}']}"
-            given = info.get(f"params{side}") or {}
-            interfaces[node].append({"name": name, "ip": given.get("ip"), "ip6": given.get("ip6")})
+            addresses = info.get(f"params{side}") or {}
+            interfaces[node].append({"name": name, "ip": addresses.get("ip"), "ip6": addresses.get("ip6")})
             ends.append((node, name))
         (node1, interface1), (node2, interface2) = ends
         links.append({"node1": node1, "interface1": interface1, "node2": node2, "interface2": interface2})
     nodes = {}
     for name in topo.hosts():
-        given = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
-        given["routes"] = [_route(file, name, to, via) for to, via in given.get("routes", ())]
-        nodes[name] = {"name": name, "interfaces": interfaces[name], **given}
+        parameters_of_node = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
+        parameters_of_node["routes"] = [_route(file, name, to, via) for to, via in parameters_of_node.get("routes", ())]
+        nodes[name] = {"name": name, "interfaces": interfaces[name], **parameters_of_node}
     try:
         return Plan.model_validate(
             {
@@ -85,7 +178,7 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         )
     except ValidationError as error:
         first_error = error.errors()[0]
-        # Of a union, pydantic names each member that it tried in brackets.
+        # For a union, pydantic puts the name of each type that it tried in brackets.
         place = " ".join(str(part) for part in first_error["loc"] if "[" not in str(part))
         raise InputError(f"{place}: {first_error['msg']} (got {first_error['input']!r})", file=file) from None
 
@@ -105,11 +198,11 @@ def _route(file: Path, node: str, to: str, via: str) -> dict[str, Any]:
 
 @contextmanager
 def _foreign_code(file: Path) -> Iterator[None]:
-    """Run code of a topology file: whatever it raises becomes an InputError with the line of the file.
+    """Run code of a topology file: an exception of any kind becomes an InputError with the line of the file.
 
-    What it prints goes to standard error, for standard output is for results.
+    What the file prints goes to standard error: standard output is for results.
     """
-    code = str(file.absolute())  # as the import system names it, and before the file can change the folder
+    code = str(file.absolute())  # as tracebacks name the file; the file may change the current folder
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -118,22 +211,22 @@ def _foreign_code(file: Path) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and _may_be_ctrl_c():
             raise
-        raise _complaint(file, code, error) from error
+        raise _input_error(file, code, error) from error
 
 
 def _may_be_ctrl_c() -> bool:
-    """Whether a KeyboardInterrupt may come from the keyboard, as in pytest: then it ends everything.
+    """Whether a KeyboardInterrupt may come from the keyboard, as in pytest: then it must end the process.
 
-    In the command it does not come from there, since signals raise Interrupted; nor in any thread but the main one.
+    In the command it does not, since signals raise Interrupted there; nor does it in a thread other than the main one.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     return in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def _complaint(file: Path, code: str, error: BaseException) -> InputError:
+def _input_error(file: Path, code: str, error: BaseException) -> InputError:
     """``FILE:LINE: KIND: text``, with the innermost line of the file that led to the error.
 
-    ``code``: the file's name in tracebacks.
+    ``code``: the name of the file in tracebacks.
     """
     if isinstance(error, SyntaxError) and error.filename == code:
         return InputError(str(error.msg), file=file, line=error.lineno or None, column=error.offset or None)
@@ -169,9 +262,10 @@ def _module(file: Path) -> ModuleType:
     folder = str(file.absolute().parent)  # Python remembers what was in ".", although the current folder may change
     sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        with _registered(module):
+            spec.loader.exec_module(module)
     finally:
-        with suppress(ValueError):  # the file took it away itself
+        with suppress(ValueError):  # the file may have removed it itself
             sys.path.remove(folder)
     return module
 
@@ -183,10 +277,10 @@ def _topo_class(file: Path, module: ModuleType) -> type:
             "no `topos` in the file", allowed="topos = {'NAME': TopoSubclass}, as `mn --custom` wants", file=file
         )
     name = file.stem if topos.get(file.stem) else next(iter(topos))
-    found = topos[name]
-    if not isinstance(found, type) or "mininet.topo" not in {cls.__module__ for cls in found.__mro__}:
-        raise InputError(f"topos[{name!r}] is {found!r}", allowed="a subclass of mininet.topo.Topo", file=file)
-    return found
+    topo_class = topos[name]
+    if not isinstance(topo_class, type) or "mininet.topo" not in {cls.__module__ for cls in topo_class.__mro__}:
+        raise InputError(f"topos[{name!r}] is {topo_class!r}", allowed="a subclass of mininet.topo.Topo", file=file)
+    return topo_class
 
 
 def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
@@ -202,12 +296,12 @@ def _construct(topo_class: type, file: Path, parameters: dict[str, Any]) -> Any:
         text = _text(error)
         if not any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for name in parameters):
             raise
-        # About what was given, not about the file: no line of the file, and a scenario puts its own place to it.
+        # A parameter is wrong, not the file: the error has no line of the file, and gets the place in the scenario.
         raise InputError(f"topology {file.stem}: {text}", file=file) from error
 
 
 def _parameters(topo_class: type) -> set[str]:
-    """Names of the constructor's or of Mininet's ``build`` method's own parameters, over the whole class tree."""
+    """Names of the parameters of ``__init__`` and of Mininet's ``build``, of the class and its base classes."""
     names: set[str] = set()
     for cls in topo_class.__mro__:
         for method in ("__init__", "build"):

@@ -382,11 +382,11 @@ def test_the_doctors_exit_code(
     port25lab: Command, monkeypatch: pytest.MonkeyPatch, missing: bool, code: int, capsys: Any
 ) -> None:
     problem = ("not installed", "not installed", "sudo apt-get install nftables") if missing else ("/usr/sbin/nft",)
-    findings = [
+    checks = [
         feature.Check("nft", True, "the trace", *problem),
         feature.Check("tshark", False, "packets", "no", "no", "sudo apt-get install tshark"),
     ]
-    monkeypatch.setattr(doctor, "examine", lambda: findings)
+    monkeypatch.setattr(doctor, "examine", lambda: checks)
     assert port25lab("doctor") == code
     assert ("sudo apt-get install nftables" in capsys.readouterr().out) == missing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a real trial would say; ``asked`` says whether there was one."""
     answer: dict[str, Any] = {"labs": 2, "short": "net"}
 
-    def by(way: sandbox_trial.Way, call: str, *arguments: Any) -> dict[str, Any]:
-        answer["asked"] = (call, arguments)
+    def by(way: sandbox_trial.Way, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        answer["asked"] = (function, arguments)
         return answer
 
     monkeypatch.setattr(sandbox_trial, "by", by)
@@ -59,7 +60,7 @@ def test_where_limits_are_far_nothing_is_tried(proc: Path, made: dict[str, Any])
 def test_near_a_limit_as_many_labs_are_up_as_there_really_is_room_for(proc: Path, made: dict[str, Any]) -> None:
     (proc / "sys/user/max_net_namespaces").write_text("50\n")
     assert capacity.fit([SMALL, LARGE, SMALL], 8, WAY) == 2
-    assert made["asked"] == ("port25lab.machine.capacity:make", (3, 20, 9, True))
+    assert made["asked"] == (capacity.make, (3, 20, 9, True))
 
 
 def test_labs_that_are_up_count_as_well(proc: Path, made: dict[str, Any]) -> None:

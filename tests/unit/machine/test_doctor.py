@@ -1,9 +1,10 @@
-"""The doctor: what a finding says, which setting is to blame, and what an error leads to."""
+"""The doctor: what a check says, which setting is to blame, and what an error leads to."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,15 +39,15 @@ def bin_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_there_is_ok_and_needs_no_remedy() -> None:
-    finding = Row("nft", "the trace", there, "sudo apt-get install nftables").examine()
-    assert finding == feature_module.Check("nft", True, "the trace", "version 1")
-    assert finding.ok
+    check = Row("nft", "the trace", there, "sudo apt-get install nftables").examine()
+    assert check == feature_module.Check("nft", True, "the trace", "version 1")
+    assert check.ok
 
 
 def test_what_is_missing_has_a_problem_and_a_remedy() -> None:
-    finding = Row("nft", "the trace", not_there, "sudo apt-get install nftables", required=False).examine()
-    assert (finding.ok, finding.required) == (False, False)
-    assert (finding.text, finding.problem, finding.remedy) == (
+    check = Row("nft", "the trace", not_there, "sudo apt-get install nftables", required=False).examine()
+    assert (check.ok, check.required) == (False, False)
+    assert (check.text, check.problem, check.remedy) == (
         "nothing here",
         "nothing here",
         "sudo apt-get install nftables",
@@ -72,17 +73,17 @@ def test_a_missing_program_is_named_with_its_package(bin_only: Path) -> None:
 def test_legacy_iptables_is_refused_with_the_switch_to_nf_tables(bin_only: Path) -> None:
     program(bin_only, "ip6tables-restore", "ip6tables-restore v1.8.9 (legacy)")
     row = next(row for row in features.MACHINE if row.name == "ip6tables-restore")
-    finding = row.examine()
-    assert finding.problem is not None
-    assert finding.problem.endswith("ip6tables-restore v1.8.9 (legacy)")
-    assert finding.remedy == "sudo update-alternatives --set ip6tables /usr/sbin/ip6tables-nft"
+    check = row.examine()
+    assert check.problem is not None
+    assert check.problem.endswith("ip6tables-restore v1.8.9 (legacy)")
+    assert check.remedy == "sudo update-alternatives --set ip6tables /usr/sbin/ip6tables-nft"
 
 
 def test_swaks_without_ipv6_is_no_swaks(bin_only: Path) -> None:
     program(bin_only, "swaks", "=== TLS supported\n*** IPv6 not available: requires IO::Socket::INET6")
-    finding = next(row for row in features.EXTRAS if row.name == "swaks").examine()
-    assert finding.problem == "swaks without IPv6"
-    assert finding.remedy == "sudo apt-get install --no-install-recommends libio-socket-inet6-perl"
+    check = next(row for row in features.EXTRAS if row.name == "swaks").examine()
+    assert check.problem == "swaks without IPv6"
+    assert check.remedy == "sudo apt-get install --no-install-recommends libio-socket-inet6-perl"
 
 
 def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
@@ -108,9 +109,9 @@ def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
 def test_postfix_without_sasl_cannot_log_in(bin_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(bin_only, "postfix")
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
-    finding = next(row for row in features.EXTRAS if row.name == "postfix").examine()
-    assert finding.problem == "Postfix cannot log in: there is no SASL PLAIN"
-    assert finding.remedy == "sudo apt-get install --no-install-recommends libsasl2-modules"
+    check = next(row for row in features.EXTRAS if row.name == "postfix").examine()
+    assert check.problem == "Postfix cannot log in: there is no SASL PLAIN"
+    assert check.remedy == "sudo apt-get install --no-install-recommends libsasl2-modules"
 
 
 def test_a_missing_program_is_named_with_whom_it_is_for(bin_only: Path) -> None:
@@ -137,13 +138,13 @@ def test_an_environment_that_hides_debians_mininet_is_told_from_a_missing_one(
     monkeypatch.setattr(features, "DEBIANS_PYTHON", tmp_path)
     assert row.examine().problem == "Mininet is not installed"
     (tmp_path / "mininet").mkdir()
-    finding = row.examine()
-    assert finding.problem == f"{sys.executable} does not see Debian's Mininet in {tmp_path}"
-    assert finding.remedy is not None
-    assert "--system-site-packages" in finding.remedy
+    check = row.examine()
+    assert check.problem == f"{sys.executable} does not see Debian's Mininet in {tmp_path}"
+    assert check.remedy is not None
+    assert "--system-site-packages" in check.remedy
 
 
-def test_a_program_that_hangs_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_hangs_is_a_check_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang() -> str:
         raise subprocess.TimeoutExpired("nft", 10)
 
@@ -151,17 +152,17 @@ def test_a_program_that_hangs_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_socket_buffers_are_as_large_as_the_trace_wants_them() -> None:
-    finding = next(row for row in features.EXTRAS if row.name == "socket buffers").examine()
-    assert finding.text == "212992 bytes granted, as many as labs want (net.core.rmem_max)"
+    check = next(row for row in features.EXTRAS if row.name == "socket buffers").examine()
+    assert check.text == "212992 bytes granted, as many as labs want (net.core.rmem_max)"
 
 
 def test_a_machine_that_grants_less_is_told_how_to_grant_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nftrace, "RECEIVE_BUFFER", 1 << 30)
-    finding = next(row for row in features.EXTRAS if row.name == "socket buffers").examine()
-    assert (finding.ok, finding.required) == (False, False)
-    assert finding.text.startswith("net.core.rmem_max=")
-    assert finding.text.endswith(", and labs want 1073741824: fewer attempts go on at once")
-    assert finding.remedy == "sudo sysctl -w net.core.rmem_max=1073741824"
+    check = next(row for row in features.EXTRAS if row.name == "socket buffers").examine()
+    assert (check.ok, check.required) == (False, False)
+    assert check.text.startswith("net.core.rmem_max=")
+    assert check.text.endswith(", and labs want 1073741824: fewer attempts go on at once")
+    assert check.remedy == "sudo sysctl -w net.core.rmem_max=1073741824"
 
 
 # -- modules of the kernel ---------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def test_without_a_sandbox_nothing_that_takes_one_is_ok(monkeypatch: pytest.Monk
         raise MachineError("x=1 forbids namespaces", "sudo sysctl -w x=0")
 
     monkeypatch.setattr(sandbox_trial, "find", none)
-    found = {finding.name: finding for finding in doctor.examine()}
+    found = {check.name: check for check in doctor.examine()}
     assert (found["sandbox"].problem, found["sandbox"].remedy) == ("x=1 forbids namespaces", "sudo sysctl -w x=0")
     for name in ("namespaces", "open files", *(feature.name for feature in kernel_features.KERNEL)):
         assert found[name].problem == "not tried: there is no sandbox to try it in"
@@ -207,14 +208,14 @@ def test_the_doctor_says_in_which_way_it_made_the_sandbox(monkeypatch: pytest.Mo
     way = sandbox_trial.Way(False, ("sudo", "--non-interactive"), MachineError("x=1 forbids namespaces", ""))
     asked: list[tuple[object, ...]] = []
 
-    def by(way: sandbox_trial.Way, call: str, *arguments: object) -> object:
-        asked.append((way.sudo, call))
+    def by(way: sandbox_trial.Way, function: Callable[..., object], *arguments: object) -> object:
+        asked.append((way.sudo, function.__name__))
         answers = {"try_kernel": [], "make": {"labs": 1, "short": None}, "raise_descriptors": 4096}
-        return answers[call.partition(":")[2]]
+        return answers[function.__name__]
 
     monkeypatch.setattr(sandbox_trial, "find", lambda: way)
     monkeypatch.setattr(sandbox_trial, "by", by)
-    texts = {finding.name: finding.text for finding in doctor.examine()}
+    texts = {check.name: check.text for check in doctor.examine()}
     assert texts["sandbox"] == "made by sudo, since x=1 forbids namespaces"
     assert texts["open files"] == "4096 for each lab"
     assert {sudo for sudo, _ in asked} == {("sudo", "--non-interactive")}, "all of it is tried by sudo"

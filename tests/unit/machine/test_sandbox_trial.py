@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from port25lab.errors import MachineError
 from port25lab.kernel import own_python, sandbox
-from port25lab.machine import sandbox_trial
+from port25lab.machine import capacity, kernel_features, sandbox_trial
 
 REFUSED = PermissionError(errno.EPERM, "Operation not permitted", "unshare")
 USED_UP = OSError(errno.ENOSPC, "No space left on device", "unshare")
@@ -160,9 +161,8 @@ def test_an_ordinary_user_goes_by_sudo(bin_only: Path, monkeypatch: pytest.Monke
 
 
 def _by(folder: Path, problem: MachineError) -> Any:
-    return sandbox_trial.by(
-        sandbox_trial.Way(False, (str(folder / "sudo"), "-n"), problem), "port25lab.machine.capacity:raise_descriptors"
-    )
+    way = sandbox_trial.Way(False, (str(folder / "sudo"), "-n"), problem)
+    return sandbox_trial.by(way, capacity.raise_descriptors)
 
 
 def test_what_sudo_refuses_is_our_own_command_and_its_words_are_told(bin_only: Path) -> None:
@@ -195,3 +195,15 @@ def test_where_root_could_not_either_no_line_of_sudoers_is_recommended(
 def test_what_runs_by_sudo_is_our_own_program(bin_only: Path) -> None:
     _sudo(bin_only, 'shift; exec "$@"')
     assert _by(bin_only, FORBIDDEN) > 0
+
+
+@pytest.mark.parametrize("function", [capacity.make, capacity.raise_descriptors, kernel_features.try_kernel])
+def test_another_process_finds_the_function_that_it_is_to_call(function: Callable[..., Any]) -> None:
+    assert sandbox_trial._function(sandbox_trial._name(function)) is function
+
+
+@pytest.mark.parametrize("function", [lambda: 1, sandbox_trial.Way.__str__])
+def test_a_function_that_another_process_cannot_find_is_refused(bin_only: Path, function: Callable[..., Any]) -> None:
+    _sudo(bin_only, "echo must not run; exit 1")
+    with pytest.raises(ValueError, match="is no function of a module"):
+        sandbox_trial.by(sandbox_trial.Way(False, (str(bin_only / "sudo"), "-n"), FORBIDDEN), function)

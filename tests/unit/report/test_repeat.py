@@ -11,11 +11,12 @@ from port25lab.engine.jobs import plan_jobs
 from port25lab.model.evidence import Effect, Stage
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
+from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Verdict
 from port25lab.report import article_rows, console, describe, explain
 
-OPEN = LabConfig(topology=Path("cloud.py"))
+OPEN = LabConfig(Plan(name="cloud", file=Path("/topologies/cloud.py"), nodes={}))
 THROTTLED = replace(OPEN, policies=(("edge", (Path("aws-throttle"),)),))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from port25lab.errors import InputError
-from port25lab.scenario import catalogue, listing
+from port25lab.scenario import catalogue
 from port25lab.scenario.catalogue import find, names
 from port25lab.scenario.document import Strict, read_yaml, validated
 
@@ -59,27 +59,6 @@ def test_a_plain_run_leaves_subfolders_out_and_find_knows_them(content: Path) ->
 
 def test_helpers_of_topologies_are_not_listed(content: Path) -> None:
     assert names("topologies") == ["bad", "town"]
-
-
-def test_the_list_shows_the_error_of_what_is_broken(content: Path) -> None:
-    assert listing.describe_all() == {
-        "topologies": [("bad", f"{content}/topologies/bad.py:1:9: '{{' was never closed"), ("town", "A town.")],
-        "policies": [
-            (
-                "broken",
-                f"{content}/policies/broken/policy.yaml:1:1: unknown key 'titel'; "
-                "did you mean 'title'? known: description, services, sets, source, title, watch",
-            ),
-            ("good", "Good"),
-        ],
-        "scenarios": [
-            (
-                "conformance/good",
-                f"{content}/scenarios/conformance/good.yaml:1:1: the key 'topology' is missing; it cannot be left out",
-            ),
-            ("plain", f"{content}/scenarios/plain.yaml:1:1: the key 'topology' is missing; it cannot be left out"),
-        ],
-    }
 
 
 def test_a_path_wins_over_a_name(

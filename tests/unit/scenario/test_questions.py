@@ -13,9 +13,9 @@ from port25lab.model.outcome import Outcome
 from port25lab.model.path import Auth, PathSpec, Security
 from port25lab.model.question import Question
 from port25lab.scenario import catalogue
-from port25lab.scenario.format import schema
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.questions import lab_config, load_questions, question_about
+from port25lab.scenario.scenario_file import schema
 
 HEAD = """\
 title: T

@@ -7,6 +7,7 @@ import pytest
 from port25lab.errors import InputError
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
+from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.scenario.selection import select
 
@@ -22,7 +23,7 @@ def question(bare: str, variant: str = "op25b", ref: str | None = None, name: st
         path=PathSpec(source="pc", to="mx"),
         expected=Outcome.DELIVERED,
         by=None,
-        config=LabConfig(Path("/topologies/isp.py"), (), policies),
+        config=LabConfig(Plan(name="isp", file=Path("/topologies/isp.py"), nodes={}), policies),
         sequential=False,
     )
 

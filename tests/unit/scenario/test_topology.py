@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -7,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from port25lab.engine import engine
+from port25lab.engine.jobs import plan_jobs
 from port25lab.errors import InputError, Interrupted
 from port25lab.model import service_kinds
+from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
+from port25lab.scenario.questions import lab_config, load_questions, question_about
 from port25lab.scenario.topology import describe, load_topology
 
 VARIETIES: list[tuple[str, dict[str, Any]]] = [
@@ -371,3 +377,105 @@ def test_unknown_topology() -> None:
         "triangular, unusual_customers, "
         "or the path of a Python file"
     )
+
+
+# -- a file runs once --------------------------------------------------------------------------------------------------
+
+COUNTED = """\
+from mininet.topo import Topo
+import sides
+with open("runs", "a") as runs:
+    runs.write("run\\n")
+class Own(Topo):
+    def build(self, routers: int = 0):
+        for name in sides.NAMES:
+            self.addHost(name, forward=True)
+        for number in range(routers):
+            self.addHost(f"r{number}", forward=True)
+        self.addLink("a", "b", params1={"ip": "192.0.2.1/30"}, params2={"ip": "192.0.2.2/30"})
+topos = {"own": Own}
+"""
+SCENARIO = "title: T\ntopology: {topology}\nvariants: {{x: {{}}}}\npaths: [{{from: a, to: b, expect: closed}}]\n"
+
+
+@pytest.fixture
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a topology file that notes each of its runs, and a module beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sides.py").write_text("NAMES = ['a', 'b']\n")
+    (tmp_path / "own.py").write_text(COUNTED)
+    monkeypatch.delitem(sys.modules, "sides", raising=False)
+    return tmp_path
+
+
+def runs(folder: Path) -> int:
+    return len((folder / "runs").read_text().splitlines())
+
+
+def rewrite(file: Path, text: str) -> None:
+    """Change a file as an editor does, and its time at once, however coarse the clock of the file system is."""
+    changed = file.stat().st_mtime_ns + 2_000_000_000
+    file.write_text(text)
+    os.utime(file, ns=(changed, changed))
+
+
+def test_from_scenarios_to_labs_a_topology_file_runs_once(counted: Path) -> None:
+    for name, topology in (("one", "own.py"), ("two", "./own.py"), ("three", "{name: own.py, routers: 2}")):
+        (counted / f"{name}.yaml").write_text(SCENARIO.format(topology=topology))
+    asked = [question for name in ("one", "two", "three") for question in load_questions(f"{name}.yaml")]
+    jobs = plan_jobs(asked)
+    assert [len(job.config.plan.nodes) for job in jobs] == [2, 4], "by whatever path, it is the same lab"
+    assert [engine.need_of(job).networks for job in jobs] == [3, 5]
+    assert {counted / "own.py", counted / "sides.py"} <= set(engine.input_files(asked))
+    config = lab_config("own.py", {}, {})
+    assert question_about(PathSpec(source="a", to="b"), config).config == asked[0].config
+    assert runs(counted) == 1
+
+
+def test_what_was_checked_is_used_though_the_file_changes_meanwhile(counted: Path) -> None:
+    config = lab_config("own.py", {}, {})
+    rewrite(counted / "own.py", "raise SystemExit\n")
+    assert set(config.plan.nodes) == {"a", "b"}
+    assert question_about(PathSpec(source="a", to="b"), config).config is config
+    with pytest.raises(InputError, match="SystemExit"):
+        load_topology("own.py")
+
+
+@pytest.mark.parametrize("changed", ["own.py", "sides.py"])
+def test_a_file_that_has_changed_or_a_module_beside_it_is_run_again(counted: Path, changed: str) -> None:
+    before = lab_config("own.py", {}, {})
+    more = {"own.py": ("sides.NAMES", "'abc'"), "sides.py": ("'b'", "'b', 'c'")}[changed]
+    rewrite(counted / changed, (counted / changed).read_text().replace(*more))
+    after = lab_config("own.py", {}, {})
+    assert runs(counted) == 2
+    assert set(after.plan.nodes) == {"a", "b", "c"}
+    assert before != after, "another network is another lab"
+
+
+def test_a_module_that_others_imported_is_left_to_them(counted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(counted))
+    theirs = importlib.import_module("sides")
+    load_topology("own.py")
+    rewrite(counted / "own.py", COUNTED + "\n")
+    load_topology("own.py")
+    assert sys.modules["sides"] is theirs
+
+
+def test_true_is_another_parameter_than_1(counted: Path) -> None:
+    assert load_topology("own.py", {"routers": 1}).parameters["routers"] is not True
+    assert load_topology("own.py", {"routers": True}).parameters["routers"] is True
+
+
+def test_a_dataclass_with_postponed_annotations_may_be_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from mininet.topo import Topo\n"
+        "@dataclass\nclass Side:\n    name: str\n    count: ClassVar[int] = 1\n"
+        "class Own(Topo):\n    def build(self):\n"
+        "        @dataclass\n        class Other(Side):\n            more: int = 0\n"
+        "        self.addHost(Other('a').name)\ntopos = {'own': Own}\n"
+    )
+    before = set(sys.modules)
+    assert set(load_topology(str(file)).nodes) == {"a"}
+    assert not [name for name in set(sys.modules) - before if "own" in name]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from port25lab.mail.smtp_session import Submission
+from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Hop, Observation
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Target:
     host: str
     addresses: tuple[str, ...]
     port: int
-    ip_version: Literal[4, 6] | None
+    ip_version: IpVersion | None
     """None: the client picks for itself, as real clients do."""
     domain: str | None = None
     """Where the path asks for the MX of a domain: an MTA looks it up by itself."""

@@ -1,7 +1,7 @@
-"""What a scenario file may say: the format, its short forms, and its JSON Schema.
+"""The format of scenario files, its short forms, and its JSON Schema.
 
-In: YAML. Out: a ``ScenarioFile``. Where the format has short forms, a validator writes them out, and the schema names
-both. Whether what is said fits a topology is ``scenario``'s business.
+In: YAML. Out: a ``ScenarioFile``. Where the format has short forms, a validator turns them into the long form, and the
+schema names both. Whether a scenario fits its topology is checked in ``checks``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from port25lab.errors import nearest
+from port25lab.model.addresses import IpVersion
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
@@ -20,28 +21,25 @@ from port25lab.model.path import DEFAULT_CLIENT, DEFAULT_RECIPIENT, LARGEST_MESS
 from port25lab.scenario import catalogue, document
 from port25lab.scenario.document import Strict, shown, wrong
 
-IpVersion = Literal[4, 6] | None
-"""None: the client takes whatever address it comes to first."""
-
-VERSION_NAMES: dict[str, IpVersion] = {"ipv4": 4, "ipv6": 6, "auto": None}
+VERSION_NAMES: dict[str, IpVersion | None] = {"ipv4": 4, "ipv6": 6, "auto": None}
 
 ANY = "*"
-"""Stands for every variant or every IP version, where an expectation does not tell them apart."""
+"""Key of an expectation that is the same for every variant or every IP version."""
 
 MOST_ATTEMPTS = 100
-"""How often a path may be repeated."""
+"""The most attempts of one path."""
 
 OUTCOMES = [outcome.value for outcome in Outcome if outcome is not Outcome.ERROR]
-"""What can be expected. An `error` says nothing about a path."""
+"""The outcomes that can be expected: all but `error`, which says nothing about a path."""
 
 MECHANISMS = [mechanism.value for mechanism in Mechanism if mechanism is not Mechanism.UNKNOWN]
 
 DNS_NAME = re.compile(
     r"(?=.{1,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
-"""A full name (RFC 1123): with a dot, and a last part that does not look like a number."""
+"""A full DNS name (RFC 1123): with a dot, and a last label that does not begin with a digit."""
 
-OUTCOMES_OF_PROBES = (
+OUTCOMES_OF_PACKETS = (
     Outcome.REACHED,
     Outcome.DROPPED,
     Outcome.REJECTED_ICMP,
@@ -50,76 +48,76 @@ OUTCOMES_OF_PROBES = (
 )
 
 
-def _topology_long(given: Any) -> Any:
-    if isinstance(given, str):
-        return {"name": given, "parameters": {}}
-    if isinstance(given, dict):
-        head = {"name": given["name"]} if "name" in given else {}
-        return head | {"parameters": {key: value for key, value in given.items() if key != "name"}}
+def _topology_long(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value, "parameters": {}}
+    if isinstance(value, dict):
+        head = {"name": value["name"]} if "name" in value else {}
+        return head | {"parameters": {key: item for key, item in value.items() if key != "name"}}
     return wrong("topology is no name", "NAME, or {name: NAME, PARAMETER: VALUE}")
 
 
-def _listed(given: Any) -> Any:
-    return given if isinstance(given, list) else [given]
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
 
 
-def _auth_long(given: Any) -> Any:
-    return {"user": given} if isinstance(given, str) else given
+def _auth_long(value: Any) -> Any:
+    return {"user": value} if isinstance(value, str) else value
 
 
-def _versions_listed(given: Any) -> tuple[IpVersion, ...]:
-    versions = _listed(given)
+def _versions_listed(value: Any) -> tuple[IpVersion | None, ...]:
+    versions = _listed(value)
     for number, version in enumerate(versions):
         if type(version) not in (int, str) or version not in (4, 6, "auto") or version in versions[:number]:
-            wrong(f"ip is {shown(given)}", "4, 6, auto, or a list of them", number)
+            wrong(f"ip is {shown(value)}", "4, 6, auto, or a list of them", number)
     if not versions:
         wrong("ip is a list without entries", "4, 6, auto, or a list of them")
     return tuple(None if version == "auto" else version for version in versions)
 
 
-def _port(given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 65535:
-        wrong(f"port is {shown(given)}", "a whole number from 1 to 65535")
-    return int(given)
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        wrong(f"port is {shown(value)}", "a whole number from 1 to 65535")
+    return int(value)
 
 
-def _outcome(given: Any) -> Outcome:
-    if given not in OUTCOMES:
-        wrong(f"no outcome {shown(given)} can be expected", nearest(str(given), OUTCOMES))
-    return Outcome(given)
+def _outcome(value: Any) -> Outcome:
+    if value not in OUTCOMES:
+        wrong(f"no outcome {shown(value)} can be expected", nearest(str(value), OUTCOMES))
+    return Outcome(value)
 
 
-def _mechanism(given: Any) -> Mechanism:
-    if given not in MECHANISMS:
-        wrong(f"no mechanism {shown(given)} can be expected", nearest(str(given), MECHANISMS))
-    return Mechanism(given)
+def _mechanism(value: Any) -> Mechanism:
+    if value not in MECHANISMS:
+        wrong(f"no mechanism {shown(value)} can be expected", nearest(str(value), MECHANISMS))
+    return Mechanism(value)
 
 
-def _count(given: Any, name: str, least: int, most: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
-        wrong(f"{name} is {shown(given)}", f"a whole number from {least} to {most}")
-    return int(given)
+def _count(value: Any, name: str, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        wrong(f"{name} is {shown(value)}", f"a whole number from {least} to {most}")
+    return int(value)
 
 
-def _expectation_long(given: Any) -> Any:
-    if isinstance(given, str):
-        return {"outcome": given}
-    if not isinstance(given, dict):
+def _expectation_long(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"outcome": value}
+    if not isinstance(value, dict):
         allowed = "OUTCOME, or {outcome: …, by: NODE, how: MECHANISM, from: ATTEMPT}"
-        return wrong(f"an expectation is {shown(given)}", allowed)
-    return given
+        return wrong(f"an expectation is {shown(value)}", allowed)
+    return value
 
 
 _EXPECTATION_KEYS = ("outcome", "by", "how", "from", "before")
 
 
-def _by_version(given: Any) -> Any:
-    return given if isinstance(given, dict) and VERSION_NAMES.keys() & given.keys() else {ANY: given}
+def _by_version(value: Any) -> Any:
+    return value if isinstance(value, dict) and VERSION_NAMES.keys() & value.keys() else {ANY: value}
 
 
-def _by_variant(given: Any) -> Any:
-    one_for_all = not isinstance(given, dict) or given.keys() & {*_EXPECTATION_KEYS, *VERSION_NAMES}
-    return {ANY: given} if one_for_all else given
+def _by_variant(value: Any) -> Any:
+    one_for_all = not isinstance(value, dict) or value.keys() & {*_EXPECTATION_KEYS, *VERSION_NAMES}
+    return {ANY: value} if one_for_all else value
 
 
 def _one_or_more(item: dict[str, Any]) -> WithJsonSchema:
@@ -150,20 +148,20 @@ class TopologyChoice(Strict):
 
 
 class Expectation(Strict):
-    """What should become of a path, by whose rule, and by what mechanism."""
+    """How a path should end, on which node a rule should decide, and which mechanism should be at work."""
 
     outcome: Annotated[Outcome, BeforeValidator(_outcome)]
     by: Node | None = None
     how: Annotated[Mechanism | None, BeforeValidator(_mechanism)] = None
-    first: Annotated[int | None, BeforeValidator(lambda given: _count(given, "from", 2, MOST_ATTEMPTS))] = Field(
+    first: Annotated[int | None, BeforeValidator(lambda value: _count(value, "from", 2, MOST_ATTEMPTS))] = Field(
         None, alias="from"
     )
-    """The first attempt of which this is true; None: of all."""
+    """The first attempt for which this is expected; None: it is expected of all."""
     before: Annotated[Outcome, BeforeValidator(_outcome)] = Outcome.DELIVERED
-    """What should become of the attempts before that."""
+    """How the attempts before that should end."""
 
     @model_validator(mode="after")
-    def _turns_once(self) -> Self:
+    def _changes_once(self) -> Self:
         if self.first is None and "before" in self.model_fields_set:
             wrong("`before` without `from`", "from: the first attempt that ends in the outcome", "before")
         if self.first is not None and self.before is self.outcome:
@@ -203,22 +201,22 @@ class PathEntry(Strict):
     )
     packet: Annotated[str | None, WithJsonSchema({"enum": sorted(PACKET_KINDS)})] = Field(
         None,
-        description="A raw-packet probe in place of a client; it has arrived when it is seen at the destination.",
+        description="A packet made by hand in place of a client; it has arrived when it is seen at the destination.",
         examples=["syn", "fragments", "source-port-25"],
     )
-    spoof: Node | None = Field(None, description="Of a probe: the node whose address it has as its source.")
+    spoof: Node | None = Field(None, description="Of a packet: the node whose address it has as its source.")
     should: Should | None = Field(
         None,
         description="What a correct policy does with this path, whatever is expected of the one at hand; tables of "
         "paths by variants tell leaks and over-blocking by it.",
     )
     ip: Annotated[
-        tuple[IpVersion, ...] | None, BeforeValidator(_versions_listed), _one_or_more({"enum": [4, 6, "auto"]})
+        tuple[IpVersion | None, ...] | None, BeforeValidator(_versions_listed), _one_or_more({"enum": [4, 6, "auto"]})
     ] = Field(
         None,
         description="IP version, each of a list is tried; auto: as the client likes. Both unless `to` is an address.",
     )
-    repeat: Annotated[int, BeforeValidator(lambda given: _count(given, "repeat", 1, MOST_ATTEMPTS))] = Field(
+    repeat: Annotated[int, BeforeValidator(lambda value: _count(value, "repeat", 1, MOST_ATTEMPTS))] = Field(
         1,
         ge=1,
         le=MOST_ATTEMPTS,
@@ -228,13 +226,13 @@ class PathEntry(Strict):
         False,
         description="Each attempt of a repeated path leaves a connection open, for limits on how many there may be.",
     )
-    size: Annotated[int, BeforeValidator(lambda given: _count(given, "size", 0, LARGEST_MESSAGE))] = Field(
+    size: Annotated[int, BeforeValidator(lambda value: _count(value, "size", 0, LARGEST_MESSAGE))] = Field(
         0,
         ge=0,
         le=LARGEST_MESSAGE,
         description="Bytes to which the message is padded, for paths that let only small ones through.",
     )
-    recipient: Text = Field(DEFAULT_RECIPIENT, description="Whom the message is for.")
+    recipient: Text = Field(DEFAULT_RECIPIENT, description="Recipient of the message.")
     sender: Text | None = Field(None, description="Envelope sender; NODE@port25lab.example if left out.")
     expect: Annotated[
         dict[
@@ -272,12 +270,12 @@ class PathEntry(Strict):
 
     @field_validator("recipient", "sender")
     @classmethod
-    def _mail_address(cls, given: str | None) -> str | None:
-        if given is not None:
-            local, _, domain = given.rpartition("@")
+    def _mail_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            local, _, domain = value.rpartition("@")
             if not re.fullmatch(r"[^\s@<>]+", local) or not DNS_NAME.fullmatch(domain):
-                wrong(f"{given!r} is no mail address", "NAME@DOMAIN, such as recipient@example.net")
-        return given
+                wrong(f"{value!r} is no mail address", "NAME@DOMAIN, such as recipient@example.net")
+        return value
 
 
 class ScenarioFile(Strict):
@@ -358,7 +356,7 @@ _EXPECTATION_SCHEMAS: dict[str, Any] = {
                         "type": "integer",
                         "minimum": 2,
                         "maximum": MOST_ATTEMPTS,
-                        "description": "Of a repeated path, the first attempt that ends so.",
+                        "description": "Of a repeated path, the first attempt that ends in this outcome.",
                     },
                     "before": {"enum": OUTCOMES, "description": "How attempts before that end; delivered if left out."},
                 },
@@ -383,5 +381,5 @@ _EXPECTATION_SCHEMAS: dict[str, Any] = {
 
 
 def title_of(name: str) -> str:
-    """A scenario's title, without a look at what it refers to."""
+    """A scenario's title. The topology and the policies that it names are not read."""
     return document.validated(document.read_yaml(catalogue.find("scenarios", name)), ScenarioFile).title

@@ -1,0 +1,91 @@
+"""The options of ``port25lab run``. What the command does is in ``run``, which takes longer to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from port25lab.scenario import catalogue
+
+
+def _complete_scenarios(incomplete: str) -> list[str]:
+    return [name for name in catalogue.all_names("scenarios") if name.startswith(incomplete)]
+
+
+def with_examples(*examples: tuple[str, str]) -> str:
+    """The examples of a command's help, each as COMMAND and what it is for: one paragraph each, or typer joins them."""
+    return "\n\n".join(["Examples:", *(f"[bold]{command}[/bold]  [dim]{what}[/dim]" for command, what in examples)])
+
+
+EPILOG = with_examples(
+    ("port25lab run", "the whole catalogue"),
+    ("port25lab run hotel my.yaml --junit results.xml", "and a file of your own"),
+    ("port25lab run --ref S3 --ref S10", "paths by reference"),
+    ("port25lab run residential -k 'home-server and ipv6'", "only these paths"),
+    ("port25lab run my.yaml --shell-on-failure", "look around in what failed"),
+)
+
+
+def run_command(
+    scenarios: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="Names of the catalogue or YAML files; without any, the whole catalogue.",
+            autocompletion=_complete_scenarios,
+        ),
+    ] = None,
+    expression: Annotated[
+        str | None,
+        typer.Option(
+            "-k", metavar="EXPR", help="Only paths that match, as in pytest: words of id, name or policy; and, or, not."
+        ),
+    ] = None,
+    refs: Annotated[
+        list[str] | None,
+        typer.Option("--ref", metavar="REF", help="Only paths with this reference, such as S3. Repeatable."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", min=1, metavar="N", help="Labs side by side.", show_default="four for each processor"),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON; -: to stdout, the tables to stderr."),
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI; -: to stdout, likewise.")
+    ] = None,
+    pcap_folder: Annotated[
+        Path | None, typer.Option("--pcap", metavar="DIR", help="Write all packets, one pcapng file for each lab.")
+    ] = None,
+    pause: Annotated[
+        bool,
+        typer.Option(
+            "--pause", metavar="", help="Keep each lab up after its attempts, and open a shell in a node of it."
+        ),
+    ] = False,
+    shell_on_failure: Annotated[
+        bool,
+        typer.Option(
+            "--shell-on-failure", metavar="", help="The same, only for labs in which an expectation was not met."
+        ),
+    ] = False,
+) -> None:
+    """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""
+    from port25lab.cli import run  # the engine, SMTP and DNS libraries: a third of a second that --help does without
+
+    options = run.RunOptions(
+        scenarios=scenarios or [],
+        expression=expression,
+        refs=refs or [],
+        jobs=jobs,
+        json_file=json_file,
+        junit_file=junit_file,
+        pcap_folder=pcap_folder,
+        pause=pause,
+        shell_on_failure=shell_on_failure,
+    )
+    raise typer.Exit(run.run(options))
