@@ -36,10 +36,8 @@ from port25lab.engine.progress import Quiet
 from port25lab.evidence import capture
 from port25lab.evidence.capture_folder import CaptureFolder
 from port25lab.lab import runtime
-from port25lab.lab.handle import _start
+from port25lab.lab.handle import start_request
 from port25lab.model.path import PathSpec
-from port25lab.model.plan import Plan
-from port25lab.model.policy import Policy
 from port25lab.scenario import questions as questions_module
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.topology import load_topology
@@ -58,8 +56,8 @@ class NoCapture(capture.Capture):
 
     def begin(self, *_: Any) -> None: ...
 
-    def seen(self, *_: Any) -> capture.Seen:
-        return capture.Seen()
+    def collect(self, *_: Any) -> capture.Captured:
+        return capture.Captured()
 
 
 def measure(way: str, attempts: int, at_once: int, file: str) -> None:
@@ -68,12 +66,11 @@ def measure(way: str, attempts: int, at_once: int, file: str) -> None:
     policies = {"isp-edge": [load_policy("op25b")]}
     with open(file, "wb", buffering=1 << 18) as pcap:
         _sandbox.enter()
-        data = _start(plan, policies)
-        stacks = {name: [Policy.model_validate(one) for one in stack] for name, stack in data["policies"].items()}
+        start = start_request(plan, policies)
         capture.Capture = NoCapture if way == "none" else capture.Capture
-        lab = runtime.LabRuntime(Plan.model_validate(data["plan"]), stacks, (), pcap if way == "pcap" else None)
+        lab = runtime.LabRuntime(plan, start.policies, (), pcap if way == "pcap" else None)
         if way == "sessions":
-            lab._passing_on = ["isp-edge"]
+            lab._middlebox_nodes = ["isp-edge"]
         print(json.dumps(asyncio.run(attempt_all(lab, attempts, at_once))))
 
 
@@ -97,9 +94,9 @@ async def attempt_all(lab: runtime.LabRuntime, attempts: int, at_once: int) -> d
 
     processor, started = cpu(), time.perf_counter()
     delivered = await asyncio.gather(*map(one, range(attempts)))
-    told = lab.end_capture()
+    summary = lab.end_capture()
     used = {"cpu": cpu() - processor, "clock": time.perf_counter() - started, "up": up}
-    return used | {"delivered": sum(delivered), "packets": told["packets"], "lost": sum(told["lost"].values())}
+    return used | {"delivered": sum(delivered), "packets": summary.packets, "lost": sum(summary.lost.values())}
 
 
 def cpu() -> float:

@@ -21,7 +21,7 @@ blocklisting.example replies 554 5.7.1 to addresses that are listed in the zone 
 (RFC 5782): dynamic customers of an access ISP or a hosting provider; a cloud lists no addresses. All three are domains
 of one node, because separate nodes would make each lab slower.
 
-A host has the odd address N of a /30, and the exchange has N + 1; the same numbers stand in the host's IPv6 /48.
+A host has the odd address N of a /30, and the exchange has N + 1; the same numbers are in the host's IPv6 /48.
 Further allocations (RFC 5737, RFC 3849, RFC 6598; names by RFC 2606), each explained in its topology:
 
     192.0.2.128/25, 2001:db8:ff::/48         links between the exchange and access networks
@@ -29,7 +29,7 @@ Further allocations (RFC 5737, RFC 3849, RFC 6598; names by RFC 2606), each expl
     203.0.113.0/25, 2001:db8:200::/40        the cloud (cloud_vpc.py)
     203.0.113.128/25, 2001:db8:300::/40      the hosting provider (hosting.py)
 
-Sets that every topology has: `mobile-carriers`, the MXs of mobile phones' mail (mx-com stands for them), and
+Sets that every topology has: `mobile-carriers`, the MXs of mobile phones' mail (represented by mx-com), and
 `foreign-dynamic`, the ranges that other ISPs give to dynamic customers (that of foreign-pc).
 
 `Box`, the class of every node, makes a node's parameters work under stock Mininet; port25lab's own engine reads the
@@ -210,7 +210,7 @@ def at(addresses: Pair, lengths: tuple[int, int]) -> dict[str, str]:
 
 
 def through(gateway: Pair, *prefixes: str) -> list[Route]:
-    """Routes to `prefixes` through `gateway`; "default" stands for both families."""
+    """Routes to `prefixes` through `gateway`; "default" means both families."""
     routes = []
     for prefix in prefixes:
         families = (0, 1) if prefix == "default" else (":" in prefix,)

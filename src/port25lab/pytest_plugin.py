@@ -168,7 +168,7 @@ class LabUnderTest:
         ``argv``: the program and its arguments. ``stdin``: its input. ``seconds``: how long it may run. Returns its
         ``returncode``, ``stdout``, ``stderr``, and whether it ``timed_out``.
         """
-        return self.up.run(node, argv, stdin=stdin, seconds=seconds)
+        return self.up.run(node, argv, stdin=stdin, seconds=seconds).model_dump(exclude={"kind"})
 
     @property
     def up(self) -> Lab:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from command import MakePolicy, port25lab
-from port25lab.evidence import pcapng
-from port25lab.evidence.deciding_packets import sender
+from packet_origin import made_by
+from pcapng_reader import blocks
 from port25lab.kernel.headers import parse
 from port25lab.model.verdict import Verdict
 from port25lab.pytest_plugin import LabFactory
@@ -47,7 +47,7 @@ def test_a_dropped_syn_was_sent_twice_and_ended_at_the_node_that_dropped_it(lab:
 @both_versions
 def test_a_reset_by_a_rule_was_made_at_the_node_of_the_rule(lab: LabFactory, version: int) -> None:
     verdict = lab("residential_isp", {"isp-edge": "op25b-reset"}).expect("rejected-reset", ip_version=version, **HOME)
-    assert sender(verdict.evidence.packets, "RST") == "isp-edge"
+    assert made_by(verdict.evidence.packets, "RST") == "isp-edge"
     assert [seen.at for seen in verdict.evidence.packets if seen.kind == "RST"] == [
         "isp-edge/access0",
         "home-server/eth0",
@@ -57,7 +57,7 @@ def test_a_reset_by_a_rule_was_made_at_the_node_of_the_rule(lab: LabFactory, ver
 @both_versions
 def test_a_closed_port_was_reset_by_the_destination_itself(lab: LabFactory, version: int) -> None:
     verdict = lab("residential_isp").expect("closed", source="office", to="mx", port=26, ip_version=version)
-    assert sender(verdict.evidence.packets, "RST") == "mx"
+    assert made_by(verdict.evidence.packets, "RST") == "mx"
     assert verdict.evidence.packets[-1].at == "office/eth0"
     assert verdict.evidence.packets[-1].ttl < 64
 
@@ -66,7 +66,7 @@ def test_a_closed_port_was_reset_by_the_destination_itself(lab: LabFactory, vers
 def test_an_icmp_error_is_seen_from_the_firewall_to_the_client(lab: LabFactory, version: int) -> None:
     verdict = lab("residential_isp", {"isp-edge": "op25b-reject"}).expect("rejected-icmp", ip_version=version, **HOME)
     errors = [seen for seen in verdict.evidence.packets if seen.kind == "ICMP"]
-    assert sender(verdict.evidence.packets, "ICMP") == "isp-edge"
+    assert made_by(verdict.evidence.packets, "ICMP") == "isp-edge"
     assert errors[0].icmp == ((3, 13) if version == 4 else (1, 1))
     assert [(error.sender, error.type) for error in verdict.evidence.icmp] == [(errors[0].source, errors[0].icmp[0])]
 
@@ -88,7 +88,7 @@ def test_a_syn_ack_that_was_dropped_on_the_way_back_ended_there(lab: LabFactory,
     verdict = lab("residential_isp", {"isp-edge": policy}).expect("dropped", ip_version=4, **HOME)
     answers = [seen for seen in verdict.evidence.packets if seen.kind == "SYN-ACK"]
     assert {seen.at for seen in answers} == {"mx/eth0", "isp-edge/core0"}
-    assert sender(verdict.evidence.packets, "SYN-ACK") == "mx"
+    assert made_by(verdict.evidence.packets, "SYN-ACK") == "mx"
 
 
 @pytest.mark.parametrize("policy", ["asa-fixup", "asa-fixup-inline"])
@@ -133,7 +133,7 @@ def verdicts(folder: Path) -> Iterator[dict[str, Any]]:
 def read(file: Path) -> tuple[str, list[str], list[tuple[str, bytes, str]]]:
     """Comment on the section, interfaces, and each packet with its interface and comment."""
     comment, interfaces, packets = "", [], []
-    for kind, body in pcapng.blocks(file.read_bytes()):
+    for kind, body in blocks(file.read_bytes()):
         if kind == 0x0A0D0D0A:
             comment = _options(body[16:])[1]
         elif kind == 1:
@@ -204,7 +204,7 @@ def test_a_file_is_complete_and_in_order_of_time(captured: Path) -> None:
     for file in captured.glob("*.pcapng"):
         times = [
             high << 32 | low
-            for kind, body in pcapng.blocks(file.read_bytes())
+            for kind, body in blocks(file.read_bytes())
             if kind == 6
             for high, low in [struct.unpack_from("<4xII", body)]
         ]

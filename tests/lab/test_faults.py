@@ -32,9 +32,9 @@ def test_a_service_that_dies_makes_its_own_paths_errors_and_no_others(
 ) -> None:
     faulty(
         "from port25lab.mail.services import start as services\n"
-        "noting = services.Services._noting\n"
-        "def dying(self, node, desk):\n"
-        "    serve = noting(self, node, desk)\n"
+        "recording = services.Services._recording\n"
+        "def dying(self, node, serve):\n"
+        "    serve = recording(self, node, serve)\n"
         "    async def one(connection, source_port):\n"
         "        if node == 'other' and 20000 <= source_port < 50000:\n"
         "            self._probed = getattr(self, '_probed', 0) + 1\n"
@@ -43,7 +43,7 @@ def test_a_service_that_dies_makes_its_own_paths_errors_and_no_others(
         "                raise RuntimeError('the disk is full')\n"
         "        await serve(connection, source_port)\n"
         "    return one\n"
-        "services.Services._noting = dying"
+        "services.Services._recording = dying"
     )
     deny = make_policy(
         "deny",

@@ -1,4 +1,4 @@
-"""Raw-packet probes in real labs: they arrive, or the rule is named that kept them from arriving."""
+"""Hand-made packets in real labs: they arrive, or the rule is named that kept them from arriving."""
 
 from __future__ import annotations
 

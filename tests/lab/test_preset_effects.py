@@ -9,7 +9,7 @@ def test_op25b_in_lets_the_syn_out_and_drops_its_answer(lab: LabFactory) -> None
     isp = lab("residential_isp", policies={"isp-edge": "op25b-in"})
     for version in (4, 6):
         verdict = isp.expect("dropped", by="isp-edge", source="pc", to="mx:example.net", ip_version=version)
-        assert [decision.packet.split()[0] for decision in verdict.evidence.decisions] == ["SYN-ACK"]
+        assert [decision.traced.kind for decision in verdict.evidence.decisions] == ["SYN-ACK"]
         assert verdict.observation.errno == "ETIMEDOUT"
 
 

@@ -16,7 +16,7 @@ import pytest
 from machine import COMMAND, NOBODY, Machine, command_line, descendants, running
 from port25lab.errors import MachineError
 from port25lab.kernel import own_python
-from port25lab.lab import forkserver, sandboxes
+from port25lab.lab import forkserver, protocol, sandboxes
 from port25lab.lab.sandboxes import Sandboxes
 
 ROOT = os.geteuid() == 0
@@ -145,10 +145,13 @@ def test_a_helper_makes_root_sandboxes_only_where_its_own_command_line_said_so()
     """A request cannot ask for one: the helper of an ordinary run under sudo is root."""
     with Sandboxes() as one:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        request = b'{"user_namespace": false, "keep": [], "imports": []}'
-        socket.send_fds(one._forkserver, [request], [theirs.fileno()])
+        request = protocol.OpenSandbox(keep=[], imports=[])
+        assert set(protocol.OpenSandbox.model_fields) == {"keep", "imports"}
+        socket.send_fds(one._forkserver, [request.encoded()], [theirs.fileno()])
         theirs.close()
-        inner = int(ours.recv(1 << 10).split(b":")[1].strip(b" }\n"))
+        entered = protocol.from_sandbox(ours.recv(1 << 10))
+        assert isinstance(entered, protocol.SandboxEntered)
+        inner = entered.pid
         assert Path(f"/proc/{inner}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
         ours.close()
 

@@ -126,12 +126,12 @@ def test_an_interrupted_run_ends_at_once_says_so_and_leaves_nothing(
 def test_two_runs_side_by_side_have_the_same_node_names_and_nothing_to_do_with_one_another() -> None:
     plan = _plan(lab_config("hosting", {}, {"servers": 2}))
     with Sandboxes() as one, Sandboxes() as two, Lab(one, plan, {}) as first, Lab(two, plan, {}) as second:
-        assert first.run("vps-1", ["ip", "link", "set", "eth0", "down"])["returncode"] == 0
-        assert "state DOWN" in first.run("vps-1", ["ip", "link", "show", "eth0"])["stdout"]
-        assert "state UP" in second.run("vps-1", ["ip", "link", "show", "eth0"])["stdout"]
+        assert first.run("vps-1", ["ip", "link", "set", "eth0", "down"]).returncode == 0
+        assert "state DOWN" in first.run("vps-1", ["ip", "link", "show", "eth0"]).stdout
+        assert "state UP" in second.run("vps-1", ["ip", "link", "show", "eth0"]).stdout
         first.run("vps-1", ["touch", "/run/mine", "/tmp/mine"])
-        assert first.run("vps-2", ["ls", "/run/mine", "/tmp/mine"])["returncode"] == 0
-        assert second.run("vps-2", ["ls", "/run/mine", "/tmp/mine"])["returncode"] != 0
+        assert first.run("vps-2", ["ls", "/run/mine", "/tmp/mine"]).returncode == 0
+        assert second.run("vps-2", ["ls", "/run/mine", "/tmp/mine"]).returncode != 0
 
 
 def test_two_commands_at_the_same_time_both_meet_every_expectation() -> None:

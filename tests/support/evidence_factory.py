@@ -7,7 +7,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from port25lab.model.evidence import Blame, Decision, Effect, Evidence, Hop, Observation, PacketSeen, Stage
+from port25lab.model.evidence import (
+    Blame,
+    Decision,
+    Effect,
+    Evidence,
+    Hop,
+    Observation,
+    PacketSeen,
+    PacketSummary,
+    Stage,
+    StreamDifference,
+    StreamSide,
+)
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import Auth, PathSpec
@@ -48,24 +60,47 @@ def rule(node: str = "isp-edge", number: int | None = 4, **more: Any) -> Blame:
 
 def decision(effect: Effect = Effect.DROP, blame: Blame | None = None) -> Decision:
     """The kernel's word on a SYN."""
-    return Decision(blame=blame or rule(), effect=effect, packet=f"SYN 198.51.100.7:20000 > {MX}:25")
+    syn = PacketSummary(kind="SYN", source="198.51.100.7", source_port=20000, destination=MX, destination_port=25)
+    return Decision(blame=blame or rule(), effect=effect, traced=syn)
 
 
 def on_answer(effect: Effect = Effect.DROP) -> Decision:
     """The kernel's word on what a server answered to a SYN."""
-    return decision(effect).model_copy(update={"packet": f"SYN-ACK {MX}:25 > 198.51.100.7:20000"})
+    answer = PacketSummary(
+        kind="SYN-ACK", source=MX, source_port=25, destination="198.51.100.7", destination_port=20000
+    )
+    return decision(effect).model_copy(update={"traced": answer})
 
 
 def in_session(effect: Effect = Effect.DROP, text: str = "-A FORWARD -p tcp -j DROP") -> Decision:
     """The kernel's word on a packet of a session that was open already."""
-    return Decision(blame=rule(rule=text), effect=effect, packet="segment", in_session=True)
+    return Decision(blame=rule(rule=text), effect=effect, traced=PacketSummary(kind="segment"), in_session=True)
+
+
+def difference(client: str, server: str) -> StreamDifference:
+    """The two sides of a middlebox, by a line of each."""
+    return StreamDifference(
+        direction="server to client",
+        offset=4,
+        client_side=StreamSide(line=client),
+        server_side=StreamSide(line=server),
+    )
 
 
 def wire(*packets: str) -> list[PacketSeen]:
     """Packets by their kind and the node that made them, after the client's SYN: ``wire("FIN isp-edge", "FIN pc")``."""
     made = [packet.split() for packet in ("SYN pc", *packets)]
     return [
-        PacketSeen(at=f"{node}/eth0", seconds=number / 10, leaving=True, kind=kind, source=MX, destination=MX, ttl=64)
+        PacketSeen(
+            node=node,
+            interface="eth0",
+            seconds=number / 10,
+            leaving=True,
+            kind=kind,
+            source=MX,
+            destination=MX,
+            ttl=64,
+        )
         for number, (kind, node) in enumerate(made)
     ]
 
@@ -140,7 +175,7 @@ def changed(verdict: Verdict, **more: Any) -> Verdict:
 def config(policies: Mapping[str, Sequence[str]]) -> LabConfig:
     """A lab with these policies, by name."""
     stacks = tuple((node, tuple(map(Path, names))) for node, names in policies.items() if names)
-    return LabConfig(Plan(name="residential_isp", file=Path("/topologies/residential_isp.py"), nodes={}), stacks)
+    return LabConfig(Plan(name="residential_isp", file=Path("residential_isp.py"), nodes={}), stacks)
 
 
 def _reasons(question: Question, judgement: Judgement, more: dict[str, Any]) -> Iterator[Reason]:

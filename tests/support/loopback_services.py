@@ -14,12 +14,14 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from port25lab.mail.message import build_message
+from port25lab.mail.services.smtp_server import MailServer
 from port25lab.mail.services.start import Services
+from port25lab.mail.services.tasks import TaskSupervisor
 from port25lab.mail.smtp_session import Submission, dial_and_converse
 from port25lab.model.evidence import Observation
 from port25lab.model.path import Security
@@ -144,6 +146,16 @@ class _Datagram(socket.socket):
         super().connect(self._host.net.datagrams[place])
 
 
+@dataclass(frozen=True)
+class Arrived:
+    """A message in a node's mailbox, with its envelope."""
+
+    node: str
+    mail_from: str
+    rcpt_tos: tuple[str, ...]
+    raw: bytes
+
+
 @dataclass
 class Lab:
     """A loopback lab that runs."""
@@ -151,6 +163,19 @@ class Lab:
     plan: Plan
     net: Net
     services: Services
+    arrived: list[Arrived] = field(default_factory=list)
+    """All messages in mailboxes, in order."""
+
+    def __post_init__(self) -> None:
+        for server in self.services._servers.values():
+            server.accept = functools.partial(self._accept, server, server.accept)  # type: ignore[method-assign]
+
+    def _accept(
+        self, server: MailServer, accept: Callable[..., None], mail_from: str, rcpt_tos: list[str], raw: bytes
+    ) -> None:
+        if own := tuple(filter(server.owns, rcpt_tos)):
+            self.arrived.append(Arrived(server.name, mail_from, own, raw))
+        accept(mail_from, rcpt_tos, raw)
 
     @property
     def hosts(self) -> Mapping[str, LoopbackHost]:
@@ -190,7 +215,7 @@ class Lab:
     async def arrival(self, node: str) -> None:
         """Return when something is in the node's mailbox."""
         async with asyncio.timeout(2):
-            while not self.services.mailboxes.messages(node=node):
+            while node not in {message.node for message in self.arrived}:
                 await asyncio.sleep(0.001)
 
     async def talk(self, source: str, to: str, port: int, *lines: str) -> list[str]:
@@ -221,4 +246,12 @@ async def running(plan: Plan) -> Any:
     try:
         yield Lab(plan, net, services)
     finally:
-        await services.close()
+        await end(services._supervisor)
+
+
+async def end(supervisor: TaskSupervisor) -> None:
+    """End all tasks, and wait until they have closed their sockets. A real lab's process ends instead."""
+    while tasks := tuple(supervisor._tasks):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

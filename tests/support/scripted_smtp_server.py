@@ -187,9 +187,9 @@ async def submit(
         return await CLIENTS[client].send(Loopback(), target, submission, free_port(), ca_file)  # type: ignore
 
 
-_ports = itertools.count(10_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
-"""Below the ports that Linux gives out by itself (32768 and up), and others for each worker of pytest-xdist: a port
-that the kernel gave out and got back may be another test's a moment later."""
+_ports = itertools.count(10_000 + os.getpid() * 64 % 22_000)
+"""Below the ports that Linux gives out by itself (32768 and up), and others in each process: a port that the kernel
+gave out and got back may be another test's a moment later."""
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
-"""How many attempts go on at once in a lab: as many as the kernel's trace has room for.
+"""How many attempts go on at the same time in a lab: as many as the buffers of the rule trace have room for.
 
-The kernel by itself sends again what got no answer, whether the lab's process reads the trace or not. So only the
-number of attempts bounds what is in the trace's buffers at once, on a machine of any speed.
+The kernel retransmits by itself, whether the lab's process reads the trace or not. So only the number of attempts
+limits what is in the buffers at a time, on a machine of any speed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 SEGMENTS = 8
-"""Packets of a session that may come at once: a command, its answer, and acknowledgements, the same for a relay."""
+"""Packets of a session in flight at a time: a command, its answer and acknowledgements, and the same for a relay."""
 
 SEGMENT_BYTES = 1400
-"""Of a message, about as many are in one packet."""
+"""Bytes of a message in one packet, about."""
 
 
 class Buffers(Protocol):
-    """What fills up; ``trace.Tracer``."""
+    """The buffers of the rule trace: ``rule_trace.Tracer``."""
 
     def drain(self) -> None: ...
     def has_room(self, attempts: int, segments: int) -> bool: ...
@@ -35,9 +35,9 @@ class Admission:
 
     @asynccontextmanager
     async def admitted(self, size: int = 0) -> AsyncIterator[None]:
-        """Wait for room, and take it until the end of the context. One attempt alone always has room.
+        """Wait for room, and use it until the end of the context. A single attempt always has room.
 
-        ``size``: bytes of its message. All of it may be sent at once, and each packet of it be acknowledged.
+        ``size``: bytes of its message. All of them may be in flight at a time, and each packet be acknowledged.
         """
         segments = SEGMENTS + 2 * (size // SEGMENT_BYTES)
         async with self._change:
@@ -50,10 +50,10 @@ class Admission:
             self._attempts -= 1
             self._segments -= segments
             async with self._change:
-                self._change.notify_all()  # the next in line may need more room than one behind it
+                self._change.notify_all()  # an attempt that waits longer may need more room than the one behind it
 
     def _has_room(self, segments: int) -> bool:
-        """Ask after reading: the first packets of a lab show how many events a packet brings."""
+        """Read the trace first: the first packets of a lab show how many events a packet brings."""
         if not self._attempts:
             return True
         self._buffers.drain()

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from port25lab.attempt.admission import Admission
 from port25lab.errors import LabError
-from port25lab.evidence.capture import Capture
-from port25lab.evidence.rule_trace import Tracer
+from port25lab.evidence.observer import Observer
 from port25lab.mail.clients import CLIENTS
 from port25lab.mail.clients.base import Mta, Target
 from port25lab.mail.message import build_message
@@ -31,17 +30,16 @@ from port25lab.model.plan import Plan
 from port25lab.network.host import LabHost
 
 if TYPE_CHECKING:
-    from port25lab.attempt.packet_sender import Prober
-
+    from port25lab.attempt.packet_sender import PacketSender
 
 STAGE_SECONDS = 5.0
 """How long a client waits for each answer of a server."""
 
 WHOLE_SECONDS = 45.0
-"""No attempt takes longer, whatever a server does."""
+"""The longest time that an attempt may take."""
 
 SETTLE_SECONDS = 25.0
-"""How long a message may be on its way between relays before it counts as deferred."""
+"""How long relays may take to deliver a message before it counts as deferred."""
 
 
 @dataclass
@@ -51,32 +49,33 @@ class Attempts:
     plan: Plan
     hosts: Mapping[str, LabHost]
     services: Services
-    tracer: Tracer
-    capture: Capture
+    observer: Observer
+    admission: Admission
     ca_file: Path
+    """Certificate of the lab's authority, for client programs."""
 
     def __post_init__(self) -> None:
-        self._admission = Admission(self.tracer)
         self._programs = asyncio.Semaphore(PROGRAMS_AT_ONCE)
         self._kernels_ports: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By node."""
         self._held: list[socket.socket] = []
+        """Connections that stay open until the lab ends."""
 
     async def open_early(self, paths: Iterable[PathSpec]) -> None:
-        """Open the sessions that these probes will continue once the policies are loaded."""
+        """Open the sessions that these hand-made packets will continue once the policies are loaded."""
         for path in paths:
-            await self._prober.open(path, await self._target(self.hosts[path.source], path))
+            await self._packet_sender.open(path, await self._target(self.hosts[path.source], path))
 
     @cached_property
-    def _prober(self) -> Prober:
-        from port25lab.attempt.packet_sender import Prober  # brings scapy
+    def _packet_sender(self) -> PacketSender:
+        from port25lab.attempt.packet_sender import PacketSender  # imports scapy: a quarter of a second
 
-        return Prober(self.plan, self.hosts, self.tracer, self.capture)
+        return PacketSender(self.plan, self.hosts, self.observer)
 
     async def make(self, path: PathSpec, label: str = "") -> Evidence:
-        """Try one path. ``label``: what a capture file says at its first packet.
+        """Try one path. ``label``: the comment at its first packet in a capture file.
 
-        Never raises for what the network does; a failure of the tool is in ``error``.
+        Returns evidence also where the network fails; a failure of the tool is in its ``error``.
         """
         try:
             async with asyncio.timeout(WHOLE_SECONDS) as limit:
@@ -93,70 +92,75 @@ class Attempts:
             return Evidence(observation=Observation(stage=Stage.RESOLVE, reply=str(failure)))
         if path.packet is not None:
             limit.reschedule(None)
-            async with self._admission.admitted():
+            async with self.admission.admitted():
                 limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
-                return await self._prober.probe(path, target, label)
+                return await self._packet_sender.send(path, target, label)
         token = secrets.token_hex(8)
-        journey = self.services.mailboxes.follow(token)
+        delivery = self.services.mailboxes.delivery(token)
         client, kind = CLIENTS[path.client], CLIENT_KINDS[path.client]
         ports = host.source_ports(kind.ports)
         submission = self._submission(host, path, target, token)
         tries: list[Hop] = []
-        limit.reschedule(None)  # its turn may be long in coming
+        limit.reschedule(None)  # the time limit counts from when its turn has come
         async with AsyncExitStack() as under_way:
             async with self._turn(kind, host, ports):
-                await under_way.enter_async_context(self._admission.admitted(path.size))
-                losses = self.tracer.losses()
+                await under_way.enter_async_context(self.admission.admitted(path.size))
                 limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
+                losses = self.observer.begin(ports, label)
                 if path.hold and path.attempt > 1:
                     await self._hold(host, target)
-                self.capture.begin(ports, label)
                 if isinstance(client, Mta):
                     observation, tries = await client.deliver(host, target, submission, self.ca_file)
                 else:
                     observation = await client.send(host, target, submission, ports[0], self.ca_file)
             if observation.stage is Stage.DONE and (not tries or tries[-1].observation.stage is Stage.DONE):
-                await journey.settled(SETTLE_SECONDS)
-            lost = self.tracer.lost_since(losses)
-        seen = self.capture.seen(ports, host.name)
-        if observation.address is None:  # not every program tells
-            observation = observation.model_copy(update={"address": self.tracer.dialled(ports)})
-        dialled = self.plan.owner(observation.address) if observation.address else None
-        answered = next((node for port in ports if (node := self.services.answered_by(port))), None)
-        decisions = [decision for port in ports for decision in self.tracer.decisions(port)]
+                await delivery.settled(SETTLE_SECONDS)
+            observed = self.observer.collect(ports, host.name, losses)
+        if observation.address is None:  # not every program reports it
+            observation = observation.model_copy(update={"address": self.observer.dialled(ports)})
         return Evidence(
             observation=observation,
-            decisions=[] if tries else decisions,
-            diverted=[decision for port in ports for decision in self.tracer.diversions(port)],
-            icmp=seen.icmp,
-            answered_by=answered,
-            dialled=dialled,
-            delivered_to=journey.delivered_to,
-            hops=[_decided(hop, decisions) for hop in tries] + [self._hop(record) for record in journey.hops],
-            packets=seen.packets,
-            packets_lost=seen.lost,
-            divergence=seen.divergence,
-            trace_lost=lost,
-            error=lost or self._dead_service(path),
+            decisions=[] if tries else observed.decisions,
+            diverted=observed.diverted,
+            icmp=observed.icmp,
+            answered_by=observed.answered_by,
+            dialled=self._owner(observation.address),
+            delivered_to=delivery.delivered_to,
+            hops=[
+                *(_with_decisions(hop, observed.decisions) for hop in tries),
+                *(self._hop(relay_try) for relay_try in delivery.tries),
+            ],
+            packets=observed.packets,
+            packets_lost=observed.packets_lost,
+            difference=observed.difference,
+            trace_lost=observed.trace_lost,
+            error=observed.trace_lost or self._dead_service(path),
         )
 
-    def _hop(self, record: RelayTry) -> Hop:
-        """A relay's try, with the kernel's view of it."""
-        seen = self.capture.seen([record.source_port], record.hop.node)
-        failed = record.hop.observation.stage is not Stage.DONE
-        address = record.hop.observation.address
-        return record.hop.model_copy(
+    def _hop(self, relay_try: RelayTry) -> Hop:
+        """A relay's try, with what was observed of it."""
+        hop = relay_try.hop
+        observed = self.observer.collect([relay_try.source_port], hop.node)
+        failed = hop.observation.stage is not Stage.DONE
+        return hop.model_copy(
             update={
-                "decisions": self.tracer.decisions(record.source_port),
-                "packets": seen.packets if failed else [],
-                "answered_by": self.services.answered_by(record.source_port),
-                "dialled": self.plan.owner(address) if address else None,
+                "decisions": observed.decisions,
+                "packets": observed.packets if failed else [],
+                "answered_by": observed.answered_by,
+                "dialled": self._owner(hop.observation.address),
             }
         )
 
+    def _owner(self, address: str | None) -> str | None:
+        """The node that has this address."""
+        return self.plan.owner(address) if address else None
+
     @asynccontextmanager
     async def _turn(self, kind: ClientKind, host: LabHost, ports: range) -> AsyncIterator[None]:
-        """Wait until the client may run: programs a few at a time, and those that cannot pick a port one by one."""
+        """Wait until the client may run.
+
+        Few programs run at a time, and in a node only one of those that cannot be given a source port.
+        """
         async with AsyncExitStack() as turn:
             if kind.ports is Ports.KERNELS:
                 await turn.enter_async_context(self._kernels_ports[host.name])
@@ -166,12 +170,15 @@ class Attempts:
             yield
 
     async def _hold(self, host: LabHost, target: Target) -> None:
-        """Open one more connection and leave it open, until the lab ends. A limit may refuse it; then there is none."""
+        """Open one more connection and leave it open until the lab ends. A rule with a limit may refuse it."""
         with suppress(OSError):
             self._held.append(await host.connect(target.addresses[0], target.port))
 
     async def _target(self, host: LabHost, path: PathSpec) -> Target:
-        """Whom to dial: by DNS from the client's own host, as a real client would; a node without a name by address."""
+        """The server to dial: by DNS from the client's own host, as a real client does; by address if it has no name.
+
+        Raises DnsFailure.
+        """
         name, domain = path.to, None
         if name.startswith(MX_PREFIX):
             domain = name.removeprefix(MX_PREFIX)
@@ -208,7 +215,7 @@ class Attempts:
         )
 
     def _dead_service(self, path: PathSpec) -> str | None:
-        """A service that died: the destination's, or a middlebox on a router, which may stand in anybody's way."""
+        """Why a service died: one of the destination, or a middlebox on a router, which any path may pass."""
         server = self.plan.server(path.to)
         for name, died in self.services.failures.items():
             if (server and name == server.name) or self.plan.nodes[name].forward:
@@ -216,7 +223,7 @@ class Attempts:
         return None
 
 
-def _decided(hop: Hop, decisions: Iterable[Decision]) -> Hop:
-    """A try of the sender's own server, with the decisions on it: its log does not tell its source ports."""
+def _with_decisions(hop: Hop, decisions: Iterable[Decision]) -> Hop:
+    """A try of the sender's own server, with the decisions on it: its log does not report source ports."""
     address = hop.observation.address
     return hop.model_copy(update={"decisions": on_the_way_to(address, decisions) if address else []})

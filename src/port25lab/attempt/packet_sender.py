@@ -1,8 +1,8 @@
-"""One raw-packet probe, made in a running lab: send it, and see what arrives where.
+"""One hand-made packet in a running lab: send it, and see which packets arrive where.
 
-In: a path with ``packet``. Out: evidence with an ``Arrival``. What arrives is captured at the node where it should
-arrive; what does not is named by the rule in the kernel's trace that dropped it. The wait ends with whichever comes
-first, and a probe that neither arrives nor is dropped by a rule is an error of the tool, not a blocked path.
+In: a path with ``packet``. Out: evidence with an ``Arrival``. A packet socket at the node where the packet should
+arrive captures it; the kernel's trace names the rule that dropped it. The wait ends with the first of the two. A packet
+that neither arrives nor is dropped by a rule is an error of the tool, not a blocked path.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from port25lab.attempt import packet_builders
 from port25lab.attempt.packet_builders import PacketSpec
 from port25lab.attempt.packet_watch import Expected, Listener, attach_filter
 from port25lab.errors import LabError
-from port25lab.evidence.capture import Capture, Seen
-from port25lab.evidence.rule_trace import MARK, PacketTrace, Tracer
+from port25lab.evidence.observer import Observer
+from port25lab.evidence.rule_trace import MARK, PacketTrace
 from port25lab.mail.clients.base import Target
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Evidence, Observation, Stage
 from port25lab.model.packet_kinds import PACKET_KINDS, ArrivalPoint, Kind
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
-from port25lab.network.builder import SOURCE_PORTS
 from port25lab.network.host import LabHost
 
 LOST_SECONDS = 0.5
-"""A probe that was neither seen nor dropped by a rule after so long is lost."""
+"""A packet that has neither arrived nor been dropped by a rule after this time is lost."""
 
 ANSWER_SECONDS = 0.1
-"""How long an answer to a probe that arrived is waited for: it is told, and decides nothing."""
+"""How long to wait for an answer to a packet that arrived. The answer is reported, and decides nothing."""
 
 _SYN_ACK, _RST = 0x12, 0x04
 
@@ -46,96 +45,102 @@ _TRAFFIC_CLASS = {4: (socket.IPPROTO_IP, socket.IP_TOS), 6: (socket.IPPROTO_IPV6
 
 
 @dataclass(frozen=True)
-class _Probe:
-    """All that belongs to one probe while it is under way."""
+class _Exchange:
+    """One hand-made packet and its answers, while they are under way."""
 
     kind: Kind
-    shot: PacketSpec
-    trail: PacketTrace
+    spec: PacketSpec
+    trace: PacketTrace
     sender: LabHost
-    there: Listener
-    """At the destination."""
-    back: Listener
+    destination: Listener
+    source: Listener
     """At the owner of the source address."""
     losses: int
-    """Of the trace, before its first packet."""
+    """Of trace events, before its first packet."""
     session: socket.socket | None = None
     """The connection that it continues."""
 
+    @property
+    def arrives_at(self) -> Listener:
+        """Where the packet arrives that decides."""
+        back = self.kind.arrival_point in (ArrivalPoint.ANSWER, ArrivalPoint.TOO_BIG)
+        return self.source if back else self.destination
 
-class Prober:
-    """Makes the probes of a lab; watches nodes from their first probe on."""
 
-    def __init__(self, plan: Plan, hosts: Mapping[str, LabHost], tracer: Tracer, capture: Capture) -> None:
-        self._plan, self._hosts, self._tracer, self._capture = plan, hosts, tracer, capture
+class PacketSender:
+    """Sends the hand-made packets of a lab. A node has a packet socket from its first packet on."""
+
+    def __init__(self, plan: Plan, hosts: Mapping[str, LabHost], observer: Observer) -> None:
+        self._plan, self._hosts, self._observer = plan, hosts, observer
         self._numbers = itertools.count(1)
-        self._watches: dict[str, Listener] = {}
-        self._early: dict[PathSpec, _Probe | str] = {}
-        """Probes that continue a session; or why it could not be opened."""
+        self._listeners: dict[str, Listener] = {}
+        self._early: dict[PathSpec, _Exchange | str] = {}
+        """Packets that continue a session; or why the session could not be opened."""
 
     async def open(self, path: PathSpec, target: Target) -> None:
-        """Open the session that a probe is to continue later. From here on its packets are marked, and traced."""
-        probe = self._prepare(path, target)
+        """Open the session that a packet is to continue later. From here on its packets are marked, and traced."""
+        exchange = self._prepare(path, target)
         try:
-            session = await probe.sender.connect(target.addresses[0], target.port, probe.shot.source_port)
+            session = await exchange.sender.connect(target.addresses[0], target.port, exchange.spec.source_port)
         except OSError as error:
             self._early[path] = f"no session could be opened before the policies: {error.strerror or error}"
             return
-        session.setsockopt(*_TRAFFIC_CLASS[probe.shot.version], MARK << 2)
-        self._early[path] = replace(probe, session=session)
+        session.setsockopt(*_TRAFFIC_CLASS[exchange.spec.version], MARK << 2)
+        self._early[path] = replace(exchange, session=session)
 
-    async def probe(self, path: PathSpec, target: Target, label: str = "") -> Evidence:
-        """Make one probe. ``label``: what a capture file says at its first packet.
+    async def send(self, path: PathSpec, target: Target, label: str = "") -> Evidence:
+        """Send one packet, and wait until it has arrived, a rule has dropped it, or it counts as lost.
 
-        Raises LabError where it makes no sense in this lab.
+        ``path``: which kind of packet, from where. ``target``: its destination. ``label``: the comment at its first
+        packet in a capture file. Raises LabError where this kind is not possible in this lab.
         """
-        probe = self._opened(path) if PACKET_KINDS[str(path.packet)].early else self._prepare(path, target)
-        kind = probe.kind
-        self._capture.begin([probe.shot.source_port], label)
+        exchange = self._opened(path) if PACKET_KINDS[str(path.packet)].early else self._prepare(path, target)
+        kind, spec = exchange.kind, exchange.spec
+        self._observer.begin([spec.source_port], label)
         started = time.perf_counter()
-        with probe.back.expecting(Expected(probe.shot.acknowledged, protocol=socket.IPPROTO_TCP)) as answer:
-            sight = await (self._continued(probe, probe.session) if probe.session else self._made(probe))
+        with exchange.source.expecting(Expected(spec.acknowledged, protocol=socket.IPPROTO_TCP)) as answer:
+            if exchange.session is None:
+                arrived = await self._send_new(exchange)
+            else:
+                arrived = await self._continue_session(exchange, exchange.session)
             seconds = round(time.perf_counter() - started, 6)
-            if sight and kind.leg is ArrivalPoint.THERE and kind.answered:
-                await self._until(probe, answer, ANSWER_SECONDS)
-        trace_lost = self._tracer.lost_since(probe.losses)
-        port = probe.shot.source_port
-        seen = self._capture.seen([port], path.source) if port in SOURCE_PORTS else Seen()
-        reached = (probe.back if kind.leg in (ArrivalPoint.ANSWER, ArrivalPoint.TOO_BIG) else probe.there).node
-        met = self._tracer.drops_of(probe.trail)
-        # The first drop decides. Whether another fragment has met another rule by now depends on when one looks.
-        decisions = met if sight else met[:1]
-        lost = f"{kind.text} did not arrive at {reached} within {LOST_SECONDS} s, and no rule dropped it"
+            if arrived and kind.arrival_point is ArrivalPoint.THERE and kind.answered:
+                await self._wait_for(exchange, answer, ANSWER_SECONDS)
+        observed = self._observer.collect([spec.source_port], path.source, exchange.losses, exchange.trace)
+        node = exchange.arrives_at.node
+        # The first drop decides. Whether another rule has dropped another fragment by now depends on the time.
+        decisions = observed.decisions if arrived else observed.decisions[:1]
+        lost = f"{kind.text} did not arrive at {node} within {LOST_SECONDS} s, and no rule dropped it"
         return Evidence(
-            observation=Observation(stage=Stage.CONNECT, address=probe.shot.destination, seconds=seconds),
+            observation=Observation(stage=Stage.CONNECT, address=spec.destination, seconds=seconds),
             decisions=decisions,
-            icmp=seen.icmp,
-            packets=seen.packets,
-            packets_lost=seen.lost,
-            dialled=self._plan.owner(probe.shot.destination),
+            icmp=observed.icmp,
+            packets=observed.packets,
+            packets_lost=observed.packets_lost,
+            dialled=self._plan.owner(spec.destination),
             arrival=Arrival(
                 packet=str(path.packet),
-                reached=reached if sight else None,
-                answer=_name(answer) or ("ICMP" if seen.icmp else None),
+                reached=node if arrived else None,
+                answer=_name(answer) or ("ICMP" if observed.icmp else None),
             ),
-            trace_lost=trace_lost,
-            error=trace_lost or (None if sight or decisions else lost),
+            trace_lost=observed.trace_lost,
+            error=observed.trace_lost or (None if arrived or decisions else lost),
         )
 
-    def _opened(self, path: PathSpec) -> _Probe:
-        probe = self._early.get(path, "the session was not opened before the policies were loaded")
-        if isinstance(probe, str):
-            raise LabError(probe)
-        return probe
+    def _opened(self, path: PathSpec) -> _Exchange:
+        exchange = self._early.get(path, "the session was not opened before the policies were loaded")
+        if isinstance(exchange, str):
+            raise LabError(exchange)
+        return exchange
 
-    def _prepare(self, path: PathSpec, target: Target) -> _Probe:
+    def _prepare(self, path: PathSpec, target: Target) -> _Exchange:
         kind, host = PACKET_KINDS[str(path.packet)], self._hosts[path.source]
         destination = target.addresses[0]
         version: IpVersion = 6 if ":" in destination else 4
         owner = self._plan.owner(destination)
         if owner is None:
             raise LabError(f"no node has the address {destination}, so nothing can be captured there")
-        shot = PacketSpec(
+        spec = PacketSpec(
             version=version,
             source=self._source(path, version),
             destination=destination,
@@ -144,68 +149,77 @@ class Prober:
             number=next(self._numbers),
             sequence=secrets.randbits(32),
         )
-        trail = PacketTrace(kind.text, shot.number, shot.sequence, shot.source_port)
-        self._tracer.track(trail)
-        there, back = self._watch(owner), self._watch(path.spoof or path.source)
-        return _Probe(kind, shot, trail, host, there, back, self._tracer.losses())
+        trace = PacketTrace(kind.text, spec.number, spec.sequence, spec.source_port)
+        return _Exchange(
+            kind=kind,
+            spec=spec,
+            trace=trace,
+            sender=host,
+            destination=self._listener(owner),
+            source=self._listener(path.spoof or path.source),
+            losses=self._observer.track(trace),
+        )
 
     def _source(self, path: PathSpec, version: int) -> str:
-        """The sender's own address, or another node's: the one by which others know it."""
+        """The sender's own address, or the one that another node publishes."""
         if path.spoof is None:
-            mine = [str(own.ip) for own in self._hosts[path.source].addresses if own.version == version]
+            own = [str(address.ip) for address in self._hosts[path.source].addresses if address.version == version]
         else:
-            mine = [str(own) for own in self._plan.nodes[path.spoof].published if own.version == version]
-        if not mine:
+            own = [str(address) for address in self._plan.nodes[path.spoof].published if address.version == version]
+        if not own:
             raise LabError(f"{path.spoof or path.source} has no IPv{version} address")
-        return mine[0]
+        return own[0]
 
-    def _watch(self, node: str) -> Listener:
-        if node not in self._watches:
+    def _listener(self, node: str) -> Listener:
+        if node not in self._listeners:
             kernel = self._hosts[node].packets()
             attach_filter(kernel)
-            watch = self._watches[node] = Listener(node, kernel)
-            asyncio.get_running_loop().add_reader(kernel, watch.read)
-        return self._watches[node]
+            listener = self._listeners[node] = Listener(node, kernel)
+            asyncio.get_running_loop().add_reader(kernel, listener.read)
+        return self._listeners[node]
 
-    async def _made(self, probe: _Probe) -> Expected | None:
-        """Send it; the packet that had to arrive, or None."""
-        shot, leg = probe.shot, probe.kind.leg
-        built = packet_builders.BUILDERS[probe.kind.build](shot)
-        if leg is ArrivalPoint.ANSWER:
-            return await self._seen(probe, probe.back, Expected(shot.acknowledged, _SYN_ACK), probe.sender, built)
-        if leg is ArrivalPoint.RESET:
-            return await self._seen(probe, probe.there, Expected(shot.acknowledged, _RST), probe.sender, built)
-        met = await self._seen(probe, probe.there, Expected(shot.token), probe.sender, built)
-        if leg is ArrivalPoint.THERE or met is None or met.whole is None:
-            return met
-        error, about = (
-            packet_builders.too_big(shot, met.whole.packet),
-            Expected(shot.token, protocol=_ICMP[shot.version]),
-        )
-        return await self._seen(probe, probe.back, about, self._hosts[probe.there.node], error)
+    async def _send_new(self, exchange: _Exchange) -> Expected | None:
+        """Send the packet. Returns the packet that had to arrive, or None where it did not."""
+        spec, point, sender = exchange.spec, exchange.kind.arrival_point, exchange.sender
+        packets = packet_builders.BUILDERS[exchange.kind.build](spec)
+        if point is ArrivalPoint.ANSWER:
+            answer = Expected(spec.acknowledged, _SYN_ACK)
+            return await self._sent(exchange, exchange.source, answer, sender, packets)
+        if point is ArrivalPoint.RESET:
+            reset = Expected(spec.acknowledged, _RST)
+            return await self._sent(exchange, exchange.destination, reset, sender, packets)
+        arrived = await self._sent(exchange, exchange.destination, Expected(spec.token), sender, packets)
+        if point is ArrivalPoint.THERE or arrived is None or arrived.whole is None:
+            return arrived
+        error = packet_builders.too_big(spec, arrived.whole.packet)
+        about_it = Expected(spec.token, protocol=_ICMP[spec.version])
+        return await self._sent(exchange, exchange.source, about_it, self._hosts[exchange.destination.node], error)
 
-    async def _continued(self, probe: _Probe, session: socket.socket) -> Expected | None:
-        """Say something in the session. A rule may have acted already, on the acknowledgement of the greeting."""
+    async def _continue_session(self, exchange: _Exchange, session: socket.socket) -> Expected | None:
+        """Send a command in the session. A rule may have dropped its acknowledgement of the greeting already."""
         token = secrets.token_hex(8).encode()
-        with probe.there.expecting(Expected(token)) as sight:
-            with suppress(ConnectionError):  # a rule reset it: the trace says which
+        with exchange.destination.expecting(Expected(token)) as command:
+            with suppress(ConnectionError):  # a rule reset the session: the trace says which
                 session.send(b"NOOP " + token + b"\r\n")
-            return await self._until(probe, sight)
+            return await self._wait_for(exchange, command)
 
-    async def _seen(
-        self, probe: _Probe, watch: Listener, sight: Expected, sender: LabHost, built: Iterable[bytes]
+    async def _sent(
+        self, exchange: _Exchange, listener: Listener, expected: Expected, sender: LabHost, packets: Iterable[bytes]
     ) -> Expected | None:
-        with watch.expecting(sight), sender.raw(probe.shot.version, socket.IPPROTO_RAW) as raw:
-            for packet in built:
+        """Send packets from a node, and wait for the one that is expected at the listener."""
+        with listener.expecting(expected), sender.raw(exchange.spec.version, socket.IPPROTO_RAW) as raw:
+            for packet in packets:
                 raw.sendto(packet, (_destination(packet), 0))
-            return await self._until(probe, sight)
+            return await self._wait_for(exchange, expected)
 
-    async def _until(self, probe: _Probe, sight: Expected, seconds: float = LOST_SECONDS) -> Expected | None:
-        """Wait until it is seen, until a rule dropped it, or until it must be lost."""
-        await _first(sight.seen, probe.trail.dropped, seconds=seconds)
-        for watch in (probe.there, probe.back):
-            watch.read()
-        return sight if sight.whole else None
+    async def _wait_for(
+        self, exchange: _Exchange, expected: Expected, seconds: float = LOST_SECONDS
+    ) -> Expected | None:
+        """Wait until the packet has arrived, a rule has dropped one, or the time is over."""
+        await _first(expected.arrived, exchange.trace.dropped, seconds=seconds)
+        for listener in (exchange.destination, exchange.source):
+            listener.read()
+        return expected if expected.whole else None
 
 
 def _name(answer: Expected) -> str | None:
@@ -219,7 +233,7 @@ def _destination(packet: bytes) -> str:
 
 
 async def _first(*events: asyncio.Event, seconds: float) -> None:
-    """Return when one of these happened, or when the time is over."""
+    """Return when one of these events has happened, or after so many seconds."""
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

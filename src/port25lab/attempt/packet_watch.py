@@ -1,7 +1,7 @@
-"""What arrives at a node: a packet socket in its namespace, and those who wait for a packet there.
+"""The hand-made packets that arrive at a node, from a packet socket in its namespace.
 
-In: bytes as the node's interfaces take them in, before any rule of its own. Out: each ``Sight`` that was waited for.
-The kernel filters for the probes' mark, so that the socket costs nothing while mail is sent.
+In: bytes as the node's interfaces receive them, before any rule of the node. Out: each ``Expected`` packet that came.
+The kernel filters for the mark of hand-made packets, so that the socket costs nothing while mail is sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TCP = 6
 
 @dataclass(frozen=True)
 class Reassembled:
-    """A packet as its receiver sees it, put together again where it came in fragments."""
+    """A packet as its receiver sees it: reassembled where it came in fragments."""
 
     protocol: int
     payload: bytes
@@ -36,14 +36,14 @@ class Reassembled:
 
 @dataclass(eq=False)
 class Expected:
-    """A packet that somebody waits for: one with these bytes in it, and if given, of this protocol or these flags."""
+    """A packet that may arrive: it has these bytes in it, and the protocol and TCP flags that are given here."""
 
     token: bytes
     flags: int | None = None
     protocol: int | None = None
-    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     whole: Reassembled | None = None
-    """The packet, once it was seen."""
+    """The packet, once it has arrived."""
 
     def fits(self, whole: Reassembled) -> bool:
         """Whether this is the packet."""
@@ -53,25 +53,25 @@ class Expected:
 
 
 class Listener:
-    """One node's packet socket. Be ``expecting`` a sight before its packet is sent; the event loop calls ``read``."""
+    """One node's packet socket. Call ``expecting`` before the packet is sent; the event loop calls ``read``."""
 
     def __init__(self, node: str, kernel: socket.socket) -> None:
         self.node = node
         self._kernel = kernel
         self._pieces = Pieces()
-        self._sights: list[Expected] = []
+        self._expected: list[Expected] = []
 
     @contextmanager
-    def expecting(self, sight: Expected) -> Iterator[Expected]:
-        """Look out for a packet while the block runs."""
-        self._sights.append(sight)
+    def expecting(self, expected: Expected) -> Iterator[Expected]:
+        """Look for a packet while the block runs."""
+        self._expected.append(expected)
         try:
-            yield sight
+            yield expected
         finally:
-            self._sights.remove(sight)
+            self._expected.remove(expected)
 
     def read(self) -> None:
-        """Take all that the kernel has."""
+        """Read all packets that the kernel has queued."""
         while True:
             try:
                 packet, address = self._kernel.recvfrom(1 << 16)
@@ -82,20 +82,20 @@ class Listener:
             whole = self._pieces.add(packet)
             if whole is None:
                 continue
-            for sight in self._sights:
-                if sight.whole is None and sight.fits(whole):
-                    sight.whole = whole
-                    sight.seen.set()
+            for expected in self._expected:
+                if expected.whole is None and expected.fits(whole):
+                    expected.whole = whole
+                    expected.arrived.set()
 
 
 class Pieces:
-    """Fragments on their way to becoming packets (RFC 791 section 3.2, RFC 8200 section 4.5)."""
+    """Reassembles fragments (RFC 791 section 3.2, RFC 8200 section 4.5)."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, int], dict[int, tuple[bytes, bool]]] = defaultdict(dict)
 
     def add(self, packet: bytes) -> Reassembled | None:
-        """The whole packet, if this is one or completes one; None as well for what is no IP packet."""
+        """The whole packet, if this is one or completes one; None while fragments are missing, and for other bytes."""
         ip = ip_header(packet)
         if ip is None:
             return None

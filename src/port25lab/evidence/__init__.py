@@ -1,11 +1,12 @@
-"""Observers that produce evidence.
+"""What is observed of an attempt beside the client's own view.
 
-rule_trace         which rules a packet met, from the kernel's trace
+observer           all of it, asked for at once
+rule_trace         which rules matched a packet, from the kernel's trace
 rule_map           the kernel's rules, joined to the lines of the files they come from
 capture            packets at every node, while attempts go on
 deciding_packets   those of them that decided
-divergence         where the two sides of a node that passes sessions on first differ
+divergence         the first difference between the two sides of a node that passes sessions on
 capture_file       all packets in one pcapng file
 pcapng             that format
-capture_folder     the files of a run
+capture_folder     the capture files of a run
 """

@@ -1,10 +1,10 @@
-"""The packets of a lab: captured at every node, matched to attempts, and written to a file where one is wanted.
+"""The packets of a lab: captured at every node, matched to attempts, and written to a file where there is one.
 
-Always on is a light capture: what opens, refuses or ends a connection, at all nodes. Nodes whose policy brings
-programs are captured with all of TCP, so that the two sides of a middlebox can be compared. Where a file is to be
-written, it gets everything at hosts and at nodes with rules.
+A light capture is always on: packets that open, refuse or end a connection, at all nodes. Nodes whose policy brings
+programs are captured with all of TCP, so that the two sides of a middlebox can be compared. A capture file gets
+everything at hosts and at nodes with rules.
 
-An attempt is known by its source port, as in ``trace``; where NAT gives it another one, by the initial sequence number
+An attempt is known by its source port, as in ``rule_trace``; where NAT changes the port, by the initial sequence number
 of its SYN, and by the addresses and ports that this SYN then had.
 """
 
@@ -24,17 +24,17 @@ from typing import BinaryIO
 from port25lab.errors import LabError
 from port25lab.evidence.capture_file import Recording
 from port25lab.evidence.deciding_packets import PASSING, Sighting, deciding, icmp_errors
-from port25lab.evidence.divergence import divergence
+from port25lab.evidence.divergence import first_difference
 from port25lab.kernel.headers import ETHERNET, Packet, opens_or_ends, parse
 from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
-from port25lab.model.evidence import IcmpError, PacketSeen
+from port25lab.model.evidence import CaptureSummary, IcmpError, PacketSeen, StreamDifference
 from port25lab.network.builder import LOOPBACK_INDEX, SOURCE_PORTS, LabNode
 
 DRAIN_SECONDS = 0.02
-"""How often the rings are emptied; besides, at the beginning and at the end of each attempt."""
+"""Time between two readings of the rings; they are also read at the beginning and at the end of each attempt."""
 
 BURST_SECONDS = 0.005
-"""Many attempts may begin in one turn of the event loop: then the rings are emptied so often meanwhile."""
+"""The same where many attempts begin in one turn of the event loop."""
 
 LONGEST_SESSION = 1 << 20
 """Bytes that are kept of an attempt for comparison, both sides and directions together."""
@@ -43,18 +43,18 @@ _Ends = tuple[bytes, int | None, bytes, int | None]
 
 
 @dataclass
-class Seen:
-    """What the capture tells of one attempt."""
+class Captured:
+    """What the capture has of one attempt."""
 
     packets: list[PacketSeen] = field(default_factory=list)
     icmp: list[IcmpError] = field(default_factory=list)
-    divergence: str | None = None
+    difference: StreamDifference | None = None
     lost: int = 0
     """Packets that the capture has lost in the whole lab so far."""
 
 
 class Capture:
-    """A whole lab's: ``open`` and ``start`` it, ``begin`` each attempt, ask what was ``seen`` of it, and ``finish``."""
+    """The capture of a whole lab: ``open`` and ``start`` it, ``begin`` and ``collect`` each attempt, and ``finish``."""
 
     def __init__(self, file: BinaryIO | None = None, comment: str = "") -> None:
         """``file`` gets a pcapng of everything; the capture closes it."""
@@ -69,9 +69,10 @@ class Capture:
         self._recording = Recording(file, comment) if file is not None else None
 
     def open(self, nodes: Iterable[LabNode], passing_on: Iterable[str], ruled: Iterable[str]) -> None:
-        """Get ready in the background. ``passing_on``: nodes with programs that sessions pass; ``ruled``: with rules.
+        """Get ready in the background: the kernel needs milliseconds for each ring, so threads make them.
 
-        The kernel takes its time over each ring, so they are made in threads while the lab goes on starting.
+        ``nodes``: all of the lab. ``passing_on``: those with programs that sessions pass. ``ruled``: those with rules.
+        Raises LabError where a node's packets cannot be captured.
         """
         self._nodes = list(nodes)
         self._compared = set(passing_on)
@@ -90,28 +91,33 @@ class Capture:
         for opening in self._opening:
             await asyncio.wrap_future(opening)
         for ring in self._rings.values():
-            ring.read([])  # what is from before the start
+            ring.read([])  # discards packets from before the start
         if self._recording:
             self._recording.begin(self._nodes, self._interfaces)
         self._drain_again()
 
     def begin(self, ports: Sequence[int], label: str) -> None:
-        """An attempt is about to be made from these source ports."""
+        """An attempt is about to be made from these source ports. ``label``: the comment at its first packet."""
         if time.time_ns() - self._drained > BURST_SECONDS * 1e9:
             self.drain()
         if self._recording:
             self._recording.comments |= dict.fromkeys(ports, (ports, label))
 
-    def seen(self, ports: Iterable[int], client: str) -> Seen:
-        """All that was seen of an attempt that is over. May be asked once."""
+    def collect(self, ports: Iterable[int], client: str) -> Captured:
+        """All that was captured of an attempt that is over. May be called once for each attempt.
+
+        ``ports``: its source ports. ``client``: the node that made it, whose ICMP errors count.
+        """
         self.drain()
-        sightings = [seen for port in ports for seen in self._attempts.take(port)]
-        nodes = {seen.node for seen in sightings} & self._compared
-        differences = [divergence(seen for seen in sightings if seen.node == node) for node in sorted(nodes)]
-        return Seen(
+        sightings = [sighting for port in ports for sighting in self._attempts.take(port)]
+        nodes = {sighting.node for sighting in sightings} & self._compared
+        differences = (
+            first_difference(sighting for sighting in sightings if sighting.node == node) for node in sorted(nodes)
+        )
+        return Captured(
             packets=deciding(sightings),
             icmp=icmp_errors(sightings, client),
-            divergence=next((difference for difference in differences if difference), None),
+            difference=next((difference for difference in differences if difference), None),
             lost=sum(ring.lost for ring in self._rings.values()),
         )
 
@@ -120,15 +126,20 @@ class Capture:
         counts = {node: ring.count_lost() for node, ring in self._rings.items()}
         return {node: count for node, count in counts.items() if count}
 
-    def finish(self) -> int:
-        """Write all that is left, and close the file. Returns its packets; OSError if any was not written."""
+    def finish(self) -> CaptureSummary:
+        """Write the packets that are left, and close the file."""
         self.drain(final=True)
-        return self._recording.finish(self.lost()) if self._recording else 0
+        lost, packets, problem = self.lost(), 0, None
+        try:
+            packets = self._recording.finish(lost) if self._recording else 0
+        except OSError as error:
+            problem = f"not all packets could be written: {error.strerror or error}"
+        return CaptureSummary(packets=packets, lost=lost, problem=problem)
 
     def drain(self, *, final: bool = False) -> None:
-        """Take what the kernel has queued, in order of time over all nodes.
+        """Read the packets that the kernel has queued, in order of time over all nodes.
 
-        What comes in while the rings are read one after another is held back until the next time.
+        Packets that come in while the rings are read one after another are kept for the next time.
         """
         until = self._drained = time.time_ns()
         frames = self._held
@@ -180,16 +191,16 @@ class _Attempts:
         self._translated: dict[_Ends, int] = {}
         """Addresses and ports that NAT made → source port."""
 
-    def note(self, seen: Sighting) -> None:
-        """Keep a sighting, if it belongs to an attempt that is not over. A server may say more than memory holds."""
-        port = self._port(seen.packet)
+    def note(self, sighting: Sighting) -> None:
+        """Keep a sighting that belongs to an attempt under way, up to so many bytes: a server may send without end."""
+        port = self._port(sighting.packet)
         if port is None or port in self._over:
             return
-        if seen.packet.kind in PASSING:
-            if not seen.packet.length or self._kept[port] > LONGEST_SESSION:
+        if sighting.packet.kind in PASSING:
+            if not sighting.packet.length or self._kept[port] > LONGEST_SESSION:
                 return
-            self._kept[port] += len(seen.data)
-        self._sightings[port].append(seen)
+            self._kept[port] += len(sighting.data)
+        self._sightings[port].append(sighting)
 
     def take(self, port: int) -> list[Sighting]:
         """The sightings of an attempt, which is over."""

@@ -23,12 +23,12 @@ class Recording:
         self._failed: OSError | None = None
         self._last = 0
         self.nodes: set[str] = set()
-        """Where packets are captured for it."""
+        """Nodes whose packets are written."""
         self.comments: dict[int, tuple[Sequence[int], str]] = {}
         """Source port → all ports of its attempt, and what to write at the first packet from any of them."""
 
     def begin(self, nodes: Iterable[LabNode], names: Mapping[tuple[str, int], str]) -> None:
-        """Write what comes before all packets."""
+        """Write the blocks that come before all packets."""
         self._names = names
         self._write(pcapng.section(self._comment, "port25lab"))
         addresses = {own.ip.packed: node.name for node in nodes for own in node.plan.addresses}
@@ -37,9 +37,9 @@ class Recording:
             if place[0] in self.nodes and place[1] != LOOPBACK_INDEX:
                 self._interface(place)
 
-    def write(self, record: Frame, packet: Packet | None) -> int:
+    def write(self, frame: Frame, packet: Packet | None) -> int:
         """Write a packet. Returns its number, from 1."""
-        nanoseconds, node, interface, leaving, length, data = record
+        nanoseconds, node, interface, leaving, length, data = frame
         place = (node, interface)
         if place not in self._numbers:
             self._interface(place)
@@ -50,7 +50,7 @@ class Recording:
         return self._packets
 
     def _comment_on(self, packet: Packet) -> str | None:
-        """What to say of it, where it is the first of its attempt."""
+        """The comment on the first packet of an attempt; None for the others."""
         if packet.source_port not in self.comments:
             return None
         ports, comment = self.comments[packet.source_port]
@@ -59,7 +59,10 @@ class Recording:
         return comment
 
     def finish(self, lost: Mapping[str, int]) -> int:
-        """Say what is missing, and close the file. Raises the first error that there was in writing."""
+        """Write which packets were lost, by node, and close the file. Returns its packets.
+
+        Raises the first OSError of any write.
+        """
         for node, count in lost.items():
             number = next(number for (name, _), number in self._numbers.items() if name == node)
             self._write(pcapng.loss(number, self._last, count, f"lost at all interfaces of {node} together"))
@@ -72,8 +75,8 @@ class Recording:
         return self._packets
 
     def _interface(self, place: tuple[str, int]) -> int:
-        name = f"{place[0]}/{self._names.get(place, place[1])}"
-        self._write(pcapng.interface(name, f"{name.replace('/', ', interface ')}", FULL_SNAPLEN))
+        node, interface = place[0], self._names.get(place, place[1])
+        self._write(pcapng.interface(f"{node}/{interface}", f"{node}, interface {interface}", FULL_SNAPLEN))
         self._numbers[place] = len(self._numbers)
         return self._numbers[place]
 

@@ -1,7 +1,7 @@
 """Capture files of a run: one pcapng for each lab, in a folder of the user's.
 
-The engine opens a file and hands it to the lab's process, so it belongs to the user wherever the lab runs. When the
-verdicts are there, the comment on the file is written anew, with each path and what became of it.
+The engine opens each file and passes it to the lab's process, so that the user owns it wherever the lab runs. After the
+run the comment on the file is written again, with each path and its outcome.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from port25lab.errors import InputError
 from port25lab.evidence import pcapng
+from port25lab.model.evidence import CaptureSummary
 
 LONGEST_NAME = 120
 """Characters; file systems take 255 bytes."""
@@ -28,7 +29,7 @@ _ENDING = ".pcapng"
 
 @dataclass
 class CaptureFile:
-    """One lab's file, and what the lab said of it when it was complete."""
+    """One lab's capture file, and what it holds."""
 
     path: Path
     packets: int = 0
@@ -37,16 +38,16 @@ class CaptureFile:
     problem: str | None = "the lab ended before its capture was complete"
     """Why packets are missing from it, if they are."""
 
-    def ended(self, told: dict[str, Any]) -> None:
-        """Take the lab's word for it."""
-        self.packets, self.lost, self.problem = told["packets"], told["lost"], told["problem"]
+    def ended(self, summary: CaptureSummary) -> None:
+        """Note what is in the file now that the lab has completed it."""
+        self.packets, self.lost, self.problem = summary.packets, summary.lost, summary.problem
         if self.lost and self.problem is None:
             nodes = ", ".join(f"{count} at {node}" for node, count in self.lost.items())
             self.problem = f"the capture lost packets: {nodes}"
 
 
 class CaptureFolder:
-    """Where the files go. Made where it does not exist; InputError where it cannot be written."""
+    """The folder of the files. It is made where it does not exist. Raises InputError where it cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +77,7 @@ class CaptureFolder:
         return file, opened
 
     def close(self) -> None:
-        """Remove files to which nothing was ever written, since their labs did not start, and folders left empty."""
+        """Remove empty files, whose labs did not start, and folders that were made and are empty."""
         for file in self.files:
             with contextlib.suppress(OSError):
                 if file.path.stat().st_size == 0:
@@ -103,7 +104,7 @@ def safe_name(name: str) -> str:
 
 
 def comment(file: CaptureFile, lines: Iterable[str]) -> None:
-    """Replace the comment on a whole file. What cannot be written becomes the file's problem."""
+    """Replace the comment on a whole file. An error in writing becomes the file's problem."""
     if not file.path.exists() or not file.path.stat().st_size:
         return
     try:

@@ -1,13 +1,13 @@
 """pcapng files: blocks as bytes (draft-ietf-opsawg-pcapng). Interfaces with names, comments, directions, nanoseconds.
 
-Why an own room: scapy's PcapNgWriter, the only maintained one, writes microseconds from floats, and neither comments
-on the section nor descriptions of interfaces. All integers are little-endian here.
+scapy's PcapNgWriter, the only maintained one, does not do: it writes microseconds from floats, and neither comments on
+the section nor descriptions of interfaces. All integers are little-endian here.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 ETHERNET = 1
 """LINKTYPE_ETHERNET."""
@@ -53,7 +53,7 @@ def interface(name: str, description: str, snaplen: int) -> bytes:
 
 
 def names(addresses: Mapping[bytes, str]) -> bytes:
-    """Whose each address is (4 or 16 bytes), for Wireshark to show."""
+    """The node of each address (4 or 16 bytes), for Wireshark to show."""
     records = b"".join(
         _option(_NRB_IPV4 if len(address) == 4 else _NRB_IPV6, address + _text(name) + b"\0")
         for address, name in addresses.items()
@@ -64,7 +64,11 @@ def names(addresses: Mapping[bytes, str]) -> bytes:
 def packet(
     interface: int, nanoseconds: int, leaving: bool, data: bytes, length: int, comment: str | None = None
 ) -> bytes:
-    """One packet. ``length``: on the wire; ``data`` may be less."""
+    """One packet.
+
+    ``interface``: its number in the file. ``nanoseconds``: since 1970. ``leaving``: whether the packet left the node
+    there. ``data``: the bytes that were captured. ``length``: bytes on the wire. ``comment``: shown by Wireshark.
+    """
     kept = len(data)
     options = _DIRECTIONS[leaving]
     if comment is not None:
@@ -76,7 +80,7 @@ def packet(
 
 
 def loss(interface: int, nanoseconds: int, lost: int, comment: str) -> bytes:
-    """How many packets the capture itself lost at an interface."""
+    """How many packets the capture itself ``lost`` at an interface until this time."""
     options = _option(_COMMENT, _text(comment)) + _option(_ISB_IFDROP, struct.pack("<Q", lost)) + _option(_END, b"")
     head = struct.pack("<III", interface, nanoseconds >> 32, nanoseconds & 0xFFFFFFFF)
     return _block(_STATISTICS, head + options)
@@ -87,24 +91,6 @@ def section_length(data: bytes) -> int:
     if len(data) < 12 or struct.unpack_from("<I4xI", data) != (_SECTION, _MAGIC):
         raise ValueError("no little-endian pcapng section")
     return int(_U32.unpack_from(data, 4)[0])
-
-
-def blocks(data: bytes) -> Iterable[tuple[int, bytes]]:
-    """Type and body of each block of a little-endian file. Raises ValueError where it is cut short."""
-    place = 0
-    while place < len(data):
-        if place + 12 > len(data):
-            raise ValueError("cut short")
-        kind, total = struct.unpack_from("<II", data, place)
-        if (
-            total % 4
-            or total < 12
-            or place + total > len(data)
-            or data[place + total - 4 : place + total] != data[place + 4 : place + 8]
-        ):
-            raise ValueError("not a pcapng block")
-        yield kind, data[place + 8 : place + total - 4]
-        place += total
 
 
 def _block(kind: int, body: bytes) -> bytes:

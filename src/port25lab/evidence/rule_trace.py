@@ -24,14 +24,14 @@ import socket
 import struct
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place
-from port25lab.kernel.headers import ACK, RST, SYN
-from port25lab.kernel.netlink import attributes
+from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
+from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
     ATTR_CHAIN,
     ATTR_HANDLE,
@@ -48,7 +48,7 @@ from port25lab.kernel.nftrace import (
     is_drop,
     open_socket,
 )
-from port25lab.model.evidence import Blame, Decision, Effect
+from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary
 from port25lab.network.builder import SOURCE_PORTS, LabNode
 from port25lab.network.firewall import FAMILY_NUMBER
 
@@ -77,9 +77,14 @@ class TracedPacket:
     """Of the attempt, where the packet tells: a SYN-ACK acknowledges it."""
     kind: Literal["SYN", "SYN-ACK", "segment"]
 
-    def __str__(self) -> str:
-        return (
-            f"{self.kind} {_joined(self.source, self.source_port)} > {_joined(self.destination, self.destination_port)}"
+    @property
+    def summary(self) -> PacketSummary:
+        return PacketSummary(
+            kind=self.kind,
+            source=self.source,
+            source_port=self.source_port,
+            destination=self.destination,
+            destination_port=self.destination_port,
         )
 
 
@@ -92,8 +97,8 @@ class PacketTrace:
     """Identification of its IPv4 packets, flow label of its IPv6 packets."""
     sequence: int
     source_port: int
-    drops: list[tuple[str, Place, str]] = field(default_factory=list)
-    """Node, rule, and which packet it was."""
+    drops: list[tuple[str, Place, PacketSummary]] = field(default_factory=list)
+    """Node, rule, and packet."""
     dropped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -102,7 +107,7 @@ class _Probed:
     """What a trace event tells of a probe's packet, or of an answer to it."""
 
     trail: PacketTrace
-    words: str
+    packet: PacketSummary
 
 
 class Tracer:
@@ -172,7 +177,7 @@ class Tracer:
         found: dict[tuple[str, Place], Decision] = {}
         for node, place, packet in trail.drops:
             blame, effect = self._rules[node].decided(place)
-            found.setdefault((node, place), Decision(blame=blame, effect=effect, packet=packet))
+            found.setdefault((node, place), Decision(blame=blame, effect=effect, traced=packet))
         return list(found.values())
 
     def fileno(self) -> int:
@@ -227,12 +232,9 @@ class Tracer:
                     raise
                 self._losses.append(node)
                 continue
-            start = 0
-            while start + 16 <= len(data):
-                length, kind = struct.unpack_from("=IH", data, start)
+            for kind, _, body in messages(data):
                 if kind == TRACE_MESSAGE:
-                    self._event(node, data[start + 16], dict(attributes(data[start + 20 : start + length])))
-                start += (length + 3) & ~3
+                    self._event(node, body[0], dict(attributes(body, NFNETLINK_HEADER)))
 
     def decisions(self, source_port: int) -> list[Decision]:
         """Every rule that kept a packet of this attempt from passing, in order of time, each named once."""
@@ -241,7 +243,7 @@ class Tracer:
         for node, place, packet in [*opening, *self._session_drops[source_port]]:
             blame, effect = self._rules[node].decided(place)
             in_session = packet.kind == "segment"
-            decision = Decision(blame=blame, effect=effect, packet=str(packet), in_session=in_session)
+            decision = Decision(blame=blame, effect=effect, traced=packet.summary, in_session=in_session)
             found.setdefault((node, place, in_session), decision)
         return list(found.values())
 
@@ -249,7 +251,7 @@ class Tracer:
         """Every rule that sent this attempt elsewhere, in order of time, each named once."""
         return [found for number in self._sequences[source_port] for found in self._diverted[number].values()]
 
-    def dialled(self, source_ports: range) -> str | None:
+    def dialled(self, source_ports: Sequence[int]) -> str | None:
         """The address that was dialled last from one of these ports, where a node that is watched saw its SYN."""
         return next((self._dialled[port] for port in reversed(self._dialled) if port in source_ports), None)
 
@@ -282,10 +284,10 @@ class Tracer:
         place = Place(FAMILY_NUMBER[family], table, chain, handle)
         if not dropped:
             if isinstance(seen, TracedPacket) and seen.kind == "SYN" and (blame := diversions.get(place)):
-                diverted = Decision(blame=blame, effect=Effect.DIVERT, packet=str(seen))
+                diverted = Decision(blame=blame, effect=Effect.DIVERT, traced=seen.summary)
                 self._diverted[seen.initial_sequence].setdefault(blame, diverted)
         elif isinstance(seen, _Probed):
-            seen.trail.drops.append((node, place, seen.words))
+            seen.trail.drops.append((node, place, seen.packet))
             seen.trail.dropped.set()
         elif seen.kind == "segment":
             port = seen.source_port if seen.source_port in SOURCE_PORTS else seen.destination_port
@@ -306,49 +308,40 @@ class Tracer:
             return None
         number, source, destination = marked
         what, keys = None, [("number", number)]
-        if len(transport) >= 14:
-            source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-            flags = transport[13] & (SYN | ACK | RST)
+        tcp = tcp_header(transport)
+        if tcp is not None:
+            source_port, destination_port, sequence = tcp.source_port, tcp.destination_port, tcp.sequence
+            flags = tcp.flags & (SYN | ACK | RST)
             if flags == SYN | ACK:
-                what, sequence = "SYN-ACK", acknowledged - 1
+                what, sequence = "SYN-ACK", tcp.acknowledged - 1
             elif flags & RST:
                 what, sequence = "RST", sequence - 1
             keys = [("sequence", sequence & 0xFFFFFFFF), ("port", source_port), ("port", destination_port), *keys]
         trail = next((self._trails[key] for key in keys if key in self._trails), None)
-        return None if trail is None else _Probed(trail, f"{what or trail.what} {source} > {destination}")
+        if trail is None:
+            return None
+        return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))
 
 
 def _marked(network: bytes) -> tuple[int, str, str] | None:
     """A probe's number and the addresses in the header of a marked packet; None for every other packet."""
-    if len(network) >= 20 and network[0] >> 4 == 4 and network[1] >> 2 == MARK:
-        number = int(struct.unpack_from(">H", network, 4)[0])
-        return number, str(ip_address(network[12:16])), str(ip_address(network[16:20]))
-    if len(network) >= 40 and network[0] >> 4 == 6 and (network[0] << 8 | network[1]) >> 6 & 0x3F == MARK:
-        number = int(struct.unpack_from(">I", network)[0]) & 0xFFFFF
-        return number, str(ip_address(network[8:24])), str(ip_address(network[24:40]))
-    return None
+    ip = fixed_header(network)
+    if ip is None or ip.dscp != MARK:
+        return None
+    return ip.number, text(ip.source), text(ip.destination)
 
 
 def _packet(network: bytes, transport: bytes) -> TracedPacket | None:
     """Addresses, ports and the attempt's sequence number; None for what is not a whole IP and TCP header."""
-    version = network[0] >> 4 if network else None
-    if len(transport) < 14 or version not in (4, 6) or len(network) < (20 if version == 4 else 40):
+    ip, tcp = fixed_header(network), tcp_header(transport)
+    if ip is None or tcp is None:
         return None
-    if version == 4:
-        source, destination = network[12:16], network[16:20]
-    else:
-        source, destination = network[8:24], network[24:40]
-    source_port, destination_port, sequence, acknowledged = struct.unpack_from(">HHII", transport)
-    syn, ack = transport[13] & SYN, transport[13] & ACK
+    syn, ack = tcp.flags & SYN, tcp.flags & ACK
     return TracedPacket(
-        str(ip_address(source)),
-        source_port,
-        str(ip_address(destination)),
-        destination_port,
-        (acknowledged - 1) & 0xFFFFFFFF if syn and ack else sequence,
+        text(ip.source),
+        tcp.source_port,
+        text(ip.destination),
+        tcp.destination_port,
+        (tcp.acknowledged - 1) & 0xFFFFFFFF if syn and ack else tcp.sequence,
         ("SYN-ACK" if ack else "SYN") if syn else "segment",
     )
-
-
-def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

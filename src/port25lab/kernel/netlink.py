@@ -16,6 +16,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 NETLINK_NETFILTER = 12
 """The protocol number of a netlink socket to netfilter (linux/netlink.h)."""
 
+NFNETLINK_HEADER = 4
+"""Bytes at the beginning of a netfilter message's body: family, version, and a number of the subsystem's own."""
+
 SOL_NETLINK = 270
 """The level of a netlink socket's own options (netlink(7))."""
 

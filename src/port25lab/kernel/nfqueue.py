@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from port25lab.kernel.netlink import SOL_NETLINK, attribute, attributes, messages
+from port25lab.kernel.netlink import NFNETLINK_HEADER, SOL_NETLINK, attribute, attributes, messages
 
 _SUBSYSTEM = 3 << 8
 
@@ -29,9 +29,6 @@ _ACCEPT = 1
 _REQUEST, _ACK = 0x1, 0x4
 
 _ERROR = 2
-
-_NFNETLINK_HEADER = 4
-"""Bytes: family, version, and the number of the queue."""
 
 _NO_ENOBUFS = 5
 
@@ -63,7 +60,7 @@ class Queue:
             data = await loop.sock_recv(self._kernel, 1 << 17)
             for kind, _, body in messages(data):
                 if kind == _PACKET:
-                    self._let_pass(dict(attributes(body, _NFNETLINK_HEADER)))
+                    self._let_pass(dict(attributes(body, NFNETLINK_HEADER)))
 
     def _let_pass(self, packet: dict[int, bytes]) -> None:
         number = packet[_PACKET_HEADER][:4]

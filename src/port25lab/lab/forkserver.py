@@ -4,36 +4,35 @@ Importing costs half a second, a fork two milliseconds, and the memory is shared
 socket, handed down when it was started, so that no other process can command it. It lives exactly as long as that
 connection: when the engine ends, however it ends, the fork server ends, and with it every sandbox.
 
-Its first message is ``{"descriptors": N}``, the open files that a lab may have, or ``{"problem": [WHAT, REMEDY]}``
-where it cannot make sandboxes. Each request is one JSON object with the control socket of the new sandbox
-attached (SCM_RIGHTS). The sandbox's first line on its control socket says ``{"entered": PID}`` or ``{"failed": "…"}``.
+Its first message says that it is ready, or why it cannot make sandboxes. Each request comes with the control socket of
+the new sandbox (SCM_RIGHTS), on which the sandbox then says whether it is ready. The messages are in ``protocol``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
-import json
 import os
 import signal
 import socket
 import stat
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from port25lab.errors import LabError
 from port25lab.kernel import namespaces, sandbox
+from port25lab.lab import protocol
 from port25lab.machine import capacity, sandbox_trial
 
 
 def prefer_own_distutils() -> None:
-    """Mininet imports distutils. Up to Python 3.11 there is one, but setuptools' comes before it and takes 0.1 s more.
+    """Let Mininet import Python's own distutils (up to Python 3.11) and not setuptools', which takes 0.1 s more.
 
-    For processes of port25lab's own: elsewhere somebody else may need setuptools.
+    Only for processes of port25lab's own: other programs may need setuptools.
     """
     if sys.version_info < (3, 12):
         with suppress(ImportError, AttributeError):  # a setuptools that does not do this
@@ -45,23 +44,23 @@ NO_SOCKET = 77
 
 
 def main(*, user_namespace: bool) -> None:
-    """Serve until the engine hangs up. ``user_namespace``: whether sandboxes get one; root can do without."""
+    """Serve until the engine closes its socket. ``user_namespace``: whether sandboxes get one; root needs none."""
     engine = _engine()
     _leave_the_terminal(engine)
     limit = capacity.raise_descriptors()
-    # With user namespaces the engine has tried; what root may do, only root finds out.
+    # The engine has tried user namespaces already; what root may do, only root can try.
     problem = None if user_namespace else sandbox_trial.problem(user_namespace=False)
     if problem is not None:
-        engine.send(json.dumps({"problem": [problem.what, problem.remedy]}).encode())
+        engine.send(protocol.ForkServerProblem(problem=problem.what, remedy=problem.remedy).encoded())
         return
     prefer_own_distutils()
-    from port25lab.lab import server  # after the line above: this imports Mininet
+    from port25lab.lab import server  # imports Mininet, so the line above has to come first
 
     server.rehearse()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with contextlib.suppress(BrokenPipeError):
-        engine.send(json.dumps({"descriptors": limit}).encode())
+    with suppress(BrokenPipeError):
+        engine.send(protocol.ForkServerReady(descriptors=limit).encoded())
     while True:
         try:
             request, descriptors, _, _ = socket.recv_fds(engine, 1 << 16, 2)
@@ -69,15 +68,15 @@ def main(*, user_namespace: bool) -> None:
             return
         if not request:
             return
-        control, wanted = socket.socket(fileno=descriptors[0]), json.loads(request)
-        for module in wanted["imports"]:
-            with contextlib.suppress(ImportError):  # the sandbox misses it again, and says so where it is needed
+        control, order = socket.socket(fileno=descriptors[0]), protocol.OpenSandbox.decoded(request)
+        for module in order.imports:
+            with suppress(ImportError):  # the sandbox will import it again, and report the error
                 importlib.import_module(module)
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             engine.close()
             pcap = descriptors[1] if descriptors[1:] else None
-            _become_sandbox(control, user_namespace, wanted["keep"], partial(server.main, pcap=pcap))
+            _become_sandbox(control, user_namespace, order.keep, partial(server.main, pcap=pcap))
         control.close()
         for descriptor in descriptors[1:]:
             os.close(descriptor)
@@ -99,8 +98,8 @@ def _engine() -> socket.socket:
 def _leave_the_terminal(engine: socket.socket) -> None:
     """Begin a session of its own: Ctrl-C in the terminal is for the engine, which then ends its labs.
 
-    A process that leads a group already cannot (setsid(2)); sudo with ``use_pty`` makes one of it. Then a child goes
-    on, and its parent waits for it, since sudo waits for the parent.
+    A process that leads a group already cannot do so (setsid(2)), and under sudo with ``use_pty`` it leads one. Then a
+    child goes on, and its parent waits for it, since sudo waits for the parent.
     """
     if os.getpgid(0) == os.getpid():
         child = os.fork()
@@ -114,30 +113,34 @@ def _leave_the_terminal(engine: socket.socket) -> None:
     os.setsid()
 
 
-def _become_sandbox(control: socket.socket, user_namespace: bool, keep: list[str], run: object) -> None:
-    """Never returns. Whatever goes wrong is said on the control socket."""
+def _become_sandbox(
+    control: socket.socket, user_namespace: bool, keep: Sequence[Path], run: Callable[[socket.socket], None]
+) -> None:
+    """Never returns. An error is reported on the control socket.
+
+    ``keep``: folders below /tmp or /run that stay visible. ``run``: what the sandbox does with its control socket.
+    """
     code = 1
     try:
         inner = sandbox.enter(user_namespace)
         if inner:
-            control.sendall(json.dumps({"entered": inner}).encode() + b"\n")
+            control.sendall(protocol.SandboxEntered(pid=inner).as_line())
             control.close()
             _, status = os.waitpid(inner, 0)
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-        assert callable(run)
-        sandbox.furnish(Path(path) for path in keep)
+        sandbox.furnish(keep)
         run(control)
         code = 0
     except OSError as error:
-        _say(control, f"{error}", error.errno)
+        _report(control, f"{error}", error.errno)
     except LabError as error:
-        _say(control, f"{error}")
+        _report(control, f"{error}")
     except BaseException:
-        _say(control, traceback.format_exc())
+        _report(control, traceback.format_exc())
     finally:
         os._exit(code)
 
 
-def _say(control: socket.socket, failure: str, code: int | None = None) -> None:
-    with contextlib.suppress(OSError):  # the engine has ended
-        control.sendall(json.dumps({"failed": failure, "errno": code}).encode() + b"\n")
+def _report(control: socket.socket, failure: str, code: int | None = None) -> None:
+    with suppress(OSError):  # the engine has ended
+        control.sendall(protocol.SandboxFailed(failed=failure, errno=code).as_line())

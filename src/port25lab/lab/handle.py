@@ -1,37 +1,38 @@
 """A lab, from the engine's side: start it in a sandbox, make attempts in it, end it.
 
-What crosses to the sandbox and back is JSON, one object a line; see ``inside``.
+What the two sides say to each other is in ``protocol``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
-from port25lab.errors import InputError, LabError
+from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6
 from port25lab.kernel.own_python import program
+from port25lab.lab import protocol
 from port25lab.lab.sandboxes import Sandbox, Sandboxes
-from port25lab.model.evidence import Evidence
+from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
 from port25lab.scenario.policy import load_policy
 
-PROBES = "port25lab.attempt.packet_sender"
-"""What probes need, imported once for all labs: scapy takes a quarter of a second."""
+PACKET_SENDER = "port25lab.attempt.packet_sender"
+"""What hand-made packets need, imported once for all labs: scapy takes a quarter of a second."""
 
 END_SECONDS = 2.0
-"""How long a sandbox may take to be gone after its lifeline was cut."""
+"""How long a sandbox may take to end after its control socket was closed."""
+
+_A = TypeVar("_A", protocol.Started, protocol.Attempted, protocol.ProgramDone, protocol.Entered, protocol.CaptureEnded)
 
 
 @dataclass(frozen=True)
@@ -57,31 +58,30 @@ class Lab:
         expected: Iterable[PathSpec] = (),
         pcap: BinaryIO | None = None,
     ) -> None:
-        """Start a lab and wait until its services answer. ``policies``: those under test, by node.
+        """Start a lab and wait until its services answer.
 
-        ``expected``: paths that will be tried. Any other path may be tried as well, but for probes that continue a
-        session from before the policies: those are ``early``, and have to be known.
+        ``sandboxes``: where its sandbox comes from. ``plan``: its topology. ``policies``: those under test, by node.
+        ``expected``: paths that will be tried. Other paths may be tried as well, but hand-made packets that continue a
+        session from before the policies must be among these: their sessions are opened now.
         ``pcap``: a file that gets all packets; it is complete after ``end_capture``.
         On a kernel without IPv6 the lab is built for IPv4 alone.
-        Raises LabError; InputError where a policy is refused by iptables.
+        Raises LabError; InputError where iptables refuses a policy.
         """
         self.plan = plan if ipv6.works() else plan.without_ipv6()
         self._sandboxes = sandboxes
-        probes = [path for path in expected if path.packet is not None]
-        self.early = [path for path in probes if PACKET_KINDS[str(path.packet)].early]
-        self._sandbox: Sandbox = sandboxes.open(imports=[PROBES] if probes else [], pcap=pcap)
+        by_hand = [path for path in expected if path.packet is not None]
+        self.early = [path for path in by_hand if PACKET_KINDS[str(path.packet)].early]
+        self._sandbox: Sandbox = sandboxes.open(imports=[PACKET_SENDER] if by_hand else [], pcap=pcap)
         self._control = self._sandbox.control
         self._lines = self._sandbox.control.makefile("rb")
         self._numbers = itertools.count(1)
         self._closing = threading.Lock()
         try:
-            early = [path.model_dump(mode="json") for path in self.early]
-            answer = self._call({"call": "start", **_start(self.plan, policies), "early": early})
+            started = self._call(start_request(self.plan, policies, self.early), protocol.Started)
         except BaseException:
             self.close()
             raise
-        self.phases: dict[str, float] = answer["phases"]
-        self.seconds: float = answer["seconds"]
+        self.phases, self.seconds = started.phases, started.seconds
 
     @property
     def pid(self) -> int:
@@ -90,43 +90,47 @@ class Lab:
 
     def attempt(self, path: PathSpec) -> Evidence:
         """Try one path."""
-        return Evidence.model_validate(self._call({"call": "attempt", "path": path.model_dump(mode="json")}))
+        return self._call(protocol.Attempt(path=path), protocol.Attempted).evidence
 
     def attempts(
         self, paths: Iterable[PathSpec], labels: Mapping[PathSpec, str] | None = None
     ) -> Iterator[tuple[PathSpec, Evidence]]:
-        """Try paths side by side, and yield each as it is done. ``labels``: what a capture file says of each."""
+        """Try paths side by side, and yield each when it is done.
+
+        ``labels``: what a capture file says at the first packet of each path.
+        """
         waiting = {}
         for path in paths:
-            label = (labels or {}).get(path, "")
-            waiting[self._send({"call": "attempt", "path": path.model_dump(mode="json"), "label": label})] = path
+            waiting[self._send(protocol.Attempt(path=path, label=(labels or {}).get(path, "")))] = path
         while waiting:
-            answer = self._receive()
-            yield waiting.pop(answer["id"]), Evidence.model_validate(_result(answer))
+            numbered = self._receive()
+            yield waiting.pop(numbered.number), _expected(numbered.answer, protocol.Attempted).evidence
 
-    def run(self, node: str, argv: Sequence[str], *, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
-        """Run a program in a node: its ``returncode``, ``stdout``, ``stderr`` and whether it ``timed_out``."""
-        request = {"call": "run", "node": node, "argv": list(argv), "stdin": stdin, "seconds": seconds}
-        answer: dict[str, Any] = self._call(request)
-        return answer
+    def run(self, node: str, argv: Sequence[str], *, stdin: str = "", seconds: float = 30.0) -> protocol.ProgramDone:
+        """Run a program in a node.
 
-    def end_capture(self) -> dict[str, Any]:
-        """Complete the capture file: ``packets`` in it, packets ``lost`` by node, and the ``problem``, if any."""
-        answer: dict[str, Any] = self._call({"call": "end_capture"})
-        return answer
+        ``argv``: the program and its arguments; no shell reads them. ``seconds``: how long it may take before it is
+        killed. Raises LabError where there is no such node or no such program.
+        """
+        request = protocol.RunProgram(node=node, argv=list(argv), stdin=stdin, seconds=seconds)
+        return self._call(request, protocol.ProgramDone)
+
+    def end_capture(self) -> CaptureSummary:
+        """Complete the capture file. Returns what is in it, and what is missing."""
+        return self._call(protocol.EndCapture(), protocol.CaptureEnded).capture
 
     def enter(self, node: str) -> Entrance:
-        """Give a node's namespace a name inside the lab, and tell how a program of the user's gets there."""
-        answer = self._call({"call": "enter", "node": node})
+        """Give a node's namespace a name inside the lab. Returns how a program of the user's gets there."""
+        entered = self._call(protocol.Enter(node=node), protocol.Entered)
         nsenter = program("nsenter")
         into = [nsenter, f"--target={self._sandbox.pid}", "--mount", "--pid", "--ipc", "--uts"]
         if self._sandboxes.user_namespace:
             into += ["--user", "--preserve-credentials"]
-        command = (*self._sandboxes.sudo, *into, nsenter, f"--net={answer['network']}")
-        return Entrance(command, answer["etc"])
+        command = (*self._sandboxes.sudo, *into, nsenter, f"--net={entered.network}")
+        return Entrance(command, entered.etc)
 
     def close(self) -> None:
-        """Cut the lifeline, and wait until the lab's process is gone. May be called from another thread."""
+        """Close the control socket, and wait until the lab's process has ended. Any thread may call this."""
         with self._closing:
             try:
                 self._control.shutdown(socket.SHUT_WR)
@@ -134,9 +138,9 @@ class Lab:
                 while self._control.recv(1 << 16):
                     pass
             except OSError:
-                pass  # it was gone already, or does not go: the sandboxes's end takes it along
+                pass  # it has ended already; or it does not end, and will with the fork server
             with contextlib.suppress(OSError):
-                self._control.shutdown(socket.SHUT_RDWR)  # whoever still reads sees the end, and lets go of the lines
+                self._control.shutdown(socket.SHUT_RDWR)  # unblocks a reader in another thread
             self._lines.close()
             self._control.close()
 
@@ -146,32 +150,38 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, request: dict[str, Any]) -> Any:
+    def _call(self, request: protocol.Request, answer: type[_A]) -> _A:
         self._send(request)
-        return _result(self._receive())
+        return _expected(self._receive().answer, answer)
 
-    def _send(self, request: dict[str, Any]) -> int:
+    def _send(self, request: protocol.Request) -> int:
         number = next(self._numbers)
         try:
-            self._control.sendall(json.dumps({"id": number, **request}).encode() + b"\n")
+            self._control.sendall(protocol.NumberedRequest(number=number, request=request).as_line())
         except OSError as error:
             raise LabError(f"the lab is gone: {error}") from error
         return number
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self) -> protocol.NumberedAnswer:
         try:
             line = self._lines.readline()
         except (OSError, ValueError) as error:
             raise LabError(f"the lab is gone: {error}") from error
         if not line:
             raise LabError("the lab's process ended")
-        answer: dict[str, Any] = json.loads(line)
-        if "failed" in answer:
-            raise LabError(answer["failed"])
-        return answer
+        message = protocol.from_lab(line)
+        if isinstance(message, protocol.SandboxFailed):
+            raise LabError(message.failed)
+        return message
 
 
-def _start(plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> dict[str, Any]:
+def start_request(
+    plan: Plan, policies: Mapping[str, Sequence[Policy]], early: Sequence[PathSpec] = ()
+) -> protocol.Start:
+    """The request that starts a lab: each node's policies, the network's own before those under test.
+
+    ``policies``: those under test, by node. ``early``: hand-made packets that continue older sessions.
+    """
     stacks: dict[str, list[Policy]] = {
         node.name: [load_policy(name, relative_to=plan.file) for name in node.policies]
         for node in plan.nodes.values()
@@ -181,22 +191,13 @@ def _start(plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> dict[str, An
         stacks.setdefault(name, []).extend(stack)
     if not ipv6.works():
         stacks = {name: [policy.without_ipv6() for policy in stack] for name, stack in stacks.items()}
-    return {
-        "plan": plan.model_dump(mode="json"),
-        "policies": {name: [policy.model_dump(mode="json") for policy in stack] for name, stack in stacks.items()},
-    }
+    return protocol.Start(plan=plan, policies=stacks, early=list(early))
 
 
-def _result(answer: dict[str, Any]) -> Any:
-    error = answer.get("error")
-    if error is None:
-        return answer["result"]
-    if error["kind"] == "input":
-        raise InputError(
-            error["text"],
-            allowed=error["allowed"],
-            file=Path(error["file"]) if error["file"] else None,
-            line=error["line"],
-            column=error["column"],
-        )
-    raise LabError(error["text"])
+def _expected(answer: protocol.Answer, expected: type[_A]) -> _A:
+    """The answer. Raises the error that it is, where the request failed."""
+    if isinstance(answer, protocol.Failure):
+        raise answer.exception()
+    if not isinstance(answer, expected):
+        raise LabError(f"the lab gave the wrong answer: {answer.kind} in place of {expected.__name__}")
+    return answer

@@ -1,4 +1,4 @@
-"""A lab while it runs: network, policies and services in one sandbox, and the attempts that are made in it."""
+"""A running lab: network, policies and services in one sandbox, and the attempts that are made in it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from port25lab.attempt.admission import Admission
 from port25lab.attempt.attempts import Attempts
 from port25lab.errors import LabError
 from port25lab.evidence import rule_map
 from port25lab.evidence.capture import Capture
+from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.mail.services.start import Services
-from port25lab.model.evidence import Evidence
+from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
@@ -27,7 +29,7 @@ CA_FILE = Path("/run/port25lab/ca.pem")
 
 
 class LabRuntime:
-    """Build it, ``start`` it, then make attempts. It is never stopped: its process ends."""
+    """Create it, ``start`` it, then make attempts. Nothing stops it but the end of its process."""
 
     def __init__(
         self,
@@ -38,17 +40,17 @@ class LabRuntime:
     ) -> None:
         """``policies``: all that each node loads, in order; the network's own rules (NAT) come first.
 
-        ``early``: probes that continue sessions from before the policies; the network's own rules are older still.
-        ``pcap``: where to write all packets.
+        ``early``: hand-made packets that continue sessions from before the policies. The network's own rules are loaded
+        before these sessions are opened. ``pcap``: a file that gets all packets.
         """
-        brought = {
+        policy_services = {
             node: [service for policy in stack for service in policy.services] for node, stack in policies.items()
         }
-        self._plan, self._policies = plan.with_services(brought), policies
+        self._plan, self._policies = plan.with_services(policy_services), policies
         self._early = early
         self._tracer = Tracer()
         self._capture = Capture(pcap, f"port25lab, topology {plan.name}")
-        self._passing_on = [node for node, services in brought.items() if services]
+        self._middlebox_nodes = [node for node, services in policy_services.items() if services]
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
 
@@ -60,7 +62,7 @@ class LabRuntime:
         clock = _Clock()
         net = LabNet(self._plan)
         net.build()
-        self._capture.open(net.hosts, passing_on=self._passing_on, ruled=self._policies)
+        self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies)
         clock.phase("network")
         for name, stack in self._policies.items():
             at_once = stack[: len(self._plan.nodes[name].policies)] if self._early else stack
@@ -80,7 +82,9 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        self._attempts = Attempts(self._plan, self._hosts, services, self._tracer, self._capture, CA_FILE)
+        observer = Observer(self._tracer, self._capture, services.answered_by)
+        admission = Admission(self._tracer)
+        self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, CA_FILE)
         if self._early:
             await self._attempts.open_early(self._early)
             for name, stack in self._policies.items():
@@ -90,17 +94,12 @@ class LabRuntime:
             clock.phase("late policies")
         return clock.seconds
 
-    def end_capture(self) -> dict[str, Any]:
-        """Complete the capture file. Tells its ``packets``, those ``lost`` by node, and the ``problem``, if any."""
-        packets, problem = 0, None
-        try:
-            packets = self._capture.finish()
-        except OSError as error:
-            problem = f"not all packets could be written: {error.strerror or error}"
-        return {"packets": packets, "lost": self._capture.lost(), "problem": problem}
+    def end_capture(self) -> CaptureSummary:
+        """Complete the capture file."""
+        return self._capture.finish()
 
     async def attempt(self, path: PathSpec, label: str = "") -> Evidence:
-        """Try one path. ``label``: what a capture file says at its first packet."""
+        """Try one path. ``label``: the comment at its first packet in a capture file."""
         if self._attempts is None:
             raise LabError("the lab has not been started")
         return await self._attempts.make(path, label)
@@ -113,7 +112,7 @@ class LabRuntime:
 
 
 class _Clock:
-    """Where the time of a start goes."""
+    """Seconds that each phase of a start takes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

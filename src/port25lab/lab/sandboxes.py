@@ -1,15 +1,13 @@
 """The engine's side of sandboxes: ask for one, get its control socket.
 
-``Sandboxes`` starts one helper process, the ``forkserver``, and asks it for sandboxes. Nothing is
-ever created in the host's own namespaces, so there is nothing to clean up there: a sandbox goes when its control socket
-closes.
+``Sandboxes`` starts one process, the ``forkserver``, and asks it for sandboxes. Nothing is ever created in the host's
+own namespaces, so there is nothing to clean up there: a sandbox ends when its control socket closes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import shutil
 import socket
 import subprocess
@@ -23,14 +21,14 @@ from typing import IO, BinaryIO, Self
 
 from port25lab.errors import LabError, MachineError
 from port25lab.kernel import namespaces, own_python
-from port25lab.lab import forkserver
+from port25lab.lab import forkserver, protocol
 from port25lab.machine import capacity, sandbox_trial
 
 PROGRAM = 'from port25lab.lab import forkserver\nforkserver.main(user_namespace=start["user_namespace"])\n'
-"""What the helper process runs."""
+"""What the fork server's process runs."""
 
 START_SECONDS = 60.0
-"""How long the helper process may take to import the engine, or a person to type sudo's password."""
+"""How long the fork server may take to import the engine, or a person to type sudo's password."""
 
 
 @dataclass
@@ -42,7 +40,7 @@ class Sandbox:
 
 
 class Sandboxes:
-    """Where sandboxes come from. A context manager: leaving it ends every sandbox that came from it.
+    """Makes sandboxes. A context manager: leaving it ends every sandbox that it made.
 
     Raises MachineError where neither user namespaces nor root nor sudo can make one.
     """
@@ -53,13 +51,13 @@ class Sandboxes:
         self.descriptors = self.own_descriptors
         """How many a lab may have."""
         self.way = sandbox_trial.find()
-        # The helper inherits its end. A socket with a name could be bound, or reached, by another user.
+        # The fork server inherits its end. A socket with a name could be bound, or reached, by another user.
         self._forkserver, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [*self.sudo, *own_python.command(PROGRAM, user_namespace=self.user_namespace)],
                 stdin=theirs.fileno(),
-                stderr=subprocess.PIPE if self.sudo else None,  # sudo says there why it refuses
+                stderr=subprocess.PIPE if self.sudo else None,  # where sudo says why it refuses
             )
         try:
             self._wait_until_ready()
@@ -81,21 +79,22 @@ class Sandboxes:
         return self.way.sudo
 
     def _wait_until_ready(self) -> None:
-        """Return when the helper says that it is ready. Raises LabError.
+        """Return when the fork server is ready.
 
-        Raises MachineError where sudo refuses to start it, and where it cannot make a sandbox.
+        Raises LabError where it does not start, MachineError where sudo refuses to start it or where it cannot make a
+        sandbox.
         """
         self._forkserver.settimeout(START_SECONDS)
         try:
-            said = self._forkserver.recv(1 << 14)
+            message = self._forkserver.recv(1 << 14)
         except TimeoutError:
             raise LabError(f"the sandbox helper did not start within {START_SECONDS:.0f} s") from None
         self._forkserver.settimeout(None)
-        if said:
-            ready = json.loads(said)
-            if "problem" in ready:
-                raise MachineError(*ready["problem"])
-            self.descriptors = ready["descriptors"]
+        if message:
+            state = protocol.from_fork_server(message)
+            if isinstance(state, protocol.ForkServerProblem):
+                raise MachineError(state.problem, state.remedy)
+            self.descriptors = state.descriptors
             return
         code = self._process.wait(START_SECONDS)
         if code == forkserver.NO_SOCKET:
@@ -113,9 +112,10 @@ class Sandboxes:
             self._process.wait()
 
     def open(self, keep: Sequence[Path] = (), imports: Sequence[str] = (), pcap: BinaryIO | None = None) -> Sandbox:
-        """A new sandbox. ``keep``: folders below /tmp or /run that must stay visible in it.
+        """Make a sandbox.
 
-        ``imports``: modules that it will need beside the engine's. ``pcap``: a file for its packets.
+        ``keep``: folders below /tmp or /run that must stay visible in it. ``imports``: modules that it will need beside
+        the engine's. ``pcap``: a file for its packets. Returns its control socket and process id. Raises LabError.
         """
         end = time.monotonic() + namespaces.FREED_SECONDS
         while True:
@@ -128,30 +128,28 @@ class Sandboxes:
 
     def _open(self, keep: Sequence[Path], imports: Sequence[str], pcap: BinaryIO | None) -> Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        request = {
-            "keep": [str(path) for path in (*keep, *_engine_folders())],
-            "imports": list(imports),
-        }
+        request = protocol.OpenSandbox(keep=[*keep, *_engine_folders()], imports=list(imports))
         with theirs:
             try:
                 socket.send_fds(
                     self._forkserver,
-                    [json.dumps(request).encode()],
+                    [request.encoded()],
                     [theirs.fileno(), *([pcap.fileno()] if pcap else [])],
                 )
             except OSError as error:
                 ours.close()
                 raise LabError(f"the sandbox helper is gone: {error}") from error
         line = _first_line(ours)
-        said = json.loads(line) if line else {"failed": "the sandbox process died while it was set up"}
-        if "failed" in said:
+        died = protocol.SandboxFailed(failed="the sandbox process died while it was set up")
+        state = protocol.from_sandbox(line) if line else died
+        if isinstance(state, protocol.SandboxFailed):
             ours.close()
-            full = said.get("errno") == errno.ENOSPC
-            raise (_FullError if full else LabError)(f"no sandbox: {said['failed']}")
-        return Sandbox(ours, int(said["entered"]))
+            full = state.errno == errno.ENOSPC
+            raise (_FullError if full else LabError)(f"no sandbox: {state.failed}")
+        return Sandbox(ours, state.pid)
 
     def close(self) -> None:
-        """End the helper and, by that, every sandbox that is left."""
+        """End the fork server and, by that, every sandbox that is left."""
         self._forkserver.close()
         try:
             self._process.wait(5)
@@ -166,17 +164,17 @@ class Sandboxes:
 
 
 class _FullError(LabError):
-    """This user has as many namespaces as it may have; those of a lab that has just ended are about to be freed."""
+    """The user's namespaces are all in use; those of a lab that has just ended are about to be freed."""
 
 
-def _pass_on(words: IO[bytes]) -> None:
-    """Let the user read what the helper says."""
-    with contextlib.suppress(OSError, ValueError):  # one of both sides is closed
-        shutil.copyfileobj(words, sys.stderr.buffer, 1)
+def _pass_on(messages: IO[bytes]) -> None:
+    """Show the user what the fork server writes to standard error."""
+    with contextlib.suppress(OSError, ValueError):  # one of the two files is closed
+        shutil.copyfileobj(messages, sys.stderr.buffer, 1)
 
 
 def _first_line(control: socket.socket) -> bytes:
-    """Byte by byte: what follows the line is for whoever gets the socket."""
+    """Read byte by byte: the bytes after the line are for the lab's handle."""
     line = b""
     while not line.endswith(b"\n"):
         byte = control.recv(1)
@@ -187,7 +185,7 @@ def _first_line(control: socket.socket) -> bytes:
 
 
 def _engine_folders() -> list[Path]:
-    """Where the running Python finds its modules; visible in the sandbox even when somebody works below /tmp."""
+    """Folders in which the running Python finds its modules: they stay visible even where they are below /tmp."""
     return [
         Path(entry).resolve()
         for entry in (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), *sys.path)

@@ -1,10 +1,10 @@
-"""SMTP and DNS, as both sides speak them.
+"""SMTP and DNS, both the clients' side and the servers'.
 
 smtp_session   a client's side of one SMTP session, observed
 message        the message that an attempt sends
-resolver       names as clients ask for them
-host           what a client or a service needs of its node
+resolver       DNS lookups of clients
+host           the interface of a node to clients and services
 clients        mail programs
 services       mail servers and DNS servers
-middleboxes    what stands between a client and its server
+middleboxes    programs between a client and its server
 """

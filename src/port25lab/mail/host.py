@@ -1,6 +1,7 @@
-"""A host as servers and mail programs see it: sockets that belong to it, a name, and somebody to ask for names.
+"""The interface of a host to services and mail programs: its sockets, names, addresses and DNS servers.
 
-``labhost.LabHost`` is the one in a lab. Services and clients know this face alone, so they can be tried on loopback.
+``network.host.LabHost`` is the one in a lab. Services and clients use this interface alone, so that tests can run them
+on loopback.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from port25lab.model.addresses import IPInterface, IpVersion
 
 
 class Host(Protocol):
-    """Where sockets come from. All sockets are non-blocking."""
+    """Makes sockets in a host. All are non-blocking."""
 
     @property
     def name(self) -> str:
@@ -21,11 +22,11 @@ class Host(Protocol):
 
     @property
     def hostname(self) -> str:
-        """What it says of itself in EHLO and in its banner."""
+        """Its name in EHLO and in its banner."""
 
     @property
     def addresses(self) -> Sequence[IPInterface]:
-        """All that it has."""
+        """All addresses of its interfaces."""
 
     @property
     def resolvers(self) -> Sequence[str]:
@@ -47,4 +48,4 @@ class Host(Protocol):
         """A connected TCP socket. Raises OSError with the kernel's errno; ETIMEDOUT after a bounded time."""
 
     def source_port(self) -> int:
-        """A source port that nobody in the lab has used."""
+        """A source port that no other attempt in the lab has."""

@@ -11,7 +11,7 @@ PADDING = b"x" * 76 + b"\r\n"
 
 
 def build_message(token: str, sender: str, recipient: str, size: int = 0) -> bytes:
-    """A message that can be recognised in a mailbox by its token (RFC 5322), padded to ``size`` bytes."""
+    """A message (RFC 5322) that is known by its token, padded to at least ``size`` bytes."""
     lines = (
         f"From: <{sender}>",
         f"To: <{recipient}>",

@@ -1,9 +1,9 @@
-"""Names as clients ask for them: from a host's own sockets, of that host's own resolvers, through whatever is between.
+"""DNS lookups as clients make them: from a host's own sockets, to its own resolvers, through the network between.
 
     await mx(host, "example.net")          → [Mx(preference=10, exchange="mx.example.net")]
     await addresses(host, "mx.example.net", None)  → ["2001:db8:25::25", "192.0.2.25"]
 
-What does not resolve raises ``DnsFailure``, whose text says why and whom was asked.
+A name that does not resolve raises ``DnsFailure``, whose text says why and which server was asked.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from port25lab.model.addresses import IpVersion
 from port25lab.model.service_kinds import DNS_PORT
 
 TRY_SECONDS = 1.0
-"""Before a question is asked again; doubled each time, as resolvers do."""
+"""Time before a query is sent again; doubled each time, as resolvers do."""
 
 TRIES = 3
-"""How often a server is asked over UDP before the next one is asked."""
+"""How often a query is sent to a server over UDP before the next server is asked."""
 
 TCP_SECONDS = 2.0
 
 PAYLOAD = 1232
-"""What fits into a UDP packet of every path (DNS flag day 2020)."""
+"""Bytes that fit into a UDP packet on every path (DNS flag day 2020)."""
 
 
 _AnyRecord = Any
@@ -43,8 +43,8 @@ _AnyRecord = Any
 _ADDRESS_TYPES: dict[IpVersion, dns.rdatatype.RdataType] = {6: dns.rdatatype.AAAA, 4: dns.rdatatype.A}
 
 
-class DnsFailure(Exception):  # noqa: N818  # a finding, not an error of ours
-    """A name did not resolve. ``smtp_code`` and ``enhanced_code`` are set where asking again would not help a mail."""
+class DnsFailure(Exception):  # noqa: N818  # what the network did, not an error of port25lab
+    """A name did not resolve. ``smtp_code`` and ``enhanced_code`` are set where the failure is permanent for mail."""
 
     def __init__(self, text: str, smtp_code: int | None = None, enhanced_code: str | None = None) -> None:
         super().__init__(text)
@@ -89,18 +89,11 @@ async def addresses(host: Host, name: str, ip_version: IpVersion | None) -> list
     return found
 
 
-async def ptr(host: Host, address: str) -> str:
-    """The name of an address."""
-    found = await _records(host, ip_address(address).reverse_pointer, dns.rdatatype.PTR)
-    if not found:
-        raise DnsFailure(f"{address} has no name")
-    return _text(found[0].target)
-
-
 async def ask(host: Host, server: str, query: dns.message.Message) -> dns.message.Message:
-    """Put one question to one server: over UDP, again where no answer comes, and over TCP where it does not fit.
+    """Send a query to one server: over UDP, repeated where no answer comes, and over TCP where the answer is truncated.
 
-    Raises DnsFailure when the server cannot be reached or does not answer.
+    ``host``: the node that asks. ``server``: its address. Returns the server's answer. Raises DnsFailure where the
+    server cannot be reached or does not answer.
     """
     try:
         answer = await _over_udp(host, server, query)
@@ -113,12 +106,12 @@ async def ask(host: Host, server: str, query: dns.message.Message) -> dns.messag
 
 
 def question(name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
-    """A query as this lab's clients send it."""
+    """A query as clients of the lab send it."""
     return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD)
 
 
 async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> list[_AnyRecord]:
-    """The records of one type; none where the name has others. The first server that knows decides."""
+    """The records of one type; none where the name only has others. The first server that knows the name decides."""
     try:
         query = question(name, rdtype)
     except (dns.exception.DNSException, UnicodeError):
@@ -151,7 +144,7 @@ def _chased(answer: dns.message.Message) -> list[_AnyRecord]:
 async def _over_udp(host: Host, server: str, query: dns.message.Message) -> dns.message.Message:
     loop = asyncio.get_running_loop()
     with host.datagram(6 if ":" in server else 4) as sock:
-        # Connected: the kernel drops what others send, and an ICMP error becomes an errno at once.
+        # Connected: the kernel drops packets of other senders, and an ICMP error becomes an errno at once.
         await loop.sock_connect(sock, (server, DNS_PORT))
         for number in range(TRIES):
             await loop.sock_sendall(sock, query.to_wire())
@@ -173,7 +166,7 @@ async def _over_tcp(host: Host, server: str, query: dns.message.Message) -> dns.
         finally:
             writer.close()
     if answer is None:
-        raise EOFError("what it says is no answer to the question")
+        raise EOFError("the response does not answer the query")
     return answer
 
 

@@ -1,7 +1,7 @@
-"""One SMTP session over one socket, told as an observation: how far it came, and what ended it.
+"""One SMTP session over one socket. Out: an observation of how far the session came, and what ended it.
 
-The default client and every relay speak through this room. aiosmtplib holds the conversation (RFC 5321, RFC 3207,
-RFC 4954); its replies are bounded in length, and every answer is waited for within ``Submission.timeout``.
+The default client and every relay use this module. aiosmtplib speaks SMTP (RFC 5321, RFC 3207, RFC 4954); the length of
+replies is limited, and so is the time for each (``Submission.timeout``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLOSED = "the server closed the connection"
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to be said to a server: the envelope, the message, and how to say it. Times in seconds."""
+    """What to send to a server: the envelope, the message, TLS and login. Times in seconds."""
 
     security: Security
     server_name: str
@@ -47,27 +47,31 @@ class Submission:
     rcpt_to: str
     message: bytes
     timeout: float
-    """For each answer of the server."""
+    """For each reply of the server."""
     local_hostname: str
     opportunistic: bool = False
-    """Use STARTTLS where it is offered, and go on in clear where it is not (RFC 7435), as MTAs do among themselves."""
+    """Use STARTTLS where it is offered, and go on in clear where it is not (RFC 7435), as MTAs do between servers."""
 
 
 async def dial_and_converse(
     host: Host, addresses: Sequence[str], port: int, submission: Submission, source_port: int
 ) -> Observation:
-    """Dial each address in turn until one connects, and converse there; the last failure is the one that counts."""
+    """Dial each address in turn until one connects, and submit the message there.
+
+    ``addresses``: of the server, in order. ``source_port``: which to bind. Returns the observation of the session, or
+    of the last address that failed.
+    """
     started = time.perf_counter()
-    seen = Observation(stage=Stage.CONNECT)
+    observation = Observation(stage=Stage.CONNECT)
     for address in addresses:
         try:
             sock = await host.connect(address, port, source_port)
         except OSError as error:
-            seen = Observation(stage=Stage.CONNECT, errno=symbol(error), reply=_kernels_words(error), address=address)
+            observation = Observation(stage=Stage.CONNECT, errno=symbol(error), reply=_strerror(error), address=address)
         else:
-            seen = await converse(sock, submission, address, started)
+            observation = await converse(sock, submission, address, started)
             break
-    return seen.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
+    return observation.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
 
 
 async def converse(
@@ -75,22 +79,23 @@ async def converse(
 ) -> Observation:
     """Submit one message over a connected socket, which is closed at the end.
 
-    Never raises for what the server does. ``seconds`` and ``times`` count from ``started`` (time.perf_counter), and
-    leave the goodbye out.
+    ``address``: the server's. ``started``: the time (time.perf_counter) from which ``seconds`` and ``times`` of the
+    observation count, to the end of the session without QUIT. Errors of the server and the network are in the
+    observation, not raised.
     """
     started = time.perf_counter() if started is None else started
     session = _Session(sock, submission, address, started)
     try:
-        await session.hold()
+        await session.submit()
     except (SMTPException, OSError) as error:
         session.ended_by(error)
-    seen = session.seen.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
-    await session.leave()
-    return seen
+    observation = session.observation.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
+    await session.quit()
+    return observation
 
 
-def _kernels_words(error: OSError) -> str:
-    """``Connection timed out``; asyncio has words of its own, which say the address again."""
+def _strerror(error: OSError) -> str:
+    """``Connection timed out``. asyncio's own text repeats the address."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -105,7 +110,7 @@ def symbol(error: BaseException) -> str | None:
 
 
 class _Session:
-    """A conversation, and how far it has come."""
+    """A session, and the stage that it has reached."""
 
     def __init__(self, sock: socket.socket, submission: Submission, address: str, started: float) -> None:
         self._sock, self._submission = sock, submission
@@ -119,46 +124,48 @@ class _Session:
             start_tls=False,
         )
         self._started = started
-        self.seen = Observation(stage=Stage.BANNER, address=address)
+        self.observation = Observation(stage=Stage.BANNER, address=address)
 
-    async def hold(self) -> None:
-        """Say everything. Raises what aiosmtplib raises; ``seen`` tells where it was then."""
-        wants = self._submission
-        self._reached(Stage.TLS if wants.security is Security.IMPLICIT else Stage.BANNER)
+    async def submit(self) -> None:
+        """Submit the message. Raises aiosmtplib's errors; ``observation`` then has the stage that was reached."""
+        submission = self._submission
+        self._reached(Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER)
         banner = await self._smtp.connect()
         self._reached(Stage.BANNER, banner=_clean(banner.message))
         self._note_tls()
         await self._greet()
-        if wants.security is Security.STARTTLS or (wants.opportunistic and self._smtp.supports_extension("starttls")):
+        starttls_offered = self._smtp.supports_extension("starttls")
+        if submission.security is Security.STARTTLS or (submission.opportunistic and starttls_offered):
             self._reached(Stage.STARTTLS)
-            if not self._offered("STARTTLS", self._smtp.supports_extension("starttls")):
+            if not self._offered("STARTTLS", starttls_offered):
                 return
             await self._smtp.starttls()
             self._note_tls()
             await self._greet()
-        if wants.username is not None:
+        if submission.username is not None:
             self._reached(Stage.AUTH)
             if not self._offered("AUTH", bool(self._smtp.supported_auth_methods)):
                 return
-            await self._smtp.login(wants.username, wants.password or "")
+            await self._smtp.login(submission.username, submission.password or "")
         self._reached(Stage.MAIL)
-        await self._smtp.mail(wants.mail_from)
+        await self._smtp.mail(submission.mail_from)
         self._reached(Stage.RCPT)
-        await self._smtp.rcpt(wants.rcpt_to)
+        await self._smtp.rcpt(submission.rcpt_to)
         self._reached(Stage.DATA)
-        done = await self._smtp.data(wants.message)
+        done = await self._smtp.data(submission.message)
         self._reached(Stage.DONE)
         self._note_reply(done.code, done.message)
 
     def ended_by(self, error: Exception) -> None:
-        """Write down what an error says of the network and the server."""
-        stage = self.seen.stage
+        """Record the error that ended the session."""
+        stage = self.observation.stage
         if isinstance(error, SMTPResponseException):
-            if error.code < 0:  # aiosmtplib's way to say that it was no SMTP reply
+            if error.code < 0:  # aiosmtplib has read something that is no SMTP reply
                 self._update(reply=_clean(error.message))
             else:
                 self._note_reply(error.code, error.message)
-                self._update(banner=_clean(error.message) if stage in (Stage.TLS, Stage.BANNER) else self.seen.banner)
+                if stage in (Stage.TLS, Stage.BANNER):
+                    self._update(banner=_clean(error.message))
             if stage is Stage.TLS:
                 self._reached(Stage.BANNER)
         elif isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
@@ -166,8 +173,8 @@ class _Session:
         else:
             self._update(stage=_stage_of_silence(stage, error), errno=symbol(error), reply=self._words(error))
 
-    async def leave(self) -> None:
-        """Say goodbye where somebody still listens, and close. What the server answers to that is its own affair."""
+    async def quit(self) -> None:
+        """Send QUIT where the connection is open, and close. The server's reply to QUIT is not recorded."""
         transport = self._smtp.transport
         try:
             if self._smtp.is_connected:
@@ -177,7 +184,7 @@ class _Session:
         finally:
             self._smtp.close()
             if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()  # TLS would wait for the other side's goodbye, on a socket that is to be closed now
+                transport.abort()  # closing TLS waits for the server's close_notify; the socket is to be closed now
             else:
                 self._sock.close()
 
@@ -198,7 +205,7 @@ class _Session:
 
     def _reached(self, stage: Stage, **more: str | None) -> None:
         now = round(time.perf_counter() - self._started, 6)
-        self._update(stage=stage, times={**self.seen.times, stage.value: now}, **more)
+        self._update(stage=stage, times={**self.observation.times, stage.value: now}, **more)
 
     def _note_reply(self, code: int, text: str) -> None:
         reply = _clean(text)
@@ -218,11 +225,11 @@ class _Session:
         return getattr(_root(error), "strerror", None) or str(error)
 
     def _update(self, **fields: object) -> None:
-        self.seen = self.seen.model_copy(update=fields)
+        self.observation = self.observation.model_copy(update=fields)
 
 
 def _stage_of_silence(stage: Stage, error: Exception) -> Stage:
-    """Handshake or greeting, STARTTLS or handshake: one call makes both, and the cause tells which."""
+    """One call of aiosmtplib makes handshake and greeting, or STARTTLS and handshake; the cause shows which failed."""
     if stage is Stage.TLS and isinstance(error, SMTPConnectError) and isinstance(error.__cause__, SMTPException):
         return Stage.BANNER
     if stage is Stage.STARTTLS and "upgrading" in str(error):
@@ -242,5 +249,5 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _clean(text: str) -> str:
-    """Text from a server as text that any JSON can carry, and not too much of it."""
+    """Text from a server, valid Unicode and limited in length."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:LONGEST_REPLY]

@@ -1,6 +1,7 @@
 """Evidence: what one attempt leaves, in three views: the client's, the kernel's and the recipient's.
 
-The lab's process sends these models to the engine as JSON. ``verdict`` judges them.
+The lab's process sends these models to the engine as JSON. ``verdict`` judges them. Texts that the JSON of results has
+beside the facts (``packet``, ``at``, ``divergence``) are made from them and never read back.
 """
 
 from __future__ import annotations
@@ -8,14 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
 from port25lab.model.addresses import IpVersion
 
 LONGEST_REPLY = 4096
 """Characters of a reply that are kept; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
+
+
+class _WithTexts(BaseModel):
+    """A model with texts that are made from its facts. Where a report is read back, they are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_texts(cls, data: Any) -> Any:
+        texts = cls.model_computed_fields
+        if isinstance(data, dict) and not texts.keys().isdisjoint(data):
+            return {name: value for name, value in data.items() if name not in texts}
+        return data
 
 
 class Stage(StrEnum):
@@ -107,17 +120,49 @@ class Effect(StrEnum):
     """Sent to another address, or given to a program of the node."""
 
 
-class Decision(BaseModel):
-    """The kernel's view: one packet of the attempt that a rule kept from passing."""
+class PacketSummary(BaseModel):
+    """A packet, as far as its headers tell which one it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    """``SYN``, ``SYN-ACK``, ``RST`` or ``segment``; or what a hand-made packet is, in words."""
+    source: str | None = None
+    source_port: int | None = None
+    destination: str | None = None
+    destination_port: int | None = None
+
+    def __str__(self) -> str:
+        """``SYN 198.51.100.7:20000 > 203.0.113.25:25``."""
+        if self.source is None or self.destination is None:
+            return self.kind
+        source, destination = _end(self.source, self.source_port), _end(self.destination, self.destination_port)
+        return f"{self.kind} {source} > {destination}"
+
+
+def _end(address: str, port: int | None) -> str:
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+class Decision(_WithTexts):
+    """The kernel's view: one packet of the attempt that a rule kept from passing, or sent elsewhere."""
 
     model_config = ConfigDict(extra="forbid")
 
     blame: Blame
     effect: Effect
-    packet: str
-    """Which packet: ``SYN``, ``SYN-ACK`` or another, with addresses and ports where the rule saw it."""
+    traced: PacketSummary
+    """The packet, with its addresses where the rule matched it."""
     in_session: bool = False
     """Whether the packet belongs to an open session. These are traced where a policy says ``watch: session``."""
+
+    @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
+    @property
+    def packet(self) -> str:
+        """The packet in words."""
+        return str(self.traced)
 
 
 def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
@@ -137,13 +182,13 @@ class IcmpError(BaseModel):
     code: int
 
 
-class PacketSeen(BaseModel):
+class PacketSeen(_WithTexts):
     """A packet of an attempt where it was captured first (there it was made), or where it was captured last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: str
-    """Node and interface: ``isp-edge/access0``."""
+    node: str
+    interface: str
     seconds: float
     """Since the first packet of the attempt."""
     leaving: bool
@@ -164,6 +209,53 @@ class PacketSeen(BaseModel):
     """Bytes of payload."""
     retransmission: bool = False
     """Whether its sender had sent the same before."""
+
+    @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
+    @property
+    def at(self) -> str:
+        """Node and interface: ``isp-edge/access0``."""
+        return f"{self.node}/{self.interface}"
+
+
+class StreamSide(BaseModel):
+    """The data of one side of a node, at the place where the two sides first differ."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: str | None = None
+    """The line around the place, as far as it is quoted; None where it is no printable text."""
+    shortened: bool = False
+    """The line goes on after what is quoted."""
+    octets: str | None = None
+    """Where it is no text: the bytes from the place on, in hexadecimal."""
+    ended: bool = False
+    """This side had said something, and has nothing more to say."""
+
+    def __str__(self) -> str:
+        if self.line is not None:
+            return f'"{self.line}"' + ("..." if self.shortened else "")
+        if self.octets is not None:
+            return f"bytes {self.octets}"
+        return "nothing more" if self.ended else "nothing"
+
+
+class StreamDifference(BaseModel):
+    """The first difference between the two sides of a node that forwards sessions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    direction: Literal["client to server", "server to client"]
+    offset: int
+    """Bytes that both sides have in common before it."""
+    client_side: StreamSide
+    server_side: StreamSide
+    packets: tuple[int, ...] = ()
+    """Numbers in the lab's capture file, where there is one."""
+
+    def __str__(self) -> str:
+        numbers = " and ".join(map(str, self.packets))
+        where = f"{self.direction}, byte {self.offset}" + (f", packets {numbers}" if numbers else "")
+        return f"client side: {self.client_side}, server side: {self.server_side} ({where})"
 
 
 class Arrival(BaseModel):
@@ -196,7 +288,7 @@ class Hop(BaseModel):
     """The node that owns the address that the relay dialled."""
 
 
-class Evidence(BaseModel):
+class Evidence(_WithTexts):
     """All that one attempt leaves."""
 
     model_config = ConfigDict(extra="forbid")
@@ -217,8 +309,8 @@ class Evidence(BaseModel):
     """Those that opened, refused or ended its connections, each where it was captured first and where last."""
     packets_lost: int = 0
     """Packets that the capture lost in this lab so far. If it lost any, a packet missing here proves nothing."""
-    divergence: str | None = None
-    """The first difference between the two sides of a node that forwards sessions, in words."""
+    difference: StreamDifference | None = None
+    """The first difference between the two sides of a node that forwards sessions."""
     arrival: Arrival | None = None
     """Of a hand-made packet, which has no session."""
     trace_lost: str | None = None
@@ -227,3 +319,21 @@ class Evidence(BaseModel):
     """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None
     """Why the tool failed, where it did."""
+
+    @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
+    @property
+    def divergence(self) -> str | None:
+        """The first difference in words."""
+        return None if self.difference is None else str(self.difference)
+
+
+class CaptureSummary(BaseModel):
+    """What a lab's capture file holds, and what it lacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    packets: int
+    lost: dict[str, int] = {}
+    """Packets that the capture missed, by node."""
+    problem: str | None = None
+    """Why packets could not be written."""

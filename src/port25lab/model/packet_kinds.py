@@ -31,7 +31,7 @@ class Kind:
 
     text: str
     build: str
-    leg: ArrivalPoint = ArrivalPoint.THERE
+    arrival_point: ArrivalPoint = ArrivalPoint.THERE
     ported: bool = True
     """Whether the packet has a destination port; tunnels and ICMP have none."""
     source_port: int | None = None

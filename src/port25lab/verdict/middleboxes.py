@@ -17,10 +17,9 @@ BEFORE_GREETING = (Stage.TLS, Stage.BANNER)
 
 REFUSES_STARTTLS = (454, 500, 502)
 
-SAYS_STARTTLS = re.compile(r'server side: "250[ -]STARTTLS', re.IGNORECASE)
+OFFERS_STARTTLS = re.compile(r"250[ -]STARTTLS", re.IGNORECASE)
 
-SAYS_BANNER = re.compile(r'server side: "220[ -]')
-"""A divergence quotes the server's own reply so."""
+GREETING = re.compile(r"220[ -]")
 
 
 def other_server(views: Views) -> Classification | None:
@@ -61,13 +60,14 @@ def at_work(views: Views) -> Mechanism:
 
 
 def alteration(views: Views) -> Mechanism | None:
-    """How a session was altered, however it ended; of several alterations the worst."""
-    divergence = views.evidence.divergence or ""
-    if _stripped(views) or SAYS_STARTTLS.search(divergence):
+    """What a session was made into on its way, whatever became of it; of several things the gravest."""
+    difference = views.evidence.difference
+    server_said = difference.server_side.line or "" if difference else ""
+    if _stripped(views) or OFFERS_STARTTLS.match(server_said):
         return Mechanism.STARTTLS_STRIPPING
-    if _masked(views) or SAYS_BANNER.search(divergence):
+    if _masked(views) or GREETING.match(server_said):
         return Mechanism.BANNER_MASKING
-    return Mechanism.UNKNOWN if divergence else None
+    return Mechanism.UNKNOWN if difference else None
 
 
 def cut_between(views: Views) -> Classification | None:

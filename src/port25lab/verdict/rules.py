@@ -115,4 +115,4 @@ def disagreement(evidence: Evidence) -> str | None:
 
 
 def _is_answer(decision: Decision) -> bool:
-    return decision.packet.startswith(ANSWER)
+    return decision.traced.kind == ANSWER

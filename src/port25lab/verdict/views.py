@@ -139,5 +139,5 @@ def of_hop(hop: Hop) -> Evidence:
     )
 
 
-def _node(packet: PacketSeen) -> str:
-    return packet.at.partition("/")[0]
+def _node(seen: PacketSeen) -> str:
+    return seen.node

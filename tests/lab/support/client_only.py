@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ def look(lab: Lab, source: str, wanted: Iterable[Asked], *prefix: str) -> dict[A
     order = list(dict.fromkeys(wanted))
     question: list[Any] = [[one.host, one.mx, one.versions, one.ports, SECONDS, one.port, one.message] for one in order]
     argv = ("env", CA, *prefix, sys.executable, "-c", PROGRAM)
-    done: Mapping[str, Any] = lab.run(source, argv, stdin=json.dumps(question), seconds=60)
-    assert done["returncode"] == 0, done["stderr"]
-    views = [ClientView.model_validate(view) for view in json.loads(done["stdout"])]
+    done = lab.run(source, argv, stdin=json.dumps(question), seconds=60)
+    assert done.returncode == 0, done.stderr
+    views = [ClientView.model_validate(view) for view in json.loads(done.stdout)]
     return dict(zip(order, views, strict=True))

@@ -25,4 +25,4 @@ with Sandboxes() as sandboxes:
         print("up", flush=True)
         for line in sys.stdin:
             node, *argv = json.loads(line)
-            print(json.dumps(lab.run(node, argv)), flush=True)
+            print(lab.run(node, argv).model_dump_json(), flush=True)

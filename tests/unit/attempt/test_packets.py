@@ -1,4 +1,4 @@
-"""Raw-packet probes without a lab: what is built, what is recognised on arrival, and what a scenario may ask."""
+"""Hand-made packets without a lab: what is built, what is recognised on arrival, and what a scenario may ask."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from port25lab.scenario.questions import load_questions
 
 V4 = PacketSpec(4, "198.51.100.249", "192.0.2.25", 20001, 25, 7, 0xCAFE_F00D)
 V6 = PacketSpec(6, "2001:db8:110:60ff::2", "2001:db8:25::25", 20001, 25, 7, 0xCAFE_F00D)
-SHOTS = pytest.mark.parametrize("shot", [V4, V6], ids=["ipv4", "ipv6"])
+SHOTS = pytest.mark.parametrize("spec", [V4, V6], ids=["ipv4", "ipv6"])
 SYN, FIN = 0x02, 0x01
 
 
@@ -49,18 +49,18 @@ def test_every_kind_has_a_builder_and_every_builder_a_kind() -> None:
 
 @SHOTS
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_packet_is_marked_numbered_and_addressed(name: str, shot: PacketSpec) -> None:
-    for packet in BUILDERS[name](shot):
+def test_every_packet_is_marked_numbered_and_addressed(name: str, spec: PacketSpec) -> None:
+    for packet in BUILDERS[name](spec):
         assert marked(packet) == (MARK, 7)
-        ends = (packet[12:16], packet[16:20]) if shot.version == 4 else (packet[8:24], packet[24:40])
-        family = socket.AF_INET if shot.version == 4 else socket.AF_INET6
-        assert tuple(socket.inet_ntop(family, end) for end in ends) == (shot.source, shot.destination)
+        ends = (packet[12:16], packet[16:20]) if spec.version == 4 else (packet[8:24], packet[24:40])
+        family = socket.AF_INET if spec.version == 4 else socket.AF_INET6
+        assert tuple(socket.inet_ntop(family, end) for end in ends) == (spec.source, spec.destination)
 
 
 @SHOTS
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_probe_is_recognised_where_it_arrives(name: str, shot: PacketSpec) -> None:
-    assert Expected(shot.token).fits(whole(BUILDERS[name](shot)))
+def test_every_probe_is_recognised_where_it_arrives(name: str, spec: PacketSpec) -> None:
+    assert Expected(spec.token).fits(whole(BUILDERS[name](spec)))
 
 
 @SHOTS
@@ -68,17 +68,17 @@ def test_every_probe_is_recognised_where_it_arrives(name: str, shot: PacketSpec)
     ("name", "flags"),
     [("syn", SYN), ("syn_data", SYN), ("syn_fin", SYN | FIN), ("ip_options", SYN), ("fragments", SYN)],
 )
-def test_segments_have_their_ports_sequence_and_flags(name: str, flags: int, shot: PacketSpec) -> None:
-    found = whole(BUILDERS[name](shot))
+def test_segments_have_their_ports_sequence_and_flags(name: str, flags: int, spec: PacketSpec) -> None:
+    found = whole(BUILDERS[name](spec))
     assert found.protocol == socket.IPPROTO_TCP
     assert struct.unpack_from(">HHI", found.payload) == (20001, 25, 0xCAFE_F00D)
     assert found.payload[13] == flags
 
 
 @SHOTS
-def test_fragments_have_eight_bytes_each_and_no_flags_in_the_first(shot: PacketSpec) -> None:
-    built = packet_builders.fragments(shot)
-    head = 20 if shot.version == 4 else 48
+def test_fragments_have_eight_bytes_each_and_no_flags_in_the_first(spec: PacketSpec) -> None:
+    built = packet_builders.fragments(spec)
+    head = 20 if spec.version == 4 else 48
     assert [len(packet) - head for packet in built] == [8, 8, 8]
     assert built[0][head : head + 4] == struct.pack(">HH", 20001, 25)
 
@@ -92,19 +92,19 @@ def test_ip_options_stand_before_the_segment() -> None:
 
 
 @SHOTS
-def test_other_protocols_are_what_they_say(shot: PacketSpec) -> None:
-    echo = socket.IPPROTO_ICMP if shot.version == 4 else socket.IPPROTO_ICMPV6
+def test_other_protocols_are_what_they_say(spec: PacketSpec) -> None:
+    echo = socket.IPPROTO_ICMP if spec.version == 4 else socket.IPPROTO_ICMPV6
     protocols = {"udp": 17, "sctp": 132, "gre": 47, "vxlan": 17, "wireguard": 17, "ping": echo}
-    assert {name: whole(BUILDERS[name](shot)).protocol for name in protocols} == protocols
+    assert {name: whole(BUILDERS[name](spec)).protocol for name in protocols} == protocols
 
 
 @SHOTS
-def test_too_big_quotes_the_packet_as_it_arrived_and_goes_where_it_came_from(shot: PacketSpec) -> None:
-    translated = PacketSpec(**{**vars(shot), "source": "198.51.100.131" if shot.version == 4 else "2001:db8:9::1"})
+def test_too_big_quotes_the_packet_as_it_arrived_and_goes_where_it_came_from(spec: PacketSpec) -> None:
+    translated = PacketSpec(**{**vars(spec), "source": "198.51.100.131" if spec.version == 4 else "2001:db8:9::1"})
     [met] = packet_builders.syn(translated)
-    [error] = packet_builders.too_big(shot, met)
-    protocol = socket.IPPROTO_ICMP if shot.version == 4 else socket.IPPROTO_ICMPV6
-    assert Expected(shot.token, protocol=protocol).fits(whole([error]))
+    [error] = packet_builders.too_big(spec, met)
+    protocol = socket.IPPROTO_ICMP if spec.version == 4 else socket.IPPROTO_ICMPV6
+    assert Expected(spec.token, protocol=protocol).fits(whole([error]))
     assert met[:28] in error
     assert translated.source.encode() and marked(error) == (MARK, 7)
 
@@ -113,21 +113,21 @@ def test_too_big_quotes_the_packet_as_it_arrived_and_goes_where_it_came_from(sho
 
 
 @SHOTS
-def test_fragments_are_put_together_in_any_order(shot: PacketSpec) -> None:
-    first, second, third = packet_builders.fragments(shot)
+def test_fragments_are_put_together_in_any_order(spec: PacketSpec) -> None:
+    first, second, third = packet_builders.fragments(spec)
     assert whole([third, first, second]).payload == whole([first, second, third]).payload
 
 
 @SHOTS
-def test_a_packet_with_a_fragment_missing_has_not_arrived(shot: PacketSpec) -> None:
+def test_a_packet_with_a_fragment_missing_has_not_arrived(spec: PacketSpec) -> None:
     pieces = Pieces()
-    assert [pieces.add(packet) for packet in packet_builders.fragments(shot)[1:]] == [None, None]
+    assert [pieces.add(packet) for packet in packet_builders.fragments(spec)[1:]] == [None, None]
 
 
 @SHOTS
-def test_two_packets_in_fragments_are_not_mixed_up(shot: PacketSpec) -> None:
-    other = PacketSpec(**{**vars(shot), "number": 8})
-    pieces, mixed = Pieces(), zip(packet_builders.fragments(shot), packet_builders.fragments(other), strict=True)
+def test_two_packets_in_fragments_are_not_mixed_up(spec: PacketSpec) -> None:
+    other = PacketSpec(**{**vars(spec), "number": 8})
+    pieces, mixed = Pieces(), zip(packet_builders.fragments(spec), packet_builders.fragments(other), strict=True)
     found = [pieces.add(packet) for pair in mixed for packet in pair]
     assert [one is not None for one in found] == [False] * 4 + [True] * 2
 
@@ -139,11 +139,11 @@ def test_garbage_is_no_packet(packet: bytes) -> None:
 
 
 @SHOTS
-def test_an_answer_is_known_by_flags_and_what_it_acknowledges(shot: PacketSpec) -> None:
-    [syn] = packet_builders.syn(shot)
-    assert not Expected(shot.acknowledged, 0x12).fits(whole([syn]))
-    assert Expected(shot.token, SYN).fits(whole([syn]))
-    assert not Expected(shot.token, SYN, protocol=17).fits(whole([syn]))
+def test_an_answer_is_known_by_flags_and_what_it_acknowledges(spec: PacketSpec) -> None:
+    [syn] = packet_builders.syn(spec)
+    assert not Expected(spec.acknowledged, 0x12).fits(whole([syn]))
+    assert Expected(spec.token, SYN).fits(whole([syn]))
+    assert not Expected(spec.token, SYN, protocol=17).fits(whole([syn]))
 
 
 def test_acknowledged_wraps_around() -> None:
@@ -169,7 +169,7 @@ def test_what_a_node_sends_itself_has_not_arrived_there() -> None:
         watch = Listener("mx", Kernel((syn, direction)))  # type: ignore[arg-type]
         with watch.expecting(Expected(V4.token)) as sight:
             watch.read()
-        assert sight.seen.is_set() is arrived
+        assert sight.arrived.is_set() is arrived
 
 
 def test_the_filter_for_the_mark_is_one_that_the_kernel_takes() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from port25lab.evidence.deciding_packets import Sighting, deciding, icmp_errors, sender
+from packet_origin import made_by
+from port25lab.evidence.deciding_packets import Sighting, deciding, icmp_errors
 from port25lab.kernel.headers import Packet, Quoted
 
 CLIENT, NAT, SERVER, ROUTER = (
@@ -72,19 +73,19 @@ def test_a_reset_is_made_where_it_leaves_before_it_came_in() -> None:
         at(0.06, "cpe/wan0", "in", rst(NAT)),
         at(0.07, "home/eth0", "in", rst()),
     ]
-    assert sender(deciding(between), "RST") == "edge"
+    assert made_by(deciding(between), "RST") == "edge"
     itself = [
         at(0, "home/eth0", "out", syn()),
         at(0.1, "mx/eth0", "in", syn()),
         at(0.2, "mx/eth0", "out", rst()),
         at(0.3, "home/eth0", "in", rst()),
     ]
-    assert sender(deciding(itself), "RST") == "mx"
-    assert sender(deciding(itself), "SYN-ACK") is None
+    assert made_by(deciding(itself), "RST") == "mx"
+    assert made_by(deciding(itself), "SYN-ACK") is None
 
 
 def test_a_reset_from_where_nobody_watches_has_no_sender() -> None:
-    assert sender(deciding([at(0, "home/eth0", "out", syn()), at(1, "home/eth0", "in", rst())]), "RST") is None
+    assert made_by(deciding([at(0, "home/eth0", "out", syn()), at(1, "home/eth0", "in", rst())]), "RST") is None
 
 
 def test_icmp_errors_count_where_they_reach_the_client() -> None:
@@ -97,7 +98,7 @@ def test_icmp_errors_count_where_they_reach_the_client() -> None:
     ]
     assert [(found.sender, found.type, found.code) for found in icmp_errors(seen, "home")] == [("198.51.100.1", 3, 13)]
     assert icmp_errors(seen, "edge") == []
-    assert sender(deciding(seen), "ICMP") == "edge"
+    assert made_by(deciding(seen), "ICMP") == "edge"
     assert deciding(seen)[1].sequence == 1000
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pcapng_reader import blocks
 from port25lab.errors import InputError
 from port25lab.evidence import pcapng
 from port25lab.evidence.capture_folder import LONGEST_NAME, CaptureFolder, comment, safe_name
+from port25lab.model.evidence import CaptureSummary
 
 WHEN = 1_790_000_000_123_456_789
 SYN = bytes.fromhex("ffffffffffff00000000000008004500002800010000400600000a0000010a000002") + struct.pack(
@@ -48,7 +50,7 @@ def whole(text: str = "two paths") -> bytes:
 
 
 def test_blocks_and_options_read_back() -> None:
-    found = list(pcapng.blocks(whole()))
+    found = list(blocks(whole()))
     assert [kind for kind, _ in found] == [0x0A0D0D0A, 4, 1, 1, 6, 6, 5]
     assert options(found[0][1][16:]) == {1: b"two paths", 4: b"port25lab"}
     assert options(found[2][1][8:]) == {2: b"isp-edge/access0", 3: b"isp-edge, interface access0", 9: b"\x09"}
@@ -63,7 +65,7 @@ def test_blocks_and_options_read_back() -> None:
 
 
 def test_a_comment_that_is_too_long_is_cut_between_characters() -> None:
-    _, body = next(iter(pcapng.blocks(pcapng.section("é" * 70_000, "x" * 3))))
+    _, body = next(iter(blocks(pcapng.section("é" * 70_000, "x" * 3))))
     text = options(body[16:])[1].decode()
     assert text.endswith("é...")
     assert len(text.encode()) <= pcapng.LONGEST_COMMENT + 3
@@ -76,7 +78,7 @@ def test_a_lone_surrogate_does_no_harm() -> None:
 @pytest.mark.parametrize("data", [b"\0", whole()[:-1], whole()[:-1] + b"x", b"\x0a\x0d\x0d\x0a\x05\0\0\0" + bytes(20)])
 def test_a_broken_file_is_told(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"cut short|not a pcapng block"):
-        list(pcapng.blocks(data))
+        list(blocks(data))
 
 
 @pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark on this machine")
@@ -164,9 +166,9 @@ def test_lost_packets_are_a_problem(tmp_path: Path) -> None:
     file, opened = CaptureFolder(tmp_path).open("lab")
     opened.close()
     assert file.problem == "the lab ended before its capture was complete"
-    file.ended({"packets": 5, "lost": {}, "problem": None})
+    file.ended(CaptureSummary(packets=5))
     assert file.problem is None
-    file.ended({"packets": 5, "lost": {"ix": 3, "mx": 1}, "problem": None})
+    file.ended(CaptureSummary(packets=5, lost={"ix": 3, "mx": 1}))
     assert file.problem == "the capture lost packets: 3 at ix, 1 at mx"
 
 

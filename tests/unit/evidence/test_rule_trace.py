@@ -505,7 +505,7 @@ def test_a_packet_without_ports_is_known_by_its_number(
     lab.tracer.drain()
     assert trail.dropped.is_set()
     [found] = lab.tracer.drops_of(trail)
-    assert (found.blame.rule_number, found.packet.split()[:2]) == (number, ["a", "fragment"])
+    assert (found.blame.rule_number, found.traced.kind) == (number, "a fragment")
 
 
 def test_a_probe_is_not_taken_for_an_attempt(lab: Lab, trail: PacketTrace) -> None:
@@ -524,7 +524,7 @@ def test_answers_to_a_probe_are_known_by_what_they_acknowledge(
     _, answer = headers(ports=(25, 25), sequence=sequence, acknowledged=acknowledged, flags=flags)
     lab.says(event(1, probed(number=60_000, transport=answer), verdict=DROP))
     lab.tracer.drain()
-    assert [found.packet.split()[0] for found in lab.tracer.drops_of(trail)] == [what]
+    assert [found.traced.kind for found in lab.tracer.drops_of(trail)] == [what]
 
 
 def test_a_marked_packet_of_no_probe_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:

@@ -294,7 +294,8 @@ def test_durations_change_their_unit_at_a_second() -> None:
 
 def test_packets_are_told_one_a_line_with_where_and_when() -> None:
     syn = PacketSeen(
-        at="pc/eth0",
+        node="pc",
+        interface="eth0",
         seconds=1.0,
         leaving=True,
         kind="SYN",
@@ -306,7 +307,8 @@ def test_packets_are_told_one_a_line_with_where_and_when() -> None:
         retransmission=True,
     )
     icmp = PacketSeen(
-        at="isp-edge/core0",
+        node="isp-edge",
+        interface="core0",
         seconds=1.00004,
         leaving=False,
         kind="ICMP",

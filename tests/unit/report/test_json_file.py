@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evidence_factory import HOSTILE, decision, hop, report, rule, seen, verdict, wire
-from port25lab.model.evidence import Arrival, Effect, IcmpError, Stage
+from port25lab.model.evidence import Arrival, Effect, IcmpError, Stage, StreamDifference, StreamSide
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
 from port25lab.model.verdict import Control, Verdict
@@ -50,7 +50,9 @@ FULL = verdict(
     reason="r",
     retried="t",
     packets=wire(),
-    divergence="v",
+    difference=StreamDifference(
+        direction="client to server", offset=3, client_side=StreamSide(line="x"), server_side=StreamSide()
+    ),
     pcap="x.pcap",
 )
 
@@ -120,7 +122,7 @@ def test_every_value_comes_from_its_own_part_of_the_verdict(file: Path) -> None:
         "disagreement": "d",
         "reason": "r; d; expected delivered, found dropped",
         "retried": "t",
-        "divergence": "v",
+        "divergence": 'client side: "x", server side: nothing (client to server, byte 3)',
         "pcap": "x.pcap",
     }
     assert found["policies"] == {"isp-edge": ["op25b", "ip25b"]}

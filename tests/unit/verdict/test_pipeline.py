@@ -11,6 +11,7 @@ from evidence_factory import (
     MX6,
     decision,
     delivered,
+    difference,
     dropped,
     ended,
     hop,
@@ -21,7 +22,7 @@ from evidence_factory import (
     seen,
     wire,
 )
-from port25lab.model.evidence import Arrival, Decision, Effect, Evidence, Observation, Stage
+from port25lab.model.evidence import Arrival, Decision, Effect, Evidence, Observation, PacketSummary, Stage
 from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.verdict import middleboxes, pipeline, replies
@@ -270,7 +271,7 @@ def test_the_errnos_of_each_effect_are_those_of_the_domain_table() -> None:
 
 
 def test_a_decision_of_a_dual_stack_rule_counts_for_the_address_dialled() -> None:
-    inet = Decision(blame=rule(family="inet"), effect=Effect.DROP, packet="SYN")
+    inet = Decision(blame=rule(family="inet"), effect=Effect.DROP, traced=PacketSummary(kind="SYN"))
     seen_v6 = Observation(stage=Stage.CONNECT, errno="ETIMEDOUT", address=MX6)
     assert classify(Evidence(observation=seen_v6, decisions=[inet])).outcome is Outcome.DROPPED
 
@@ -411,19 +412,19 @@ EXAMPLES = [
     ),
     Example(
         "delivered, masked as the wire has it",
-        ended(Stage.DONE, delivered_to="mx", divergence='client side: "220 **", server side: "220 mx" (…)'),
+        ended(Stage.DONE, delivered_to="mx", difference=difference("220 **", "220 mx")),
         Outcome.DELIVERED,
         Mechanism.BANNER_MASKING,
     ),
     Example(
         "delivered, stripped as the wire has it",
-        ended(Stage.DONE, delivered_to="mx", divergence='client side: "250-X", server side: "250-STARTTLS" (…)'),
+        ended(Stage.DONE, delivered_to="mx", difference=difference("250-X", "250-STARTTLS")),
         Outcome.DELIVERED,
         Mechanism.STARTTLS_STRIPPING,
     ),
     Example(
         "delivered, something else was altered",
-        ended(Stage.DONE, delivered_to="mx", divergence='client side: "X", server side: "Y" (…)'),
+        ended(Stage.DONE, delivered_to="mx", difference=difference("X", "Y")),
         Outcome.DELIVERED,
         Mechanism.UNKNOWN,
     ),
@@ -444,7 +445,7 @@ EXAMPLES = [
         ended(
             Stage.DONE,
             delivered_to="mx",
-            divergence='client side: "220 **", server side: "220 mx" (…)',
+            difference=difference("220 **", "220 mx"),
             hops=[hop(Stage.RCPT, smtp_code=450, reply="greylisted"), hop(Stage.DONE)],
         ),
         Outcome.DELIVERED,

@@ -1,4 +1,4 @@
-"""A client: a mail program that tries one path. What it is told, and what the others may ask of it."""
+"""The interface of client programs: a mail program that tries one path."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to dial: a name, its addresses in the resolver's order, and a port."""
+    """The server to dial: a name, its addresses in the resolver's order, and a port."""
 
     host: str
     addresses: tuple[str, ...]
     port: int
     ip_version: IpVersion | None
-    """None: the client picks for itself, as real clients do."""
+    """None: the client picks an address by itself, as real clients do."""
     domain: str | None = None
     """Where the path asks for the MX of a domain: an MTA looks it up by itself."""
 
@@ -33,20 +33,24 @@ class Client(Protocol):
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
     ) -> Observation:
-        """Try to send one message from ``host``; ``source_port`` is the first of its ports.
+        """Try to send one message.
 
-        Raises LabError where the program itself fails.
+        ``host``: the node that sends. ``target``: the server. ``submission``: what to send, and how.
+        ``source_port``: the first of the attempt's ports. ``ca_file``: the certificate to trust.
+        Returns the client's view. Raises LabError where the program itself fails.
         """
 
 
 @runtime_checkable
 class Mta(Protocol):
-    """A mail server of the sender's own: it takes the message into its queue at once, and then delivers by itself."""
+    """A mail server on the sender's own node: it queues the message at once, and then delivers it by itself."""
 
     async def deliver(
         self, host: LabHost, target: Target, submission: Submission, ca_file: Path
     ) -> tuple[Observation, list[Hop]]:
-        """Hand a message to it in ``host``, and wait until it has delivered, bounced or deferred it.
+        """Hand a message to the server, and wait until the server has delivered, bounced or deferred it.
 
-        Returns what it says of the message, and each of its tries. Raises LabError where the program itself fails.
+        ``host``: the node on which it runs. ``target``: where the message goes. ``submission``: what to send, and how.
+        ``ca_file``: the certificate to trust. Returns the end of the message as its log has it, and each of its tries.
+        Raises LabError where the program itself fails.
         """

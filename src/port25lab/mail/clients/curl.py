@@ -1,6 +1,6 @@
-"""The client `curl`: a process inside the host, known by what it says with --verbose.
+"""The client `curl`: a process inside the host, observed by its output with --verbose.
 
-``*`` begins curl's own words, ``>`` what it sends, ``<`` what the server answers; ``{`` and ``}`` count bytes. curl
+Lines with ``*`` are curl's own messages, ``>`` is sent, ``<`` is received; ``{`` and ``}`` count bytes. curl
 dials the addresses of a name side by side, the second one 200 ms after the first (RFC 8305, "happy eyeballs"), each
 from a port of its own out of the range that it is given.
 """
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 2.0
-"""curl has no timer for an answer, only one for the whole session: so many times the one for an answer."""
+"""curl has no time limit for a reply, only one for the whole session: this many times the limit for a reply."""
 
 SPARE_SECONDS = 10.0
 """For starting curl."""
 
 BAD_USAGE = (2, 45)
-"""curl's exit codes (curl(1)) where it did not even try: options that it does not take, and no port to bind."""
+"""curl's exit codes (curl(1)) for unknown options and for no port to bind: it has not tried to connect."""
 
 _STAGE_OF_EXIT = {5: Stage.RESOLVE, 6: Stage.RESOLVE, 35: Stage.TLS, 60: Stage.TLS}
 
@@ -39,12 +39,12 @@ _TIMED_OUT = 28
 
 
 class Curl:
-    """Runs curl and reads what it says."""
+    """Runs curl and reads its output."""
 
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
     ) -> Observation:
-        """Try to send one message. Left to pick an address, curl asks the host's own resolver."""
+        """Try to send one message. Where the path leaves the address open, curl asks the host's resolver."""
         scheme = "smtps" if submission.security is Security.IMPLICIT else "smtp"
         name = f"[{target.host}]" if ":" in target.host else target.host
         ports = f"{source_port}-{source_port + Ports.SOME - 1}"
@@ -69,55 +69,55 @@ class Curl:
 
 def read_transcript(lines: Iterable[str], exit_code: int, after_connecting: Stage = Stage.BANNER) -> dict[str, Any]:
     """The fields of an observation, without its seconds."""
-    told, complaint = Transcript(after_connecting), ""
+    transcript, error = Transcript(after_connecting), ""
     for line in lines:
         if line.startswith("> "):
-            told.command(line[2:])
+            transcript.command(line[2:])
         elif line.startswith("< "):
-            told.answer(line[2:])
+            transcript.answer(line[2:])
         elif line.startswith("* "):
-            _information(told, line[2:].strip())
+            _information(transcript, line[2:].strip())
         elif line.startswith("curl: ("):
-            complaint = line.split(") ", 1)[1]
-    if exit_code and told.seen["reply"] is None:
-        told.failed(complaint, _STAGE_OF_EXIT.get(exit_code))
-    if exit_code == _TIMED_OUT and told.stage is Stage.CONNECT:
-        told.seen["errno"] = "ETIMEDOUT"
-    return told.finished()
+            error = line.split(") ", 1)[1]
+    if exit_code and transcript.fields["reply"] is None:
+        transcript.failed(error, _STAGE_OF_EXIT.get(exit_code))
+    if exit_code == _TIMED_OUT and transcript.stage is Stage.CONNECT:
+        transcript.fields["errno"] = "ETIMEDOUT"
+    return transcript.finished()
 
 
-def _information(told: Transcript, text: str) -> None:
-    if told.stage is Stage.CONNECT:
-        _dialling(told, text)
+def _information(transcript: Transcript, text: str) -> None:
+    if transcript.stage is Stage.CONNECT:
+        _dialling(transcript, text)
     elif found := re.match(r"SSL connection using (TLS\S+)", text):
-        told.encrypted(found[1])
+        transcript.encrypted(found[1])
     elif found := re.match(r"SSL certificate problem: (.+)", text):
-        told.failed(found[1], Stage.TLS)
+        transcript.failed(found[1], Stage.TLS)
     elif text.startswith("STARTTLS not supported"):
-        told.lacks("STARTTLS")
-    elif told.seen["smtp_code"] is None:
-        _broken(told, text)
+        transcript.lacks("STARTTLS")
+    elif transcript.fields["smtp_code"] is None:
+        _broken(transcript, text)
 
 
-def _dialling(told: Transcript, text: str) -> None:
+def _dialling(transcript: Transcript, text: str) -> None:
     if found := re.match(r"Trying \[?([0-9a-f.:]+?)\]?:\d+\.\.\.", text):
-        told.seen["address"] = found[1]
+        transcript.fields["address"] = found[1]
     elif found := re.match(r"connect to (\S+) port \d+ .*?failed: (.+)", text):
-        told.seen["address"] = found[1]
-        told.not_connected(found[2])
+        transcript.fields["address"] = found[1]
+        transcript.not_connected(found[2])
     elif found := re.match(r"(?:Connected|Established connection) to \S+ \(([0-9a-f.:]+)\)? port", text):
-        told.seen["address"] = found[1]
-        told.connected()
+        transcript.fields["address"] = found[1]
+        transcript.connected()
 
 
-def _broken(told: Transcript, text: str) -> None:
+def _broken(transcript: Transcript, text: str) -> None:
     """The session ends without a reply."""
     if found := re.match(r"(?:Recv|Send) failure: (.+)", text):
-        told.failed(found[1])
+        transcript.failed(found[1])
     elif text.startswith("response reading failed"):
-        told.failed(CLOSED)
+        transcript.failed(CLOSED)
     elif found := re.match(r"Operation timed out after (\d+) milliseconds", text):
-        told.failed(silence(round(int(found[1]) / 1000)))
+        transcript.failed(silence(round(int(found[1]) / 1000)))
 
 
 def _bracketed(addresses: Iterable[str]) -> str:

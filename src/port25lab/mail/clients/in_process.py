@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from port25lab.network.host import LabHost
 
 
-class InLoop:
+class InProcess:
     """A client without a process."""
 
     async def send(

@@ -1,8 +1,8 @@
-"""The client `msmtp`: a process inside the host, known by what it says with --debug.
+"""The client `msmtp`: a process inside the host, observed by its output with --debug.
 
-``-->`` is what it sends and ``<--`` what the server answers, both on stdout; why it gives up stands on stderr. It takes
-no source port and does not say which address it dials: the kernel picks the one out of a range of the attempt's own,
-and its rule trace knows the other.
+On stdout ``-->`` is sent and ``<--`` is received; stderr says why it gives up. msmtp takes no source port and does not
+report which address it dials: the kernel picks the port from a range of the attempt's own, and the rule trace has the
+address.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ SPARE_SECONDS = 20.0
 """For starting msmtp, and for a server that answers each command just in time."""
 
 NOT_TRIED = (64, 73, 78)
-"""Exit codes (sysexits.h) of a msmtp that never came to the network: EX_USAGE, EX_CANTCREAT, EX_CONFIG."""
+"""Exit codes (sysexits.h) of msmtp before it uses the network: EX_USAGE, EX_CANTCREAT, EX_CONFIG."""
 
 _TIMED_OUT = "the operation timed out"
-"""msmtp's own timer, in place of the kernel's."""
+"""msmtp's message when its own timer expires, before the kernel's."""
 
 
 class Msmtp:
-    """Runs msmtp and reads what it says."""
+    """Runs msmtp and reads its output."""
 
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
     ) -> Observation:
-        """Try to send one message. Left to pick an address, msmtp asks the host's own resolver.
+        """Try to send one message. Where the path leaves the address open, msmtp asks the host's resolver.
 
-        The password has to come from a file: one of the sandbox's own /tmp, which nobody else can read.
+        The password has to come from a file: it is in the sandbox's own /tmp, which no process outside can read.
         """
         with NamedTemporaryFile("w", prefix="msmtp-") as config:
             config.write(configuration(target, submission, ca_file))
             config.flush()
             argv = ["msmtp", "--debug", f"--file={config.name}", "--", submission.rcpt_to]
             done = await host.run(argv, stdin=submission.message, seconds=submission.timeout + SPARE_SECONDS)
-        said, complained = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
+        output, errors = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
         if done.returncode in NOT_TRIED:
-            raise LabError(f"msmtp on {host.name}: {' '.join(complained) or 'no word'}")
+            raise LabError(f"msmtp on {host.name}: {' '.join(errors) or 'no output'}")
         if done.timed_out:
-            # Its own timer is for connecting; killed while it waits for a reply, it has said nothing at all.
-            complained.append(f"msmtp: network read error: {_TIMED_OUT}")
+            # Its own timer is for connecting; when it is killed while it waits for a reply, it has printed no error.
+            errors.append(f"msmtp: network read error: {_TIMED_OUT}")
         first = Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER
-        seen = read_transcript(said, complained, submission.timeout, first)
-        return Observation(**seen, seconds=done.seconds)
+        fields = read_transcript(output, errors, submission.timeout, first)
+        return Observation(**fields, seconds=done.seconds)
 
 
 def configuration(target: Target, submission: Submission, ca_file: Path) -> str:
@@ -83,55 +83,55 @@ def configuration(target: Target, submission: Submission, ca_file: Path) -> str:
 
 
 def read_transcript(
-    said: Iterable[str], complained: Iterable[str], timeout: float, after_connecting: Stage = Stage.BANNER
+    output: Iterable[str], errors: Iterable[str], timeout: float, after_connecting: Stage = Stage.BANNER
 ) -> dict[str, Any]:
     """The fields of an observation, without its seconds."""
-    told = Transcript(after_connecting)
-    for line in said:
-        if line.startswith(("--> ", "<-- ")) and told.stage is Stage.CONNECT:
-            told.connected()
+    transcript = Transcript(after_connecting)
+    for line in output:
+        if line.startswith(("--> ", "<-- ")) and transcript.stage is Stage.CONNECT:
+            transcript.connected()
         if line.startswith("--> "):
-            told.command(line[4:])
+            transcript.command(line[4:])
         elif line.startswith("<-- "):
-            told.answer(line[4:])
+            transcript.answer(line[4:])
         elif line.startswith(" "):
-            _session_parameters(told, line.strip())
-    for line in complained:
-        _complaint(told, line.removeprefix("msmtp: "), timeout, after_connecting)
-    return told.finished()
+            _session_parameters(transcript, line.strip())
+    for line in errors:
+        _complaint(transcript, line.removeprefix("msmtp: "), timeout, after_connecting)
+    return transcript.finished()
 
 
-def _session_parameters(told: Transcript, text: str) -> None:
+def _session_parameters(transcript: Transcript, text: str) -> None:
     if found := re.match(r"\(TLS([\d.]+)\)-", text):
-        if told.stage is Stage.CONNECT:
-            told.connected()
-        told.encrypted(f"TLSv{found[1]}")
+        if transcript.stage is Stage.CONNECT:
+            transcript.connected()
+        transcript.encrypted(f"TLSv{found[1]}")
     elif found := re.match(r"SHA256: ([0-9A-F:]+)$", text):
-        told.seen["certificate"] = found[1].replace(":", "").lower()
+        transcript.fields["certificate"] = found[1].replace(":", "").lower()
 
 
-def _complaint(told: Transcript, text: str, timeout: float, after_connecting: Stage) -> None:
+def _complaint(transcript: Transcript, text: str, timeout: float, after_connecting: Stage) -> None:
     if found := re.match(r"cannot connect to .+, port \d+: (.+)", text):
-        told.not_connected(found[1])
+        transcript.not_connected(found[1])
         if found[1] == _TIMED_OUT:
-            told.seen["errno"] = "ETIMEDOUT"
+            transcript.fields["errno"] = "ETIMEDOUT"
     elif text.startswith("cannot locate host"):
-        told.failed(text, Stage.RESOLVE)
+        transcript.failed(text, Stage.RESOLVE)
     elif found := re.match(r"(?:TLS certificate verification|TLS handshake) failed: (.+)", text):
-        told.failed(found[1].strip(), Stage.TLS)
+        transcript.failed(found[1].strip(), Stage.TLS)
     elif text == "the server does not support TLS via the STARTTLS command":
-        told.lacks("STARTTLS")
+        transcript.lacks("STARTTLS")
     elif text == "the server does not support authentication":
-        told.lacks("AUTH")
+        transcript.lacks("AUTH")
     elif found := re.match(r"(?:network|TLS) (?:read|write) error: (.+)|cannot (?:read|write) .+TLS.*?: (.+)", text):
         words = found[1] or found[2]
-        told.failed(silence(timeout) if words == _TIMED_OUT else words, _at_least(told, after_connecting))
+        transcript.failed(silence(timeout) if words == _TIMED_OUT else words, _at_least(transcript, after_connecting))
     elif text == "the server sent an empty reply":
-        told.failed(CLOSED, _at_least(told, after_connecting))
-    elif told.seen["reply"] is None and not text.startswith("could not send mail"):
-        told.failed(text, _at_least(told, after_connecting))
+        transcript.failed(CLOSED, _at_least(transcript, after_connecting))
+    elif transcript.fields["reply"] is None and not text.startswith("could not send mail"):
+        transcript.failed(text, _at_least(transcript, after_connecting))
 
 
-def _at_least(told: Transcript, after_connecting: Stage) -> Stage:
-    """msmtp says nothing when it has connected: an error that only an open connection can have shows it."""
-    return after_connecting if told.stage is Stage.CONNECT else told.stage
+def _at_least(transcript: Transcript, after_connecting: Stage) -> Stage:
+    """msmtp does not report that it has connected: an error that only an open connection can have shows it."""
+    return after_connecting if transcript.stage is Stage.CONNECT else transcript.stage

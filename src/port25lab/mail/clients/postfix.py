@@ -1,8 +1,8 @@
 """The client `postfix`: a real Postfix as the sender's own mail server, as people run it at home.
 
-An instance for each attempt, with a configuration and a queue of its own in the lab's /run, as long as the attempt
-takes. The message goes into its queue by sendmail(1); from there Postfix delivers by itself: to the MX that the DNS
-names, or to a relayhost. Everything known about that comes from its own log (postlogd(8), to stdout).
+Each attempt has an instance of its own, with its configuration and queue in the lab's /run. sendmail(1) puts the
+message into the queue; from there Postfix delivers by itself: to the MX that the DNS names, or to a relayhost. The
+evidence comes from its log (postlogd(8), to stdout).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 PLACE = Path("/run/postfix")
-"""A folder for each instance, numbered in order; the queue stays there for whoever wants to look at it."""
+"""A folder for each instance, numbered in order. The queue stays there, so that it can be inspected."""
 
 OWNER, GROUP = "postfix", "postdrop"
-"""Postfix' own user and group, of Debian's package: it refuses to be root where it need not be."""
+"""Postfix' own user and group in Debian's package: it refuses to run as root where it need not."""
 
 MASTER = Path("/usr/lib/postfix/sbin/master")
-"""The process that is Postfix, at Debian's place. postfix(1) starts it after seconds of checks by shell scripts."""
+"""Postfix' main process, in Debian's package. postfix(1) starts it only after seconds of checks by shell scripts."""
 
 PROGRAM_SECONDS = 10.0
 
 PUT_AWAY_SECONDS = 2.0
-"""How long the queue manager may take to move a message once the log has said what became of it: milliseconds."""
+"""How long the queue manager may take to move a message after its last line in the log; it takes milliseconds."""
 
 SERVICES = """\
 postlog unix-dgram n - n - 1 postlogd
@@ -58,7 +58,7 @@ retry unix - - n - - error
 showq unix n - n - - showq
 tlsmgr unix - - n 1000? 1 tlsmgr
 """
-"""What of master.cf it takes to send mail. Nothing listens on the network."""
+"""The services of master.cf that are needed to send mail. None listens on the network."""
 
 _TIMERS = ("connect", "helo", "starttls", "mail", "rcpt", "data_init", "data_xfer", "data_done", "quit")
 
@@ -71,7 +71,7 @@ class Postfix:
     async def deliver(
         self, host: LabHost, target: Target, submission: Submission, ca_file: Path
     ) -> tuple[Observation, list[Hop]]:
-        """Hand over a message, and read the log until it tells what became of it."""
+        """Queue a message, and read the log until it has the message's end."""
         started = time.perf_counter()
         config = _instance(host.name, configuration(host.hostname, target, submission, ca_file))
         log: list[LogLine] = []
@@ -87,18 +87,18 @@ class Postfix:
             end = postfix_log.status(log)
             await _put_away(config.with_name("queue") / "active" / end.queue_id)
         tries = postfix_log.tries(log, host.name, target.host)
-        seen = Observation(
+        observation = Observation(
             stage=Stage.DONE,
             enhanced_code=end.enhanced_code,
             reply=end.text,
             seconds=round(time.perf_counter() - started, 6),
             address=tries[-1].observation.address if tries else None,
         )
-        return seen, tries
+        return observation, tries
 
 
 def configuration(hostname: str, target: Target, submission: Submission, ca_file: Path) -> dict[str, str]:
-    """What main.cf says apart from the defaults and the instance's own folders (postconf(5))."""
+    """The settings of main.cf that differ from the defaults, without the instance's folders (postconf(5))."""
     settings = {
         "compatibility_level": "3.6",
         "maillog_file": "/dev/stdout",
@@ -111,7 +111,7 @@ def configuration(hostname: str, target: Target, submission: Submission, ca_file
         "smtp_tls_wrappermode": "yes" if submission.security is Security.IMPLICIT else "no",
     }
     settings |= {f"smtp_{timer}_timeout": f"{submission.timeout:.0f}s" for timer in _TIMERS}
-    settings["smtp_per_request_deadline"] = "yes"  # for the answer, not for each of its lines
+    settings["smtp_per_request_deadline"] = "yes"  # for the whole reply, not for each of its lines
     if submission.username is not None:
         login = f"{submission.username}:{submission.password or ''}".replace("$", "$$")
         settings |= {
@@ -123,14 +123,14 @@ def configuration(hostname: str, target: Target, submission: Submission, ca_file
 
 
 def _relayhost(target: Target, recipient: str) -> str:
-    """Nothing where Postfix comes to the destination by the recipient's MX; in brackets a host, else a domain."""
+    """Empty where the recipient's MX is the destination; otherwise a host in brackets, or a domain."""
     if target.domain and target.port == 25:
         return "" if recipient.rpartition("@")[2].lower() == target.domain.lower() else target.domain
     return f"[{target.host}]:{target.port}"
 
 
 def _instance(node: str, settings: dict[str, str]) -> Path:
-    """The folders of one more instance, with the owners that postfix-files(5) wants; returns that of main.cf."""
+    """Make the folders of one more instance, with the owners of postfix-files(5). Returns the folder of main.cf."""
     place = PLACE / f"{node}-{next(_numbers)}"
     config, queue, data = place / "config", place / "queue", place / "data"
     owner, group = pwd.getpwnam(OWNER).pw_uid, grp.getgrnam(GROUP).gr_gid
@@ -143,7 +143,7 @@ def _instance(node: str, settings: dict[str, str]) -> Path:
     _make(queue / "maildrop", 0o730, owner, group)
     own = {"queue_directory": queue, "data_directory": data, "mail_owner": OWNER, "setgid_group": GROUP}
     (config / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in {**settings, **own}.items()))
-    os.utime(config / "main.cf", (0, 0))  # Postfix reads a file that is seconds old again and again, until it has aged
+    os.utime(config / "main.cf", (0, 0))  # Postfix rereads a file again and again while it is only seconds old
     (config / "master.cf").write_text(SERVICES)
     return config
 
@@ -155,19 +155,19 @@ def _make(folder: Path, mode: int, owner: int, group: int) -> None:
 
 
 async def _put_away(active: Path) -> None:
-    """Wait until the message has left the active queue: it is gone, or deferred. qmgr(8) does not log the latter."""
+    """Wait until the message has left the active queue: deleted, or deferred, which qmgr(8) does not log."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PUT_AWAY_SECONDS):
             while active.exists():
                 await asyncio.sleep(0.005)
 
 
-async def _read(stdout: asyncio.StreamReader, wanted: str, log: list[LogLine]) -> None:
-    """Read the log up to a line that has what is wanted in it; all lines are kept."""
-    while not log or wanted not in log[-1].text:
+async def _read(stdout: asyncio.StreamReader, until: str, log: list[LogLine]) -> None:
+    """Read lines into ``log`` until one has the text ``until`` in it. Raises LabError where Postfix ends before."""
+    while not log or until not in log[-1].text:
         started = time.perf_counter()
         line = (await stdout.readline()).decode(errors="replace").rstrip()
         if not line or ": fatal: " in line:
-            why = line.split(": fatal: ", 1)[1] if line else log[-1].text if log else "no word of it"
+            why = line.split(": fatal: ", 1)[1] if line else log[-1].text if log else "it wrote no log"
             raise LabError(f"Postfix ended: {why}")
         log.append(LogLine(line, time.perf_counter() - started))

@@ -22,7 +22,7 @@ SPARE_SECONDS = 20.0
 """For starting Python, and for a server that answers each command just in time."""
 
 
-class SmtplibProgram:
+class SmtplibClient:
     """Runs ``smtplib_script.py``."""
 
     async def send(

@@ -30,21 +30,21 @@ STAGE_OF_VERB = {
 }
 
 LONGEST_REPLY = 1 << 16
-"""A reply of more bytes ends the session: a server without end must not fill the memory."""
+"""A reply of more bytes ends the session: a reply without end must not fill the memory."""
 
 LONGEST_NOTE = 4096
-"""Characters of a reply that are written down; as ``evidence.LONGEST_REPLY``."""
+"""Characters of a reply that are recorded; the same as ``evidence.LONGEST_REPLY``."""
 
 AFTERTHOUGHTS = ("rset", "quit")
-"""What smtplib says when the matter is settled; the answers are nobody's last words."""
+"""Commands that smtplib sends when the result is known; their replies are not recorded."""
 
 
 class EndlessReplyError(Exception):
-    """No OSError, as smtplib's own are: smtplib would make a lost connection of it."""
+    """Not an OSError as smtplib's errors are: smtplib turns an OSError into a lost connection."""
 
 
 class Bounded:
-    """What a server says, as smtplib reads it: one reply may be so long and take so much time, and no more."""
+    """The file that smtplib reads from, with a limit for the length and the time of each reply."""
 
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._file = sock.makefile("rb")
@@ -52,12 +52,12 @@ class Bounded:
         self.begin()
 
     def begin(self) -> None:
-        """From here on it is another reply."""
+        """Begin with the next reply."""
         self._left, self._end = LONGEST_REPLY, time.monotonic() + self._seconds
 
     def readline(self, most: int) -> bytes:
         line = bytearray()
-        # Bit by bit: a socket's own timer begins anew with each byte that arrives.
+        # In small parts: a socket's own timer starts again with each byte that arrives.
         while len(line) < most and not line.endswith(b"\n"):
             if self._left <= 0:
                 raise EndlessReplyError(f"a reply of more than {LONGEST_REPLY} bytes")
@@ -76,7 +76,7 @@ class Bounded:
 
 
 class Session(smtplib.SMTP):
-    """smtplib's own client, which takes notes. Only the dialling is ours: addresses in order, a given source port."""
+    """smtplib's own client, with notes of what happens. Only dialling differs: addresses and source port are given."""
 
     def __init__(self, question: dict[str, Any], notes: dict[str, Any]) -> None:
         self._question, self._notes = question, notes
@@ -87,7 +87,7 @@ class Session(smtplib.SMTP):
         )
 
     def note(self, **seen: Any) -> None:
-        """Write down what is new."""
+        """Record these fields, and print all notes so far."""
         self._notes.update(seen)
         print(json.dumps(self._notes), flush=True)
 
@@ -130,7 +130,7 @@ class Session(smtplib.SMTP):
         return sock
 
     def _dial(self, timeout: float) -> socket.socket:
-        """As socket.create_connection: each address until one connects; the last failure is the one that is raised."""
+        """As socket.create_connection: each address until one connects. Raises the error of the last address."""
         failure: OSError | None = None
         for family, address in self._addresses():
             self.note(stage="connect", address=address)
@@ -147,7 +147,7 @@ class Session(smtplib.SMTP):
         raise failure or OSError("no address to dial")
 
     def _addresses(self) -> list[tuple[int, str]]:
-        """The addresses that were given, or those of the host's own resolver in its order."""
+        """The addresses of the question, or those of the host's resolver in its order."""
         names = self._question["addresses"] or [self._question["host"]]
         found = [socket.getaddrinfo(name, self._question["port"], type=socket.SOCK_STREAM) for name in names]
         return [(family, str(address[0])) for infos in found for family, _, _, _, address in infos]
@@ -161,7 +161,7 @@ class Session(smtplib.SMTP):
 
 
 def converse(question: dict[str, Any], notes: dict[str, Any]) -> None:
-    """Send the message as a program on smtplib does."""
+    """Send the message as a program with smtplib does."""
     session = Session(question, notes)
     try:
         session.ehlo_or_helo_if_needed()
@@ -175,14 +175,14 @@ def converse(question: dict[str, Any], notes: dict[str, Any]) -> None:
             session.login(question["username"], question["password"])
         session.sendmail(question["mail_from"], [question["rcpt_to"]], question["message"].encode("latin-1"))
         session.note(stage="done")
-        with contextlib.suppress(smtplib.SMTPException, OSError):  # how the server says goodbye is its own affair
+        with contextlib.suppress(smtplib.SMTPException, OSError):  # the reply to QUIT does not count
             session.quit()
     finally:
         session.close()
 
 
 def ended_by(error: Exception, notes: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """What an exception says about the network. A reply that was noted already is not replaced by smtplib's words."""
+    """The notes that follow from an exception. smtplib's own text does not replace a reply that was recorded."""
     cause = error.__context__ if isinstance(error, smtplib.SMTPServerDisconnected) else error
     if isinstance(cause, socket.gaierror):
         return {"reply": cause.strerror}
@@ -193,7 +193,7 @@ def ended_by(error: Exception, notes: dict[str, Any], timeout: float) -> dict[st
     if isinstance(error, smtplib.SMTPNotSupportedError):
         missing = "AUTH" if notes["stage"] == "auth" else "STARTTLS"
         return {"missing": missing, "smtp_code": None, "reply": f"the server does not offer {missing}"}
-    if isinstance(cause, OSError) and not isinstance(cause, smtplib.SMTPException):  # which is an OSError by birth
+    if isinstance(cause, OSError) and not isinstance(cause, smtplib.SMTPException):  # which is a subclass of OSError
         return {"errno": errno.errorcode.get(cause.errno or 0), "reply": cause.strerror or str(cause)}
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return {"smtp_code": None, "reply": "the server closed the connection"}
@@ -201,14 +201,14 @@ def ended_by(error: Exception, notes: dict[str, Any], timeout: float) -> dict[st
 
 
 def _silence(error: TimeoutError, stage: str, timeout: float) -> dict[str, Any]:
-    """The kernel gave up (it has an errno), or smtplib's own timer ran out: before the connection that is the same."""
+    """The kernel's timer (with an errno) or smtplib's own has expired: before the connection both mean the same."""
     if stage == "connect" or error.errno:
         return {"errno": "ETIMEDOUT", "reply": error.strerror or str(error)}
     return {"reply": f"no reply within {timeout:g} s"}
 
 
 def main() -> None:
-    """Read the question, converse, and leave the notes."""
+    """Read the question, send the message, and print the notes."""
     question = json.load(sys.stdin)
     notes: dict[str, Any] = {
         "stage": "resolve",

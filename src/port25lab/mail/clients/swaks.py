@@ -1,8 +1,8 @@
-"""The client `swaks`, the Swiss Army Knife for SMTP: a process inside the host, known by its transcript.
+"""The client `swaks`, the Swiss Army Knife for SMTP: a process inside the host, observed by its transcript.
 
-A line of the transcript begins with who speaks: ``<-`` the server, ``->`` the client, ``<**`` the server's refusal, all
-with ``~`` for ``-`` under TLS; ``===`` and ``***`` are swaks' own words. Which address it dials, out of those that a
-name has, swaks does not say; ``Dialled.pm`` makes it do so.
+A line of the transcript begins with its sender: ``<-`` the server, ``->`` the client, ``<**`` the server's refusal, all
+with ``~`` for ``-`` under TLS; ``===`` and ``***`` are swaks' own messages. swaks does not report which of a name's
+addresses it dials; ``Dialled.pm`` does.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SPARE_SECONDS = 20.0
 """For starting Perl, and for a server that answers each command just in time."""
 
 BAD_USAGE = 1
-"""swaks' exit code for options that it does not take."""
+"""swaks' exit code for unknown options."""
 
-_LINE = re.compile(r"(?P<who><[-~] |<\*\*|<~\*| [-~]>|===|\*\*\*) ?(?P<text>.*)")
+_LINE = re.compile(r"(?P<sender><[-~] |<\*\*|<~\*| [-~]>|===|\*\*\*) ?(?P<text>.*)")
 
 
 class Swaks:
@@ -38,7 +38,7 @@ class Swaks:
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
     ) -> Observation:
-        """Try to send one message. Left to pick an address, swaks asks the host's own resolver."""
+        """Try to send one message. Where the path leaves the address open, swaks asks the host's resolver."""
         server = target.addresses[0] if target.ip_version else target.host
         options: list[str] = ["--server", server, "--port", str(target.port), "--local-port", str(source_port)]
         options += ["--ehlo", submission.local_hostname, "--from", submission.mail_from, "--to", submission.rcpt_to]
@@ -53,67 +53,67 @@ class Swaks:
         done = await host.run(
             ["swaks", *options], stdin=submission.message, seconds=submission.timeout + SPARE_SECONDS, environment=perl
         )
-        said, complained = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
-        if done.returncode == BAD_USAGE or not said:
-            raise LabError(f"swaks on {host.name}: {' '.join(complained) or 'no transcript'}")
+        output, errors = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
+        if done.returncode == BAD_USAGE or not output:
+            raise LabError(f"swaks on {host.name}: {' '.join(errors) or 'no transcript'}")
         first = Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER
-        seen = read_transcript([*said, *complained], after_connecting=first)
-        if done.timed_out and seen["reply"] is None:
-            seen["reply"] = silence(submission.timeout)
-        return Observation(**seen, seconds=done.seconds)
+        fields = read_transcript([*output, *errors], after_connecting=first)
+        if done.timed_out and fields["reply"] is None:
+            fields["reply"] = silence(submission.timeout)
+        return Observation(**fields, seconds=done.seconds)
 
 
 def read_transcript(lines: Iterable[str], after_connecting: Stage = Stage.BANNER) -> dict[str, Any]:
     """The fields of an observation, without its seconds."""
-    told = Transcript(after_connecting)
+    transcript = Transcript(after_connecting)
     for line in lines:
         if line.startswith("dialled: "):
-            told.seen["address"] = line.removeprefix("dialled: ").strip()
+            transcript.fields["address"] = line.removeprefix("dialled: ").strip()
         elif found := _LINE.match(line):
-            _take(told, found["who"].strip(), found["text"])
-    return told.finished()
+            _take(transcript, found["sender"].strip(), found["text"])
+    return transcript.finished()
 
 
-def _take(told: Transcript, who: str, text: str) -> None:
+def _take(transcript: Transcript, sender: str, text: str) -> None:
     """One line of the transcript."""
-    if who == "***":
-        _complaint(told, text)
-    elif who == "===":
-        _information(told, text)
-    elif who.endswith(">"):
-        told.command(text)
+    if sender == "***":
+        _complaint(transcript, text)
+    elif sender == "===":
+        _information(transcript, text)
+    elif sender.endswith(">"):
+        transcript.command(text)
     elif found := re.match(r"Timeout \((\d+) secs\) waiting for server response", text):
-        told.failed(silence(int(found[1])))
+        transcript.failed(silence(int(found[1])))
     else:
-        told.answer(text)
+        transcript.answer(text)
 
 
-def _information(told: Transcript, text: str) -> None:
-    if text.startswith("Connected to ") and not told.settled:
-        told.connected()
-    elif (found := re.match(r"TLS started with cipher ([^:]+)", text)) and not told.settled:
-        told.encrypted(found[1])
+def _information(transcript: Transcript, text: str) -> None:
+    if text.startswith("Connected to ") and not transcript.settled:
+        transcript.connected()
+    elif (found := re.match(r"TLS started with cipher ([^:]+)", text)) and not transcript.settled:
+        transcript.encrypted(found[1])
 
 
-def _complaint(told: Transcript, text: str) -> None:
-    if told.stage is Stage.DONE:
+def _complaint(transcript: Transcript, text: str) -> None:
+    if transcript.stage is Stage.DONE:
         return
     if found := re.match(r"TLS startup failed \((.*)\)", text):
-        told.seen.update(stage=Stage.TLS, smtp_code=None, reply=found[1])
-    elif text.startswith("\t") and told.stage is Stage.CONNECT:
-        _not_connected(told, text.strip().rsplit(": ", 1)[-1])
-    elif text.startswith("Remote host closed connection") and told.seen["smtp_code"] is None:
-        told.seen["reply"] = CLOSED
+        transcript.fields.update(stage=Stage.TLS, smtp_code=None, reply=found[1])
+    elif text.startswith("\t") and transcript.stage is Stage.CONNECT:
+        _not_connected(transcript, text.strip().rsplit(": ", 1)[-1])
+    elif text.startswith("Remote host closed connection") and transcript.fields["smtp_code"] is None:
+        transcript.fields["reply"] = CLOSED
     elif text == "Host did not advertise STARTTLS":
-        told.lacks("STARTTLS")
+        transcript.lacks("STARTTLS")
     elif text == "Host did not advertise authentication":
-        told.lacks("AUTH")
+        transcript.lacks("AUTH")
 
 
-def _not_connected(told: Transcript, words: str) -> None:
-    """Why: ``IO::Socket::INET6: connect: Connection timed out``, of which the last words are here."""
-    told.not_connected(words)
+def _not_connected(transcript: Transcript, words: str) -> None:
+    """``words``: the end of swaks' message ``IO::Socket::INET6: connect: Connection timed out``."""
+    transcript.not_connected(words)
     if words == "timeout":  # Perl's own timer ran out before the kernel's
-        told.seen["errno"] = "ETIMEDOUT"
+        transcript.fields["errno"] = "ETIMEDOUT"
     if "hostname" in words.lower():
-        told.seen["stage"] = Stage.RESOLVE
+        transcript.fields["stage"] = Stage.RESOLVE

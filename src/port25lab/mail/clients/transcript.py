@@ -1,7 +1,7 @@
-"""An SMTP session as a client program tells it: commands and replies in order, read into the fields of an observation.
+"""An SMTP session as a client program reports it: commands and replies in order, read into fields of an observation.
 
-Each program has a notation of its own; what stands in it is the same everywhere (RFC 5321). A reader for one program
-turns its lines into calls of ``Transcript``.
+Each program has its own notation for the same commands and replies (RFC 5321). The reader of a program's output turns
+its lines into calls of ``Transcript``.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _ERRNO_OF_WORDS = {os.strerror(number): name for number, name in errno.errorcode
 
 
 def errno_of(words: str) -> str | None:
-    """The symbol of a socket error that a program tells in the C library's words: ``Connection refused``."""
+    """The symbol of a socket error, from the text of the C library for it: ``Connection refused``."""
     return _ERRNO_OF_WORDS.get(words)
 
 
 class Transcript:
-    """What has been told so far. What comes after QUIT, or after the message was accepted, is nobody's last word."""
+    """The session so far. Lines after QUIT, or after the message was accepted, change nothing any more."""
 
     def __init__(self, after_connecting: Stage = Stage.BANNER) -> None:
-        """``after_connecting``: what a connection brings first, the banner or TLS."""
+        """``after_connecting``: the stage that follows the connection, the banner or TLS."""
         self._after_connecting = after_connecting
         self._open = False
-        """Whether the last reply has more lines to come."""
+        """Whether more lines of the last reply are to come."""
         self.settled = False
-        self.seen: dict[str, Any] = {
+        self.fields: dict[str, Any] = {
             "stage": Stage.CONNECT,
             "errno": None,
             "smtp_code": None,
@@ -56,72 +56,72 @@ class Transcript:
     @property
     def stage(self) -> Stage:
         """How far the client came."""
-        stage: Stage = self.seen["stage"]
+        stage: Stage = self.fields["stage"]
         return stage
 
     def connected(self) -> None:
         """TCP is open."""
-        self.seen.update(stage=self._after_connecting, errno=None, reply=None)
+        self.fields.update(stage=self._after_connecting, errno=None, reply=None)
 
     def not_connected(self, words: str) -> None:
-        """TCP did not open, and why."""
-        self.seen.update(stage=Stage.CONNECT, errno=errno_of(words), reply=words)
+        """TCP did not open; ``words`` say why."""
+        self.fields.update(stage=Stage.CONNECT, errno=errno_of(words), reply=words)
 
     def encrypted(self, version: str) -> None:
         """TLS is in use from here on."""
-        self.seen.update(tls=version, smtp_code=None, reply=None)
+        self.fields.update(tls=version, smtp_code=None, reply=None)
         if self.stage is self._after_connecting:
-            self.seen["stage"] = Stage.BANNER
+            self.fields["stage"] = Stage.BANNER
 
     def command(self, text: str) -> None:
-        """What the client says. A line of AUTH's dialogue or of the message is no command, and changes no stage."""
+        """A line of the client. Lines of an AUTH exchange or of the message are no commands, and leave the stage."""
         verb = text.split(" ", 1)[0].upper()
         if verb == "QUIT":
             self.settled = True
         if self.settled:
             return
-        self.seen["stage"] = _STAGE_OF_VERB.get(verb, self.stage)
-        self.seen.update(smtp_code=None, reply=None)
+        self.fields["stage"] = _STAGE_OF_VERB.get(verb, self.stage)
+        self.fields.update(smtp_code=None, reply=None)
         self._open = False
 
     def answer(self, text: str) -> None:
-        """One line of what the server says."""
+        """One line of a reply."""
         if self.settled:
             return
         found = re.match(r"(\d{3})([ -]?)(.*)", text)
         if not found:
-            self.seen["reply"] = text[:LONGEST_REPLY]
+            self.fields["reply"] = text[:LONGEST_REPLY]
             return
-        before = f"{self.seen['reply']}\n" if self._open else ""
+        before = f"{self.fields['reply']}\n" if self._open else ""
         self._open = found[2] == "-"
-        self.seen.update(smtp_code=int(found[1]), reply=(before + found[3])[:LONGEST_REPLY])
+        self.fields.update(smtp_code=int(found[1]), reply=(before + found[3])[:LONGEST_REPLY])
         if not self._open:
             self._answered(int(found[1]))
 
     def failed(self, words: str, stage: Stage | None = None) -> None:
-        """No reply but an error: of a socket if its words are the kernel's, or of TLS, or the end of the connection."""
+        """An error in place of a reply: of the socket, with the C library's text; of TLS; or the end of the session."""
         if not self.settled:
-            self.seen.update(stage=stage or self.stage, errno=errno_of(words), smtp_code=None, reply=words)
+            self.fields.update(stage=stage or self.stage, errno=errno_of(words), smtp_code=None, reply=words)
 
     def lacks(self, extension: Literal["STARTTLS", "AUTH"]) -> None:
         """The server does not offer what the client needs."""
         reply = f"the server does not offer {extension}"
-        self.seen.update(stage=Stage[extension], missing=extension, smtp_code=None, reply=reply)
+        self.fields.update(stage=Stage[extension], missing=extension, smtp_code=None, reply=reply)
 
     def finished(self) -> dict[str, Any]:
-        """The fields of an observation, without its seconds; with the status code of RFC 3463 split off."""
-        reply = self.seen["reply"]
-        code = enhanced_code(reply) if reply is not None and self.seen["smtp_code"] else None
-        return {**self.seen, "enhanced_code": code}
+        """The fields of an observation without its seconds, with the status code of RFC 3463 from the reply."""
+        reply = self.fields["reply"]
+        code = enhanced_code(reply) if reply is not None and self.fields["smtp_code"] else None
+        return {**self.fields, "enhanced_code": code}
 
     def _answered(self, code: int) -> None:
         if self.stage is Stage.BANNER:
-            self.seen["banner"] = self.seen["banner"] or self.seen["reply"]
+            self.fields["banner"] = self.fields["banner"] or self.fields["reply"]
         elif self.stage is Stage.EHLO and code == 250:
-            offered = (line.split() for line in self.seen["reply"].split("\n")[1:])
-            self.seen["keywords"] = tuple(sorted({words[0].upper() for words in offered if words}))
+            offered = (line.split() for line in self.fields["reply"].split("\n")[1:])
+            self.fields["keywords"] = tuple(sorted({words[0].upper() for words in offered if words}))
         elif self.stage is Stage.STARTTLS and code == 220:
-            self.seen.update(stage=Stage.TLS, smtp_code=None, reply=None)
+            self.fields.update(stage=Stage.TLS, smtp_code=None, reply=None)
         elif self.stage is Stage.DATA and code == 250:
-            self.seen["stage"] = Stage.DONE
+            self.fields["stage"] = Stage.DONE
             self.settled = True

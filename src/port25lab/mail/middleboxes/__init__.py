@@ -1,12 +1,12 @@
-"""Middleboxes: what stands between a client and its server, led to it by a policy's rules.
+"""Middleboxes: programs between a client and its server, to which a policy's rules send packets.
 
-fake_servers      take connections in the server's place: greetings that refuse, hang-up, tarpit, hostile ones
-smtp_inspection   what a firewall's SMTP inspection makes of a session: pure functions
+fake_servers      take connections in the server's place: a greeting that refuses, hang-up, tarpit, hostile ones
+smtp_inspection   what a firewall's SMTP inspection changes in a session: pure functions
 proxy             a transparent proxy, which passes sessions on, altered
-packet_rewriter   packets altered in place, out of a queue of the kernel's (NFQUEUE)
+packet_rewriter   packets altered in place, from a queue of the kernel (NFQUEUE)
 
 An interceptor, which is a whole mail server, is one row of ``model.service_kinds``. A new mechanism is one small
-function or class and one row: of ``fake_servers.STAND_INS``, or of ``ALTERATIONS`` for proxies and queues.
+function or class and one row: of ``fake_servers.FAKE_SERVERS``, or of ``ALTERATIONS`` for proxies and queues.
 """
 
 from __future__ import annotations
@@ -23,4 +23,4 @@ ALTERATIONS: Mapping[str, Callable[[], Alteration]] = {
     "extension-mask": lambda: SmtpFixup(greeting=False),
     "smtp-fixup-inline": lambda: SmtpFixup(same_length=True),
 }
-"""What is done to a session: made anew for each one."""
+"""Makes the alteration of one session."""

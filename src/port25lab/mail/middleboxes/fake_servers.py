@@ -1,7 +1,7 @@
-"""Who takes a connection in the server's place, and is no mail server: what each says, and how it ends.
+"""Programs that take a connection in the server's place and are no mail servers.
 
-A row of ``STAND_INS`` is a coroutine that holds one connection; the last four are hostile, and there to find out
-whether every client comes to an end with them.
+A row of ``FAKE_SERVERS`` is a coroutine that serves one connection. The last four are hostile: with them tests find out
+whether each client ends its attempt in time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STUTTER_SECONDS = 1.0
-"""From one byte of a tarpit to the next (as OpenBSD's spamd)."""
+"""Time between two bytes of a tarpit (as in OpenBSD's spamd)."""
 
 LONG_LINE = 1_000_000
 
@@ -36,7 +36,7 @@ class Connection:
         await self.writer.drain()
 
     async def silence(self) -> None:
-        """Return when the client has gone."""
+        """Send nothing more, and return when the client has closed."""
         while await self.reader.read(1 << 16):
             pass
 
@@ -53,7 +53,7 @@ async def greeting(connection: Connection) -> None:
 
 
 async def hang_up(_: Connection) -> None:
-    """Takes the connection, and closes it."""
+    """Accepts the connection, and closes it at once."""
 
 
 async def tarpit(connection: Connection) -> None:
@@ -64,7 +64,7 @@ async def tarpit(connection: Connection) -> None:
 
 
 async def endless_banner(connection: Connection) -> None:
-    """A greeting that never ends, as fast as it goes."""
+    """A greeting that never ends, as fast as the client reads."""
     while True:
         await connection.say(b"220-You are welcome, and you, and you, and you, and you\r\n" * 100)
 
@@ -76,19 +76,19 @@ async def long_line(connection: Connection) -> None:
 
 
 async def garbage(connection: Connection) -> None:
-    """Bytes of all kinds, zeros and line ends among them; every time the same."""
+    """Random bytes, zeros and line ends among them; the same each time."""
     noise = random.Random(25).randbytes(4096)  # noqa: S311
     await connection.say(noise + b"\r\n\0\0\r\n")
     await connection.silence()
 
 
 async def never_closing(connection: Connection) -> None:
-    """A greeting, and no other word: not even to QUIT."""
+    """A greeting, and no reply to any command, not even to QUIT."""
     await connection.say(b"220 in your own time\r\n")
     await connection.silence()
 
 
-STAND_INS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
+FAKE_SERVERS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
     "greeting": greeting,
     "hang-up": hang_up,
     "tarpit": tarpit,
@@ -99,18 +99,18 @@ STAND_INS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
 }
 
 
-class StandIn:
-    """One of them, at its port."""
+class FakeServer:
+    """One fake server at its port."""
 
     def __init__(self, service: Service) -> None:
         self.what = f"{service['kind']} on port {service['port']}"
-        self._service, self._hold = service, STAND_INS[service["kind"]]
+        self._service, self._converse = service, FAKE_SERVERS[service["kind"]]
 
     async def serve(self, sock: socket.socket, _source_port: int) -> None:
-        """Hold one connection, and close it. That the client leaves in the middle is its good right."""
+        """Serve one connection, and close it. The client may close it at any time."""
         reader, writer = await asyncio.open_connection(sock=sock)
         try:
             with suppress(OSError, ValueError):  # ValueError: a line that is too long for the reader
-                await self._hold(Connection(reader, writer, self._service))
+                await self._converse(Connection(reader, writer, self._service))
         finally:
             writer.close()

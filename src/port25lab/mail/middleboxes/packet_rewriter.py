@@ -1,7 +1,7 @@
-"""Sessions altered packet by packet, in place: the same length, so that no sequence number is out of step.
+"""Sessions altered packet by packet, in place: the length stays the same, so that sequence numbers stay right.
 
-A middlebox of this kind does not reassemble the stream: it recognises a line that comes in one packet, as SMTP's short
-lines do.
+A middlebox of this kind does not reassemble the stream: it alters a line only where the line comes in one packet, as
+SMTP's short lines do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from port25lab.kernel.headers import Packet, ip_header, parse_ip, tcp_checksum
 from port25lab.mail.middleboxes.smtp_inspection import Alteration, State
 
 MOST_FLOWS = 1024
-"""Sessions that are remembered; the oldest one is forgotten first."""
+"""Sessions whose state is kept; the oldest is dropped first."""
 
 End = tuple[bytes, int]
 """An address and a port."""
@@ -29,7 +29,7 @@ class Flow:
 
 
 class Inline:
-    """All sessions that pass one queue."""
+    """Rewrites all sessions that pass one queue."""
 
     def __init__(self, alter: Callable[[], Alteration]) -> None:
         self._alter = alter
@@ -37,7 +37,7 @@ class Inline:
         """By client and server."""
 
     def rewrite(self, packet: bytes) -> bytes | None:
-        """The packet that takes this one's place; None where it may pass as it is."""
+        """The packet to send in place of this one; None where it passes unchanged."""
         segment = Segment.read(packet)
         if segment is None:
             return None
@@ -84,7 +84,7 @@ class Segment:
 
     @classmethod
     def read(cls, packet: bytes) -> Segment | None:
-        """None for what is no TCP, or a fragment without a TCP header."""
+        """The segment; None for a packet that is not TCP, or is a fragment without a TCP header."""
         headers = parse_ip(packet)
         if headers is None or headers.source_port is None or headers.destination_port is None:
             return None
@@ -108,7 +108,7 @@ class Segment:
         return self.packet[self.headers.payload : self.headers.payload + self.headers.length]
 
     def with_payload(self, payload: bytes) -> bytes:
-        """The same packet with a payload of the same length, and the checksum that belongs to it."""
+        """The same packet with another payload of the same length, and the right checksum."""
         if len(payload) != len(self.payload):
             raise ValueError(f"{len(payload)} bytes in place of {len(self.payload)}")
         ip = ip_header(self.packet)

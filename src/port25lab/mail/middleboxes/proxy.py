@@ -1,7 +1,7 @@
-"""A transparent proxy: REDIRECT leads connections to it, it dials on to where they were going, and alters what passes.
+"""A transparent proxy: REDIRECT rules send connections to it, it dials their original destination, and alters the data.
 
-It dials from its own node, with the client's source port: by that number the lab's books know an attempt. It is no
-server and answers for nobody; where it cannot get through, its client is reset.
+It dials from its own node, with the client's source port, by which an attempt is known all over the lab. Where it
+cannot connect, it resets the client's connection.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ class Proxy:
         with client:
             try:
                 address, port = original_destination(client)
-                if port == self._port:  # nobody redirected it: there is no place to dial on to
+                if port == self._port:  # not redirected, so that there is no other destination
                     return
                 server = await self._host.connect(address, port, source_port)
             except OSError:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 return
-            await self._hold(client, server)
+            await self._pass_session(client, server)
 
-    async def _hold(self, client: socket.socket, server: socket.socket) -> None:
+    async def _pass_session(self, client: socket.socket, server: socket.socket) -> None:
         alteration = self._alter()
         from_client, to_client = await asyncio.open_connection(sock=client)
         from_server, to_server = await asyncio.open_connection(sock=server)
-        ways = (
+        directions = (
             _pass_on(from_client, to_server, alteration.from_client),
             _pass_on(from_server, to_client, alteration.from_server),
         )
         try:
-            # Each way ends by itself: whoever has said QUIT still wants to read the answer.
-            await asyncio.gather(*ways)
+            # Each direction ends by itself: a client that has sent QUIT still waits for the reply.
+            await asyncio.gather(*directions)
         finally:
             to_client.close()
             to_server.close()
 
 
 def original_destination(connection: socket.socket) -> tuple[str, int]:
-    """Where a redirected connection was going. Raises OSError where the kernel knows nothing of it."""
+    """The original destination of a redirected connection. Raises OSError where it was not redirected."""
     if connection.family == socket.AF_INET6:
         answer = connection.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, 28)
         port, packed = struct.unpack_from(">2xH4x16s", answer)
@@ -69,7 +69,7 @@ def original_destination(connection: socket.socket) -> tuple[str, int]:
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, alter: Callable[[bytes], bytes]) -> None:
-    """One way of a session, line by line; a line without end goes in pieces."""
+    """Pass on one direction of a session line by line, and a very long line in pieces."""
     with suppress(OSError):
         while data := await _line(reader):
             writer.write(alter(data))

@@ -1,8 +1,8 @@
-"""What a firewall's SMTP inspection makes of a session, as a Cisco ASA does by default (`inspect esmtp`).
+"""A firewall's SMTP inspection, as a Cisco ASA does it by default (`inspect esmtp`).
 
-The server's greeting becomes ``220 ****``, what it offers beside the basic extensions ``250-XXXXXXXX``, and so do a
-client's commands that are not basic; a command line ends after 512 octets (RFC 5321 section 4.5.3.1.4). The message
-itself and answers to a server's 334 pass as they are. No sockets here: bytes in, bytes out, and a state between them.
+The server's greeting becomes ``220 ****``, extensions that are not basic become ``250-XXXXXXXX``, and so do commands
+that are not basic; a command line ends after 512 octets (RFC 5321 section 4.5.3.1.4). The message itself and replies to
+a server's 334 pass unchanged. No sockets here: bytes in, bytes out, and a state between them.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ class State:
     """Where a session stands."""
 
     command: bytes = b""
-    """The verb to which the server answers; none yet: it greets."""
+    """The verb to which the server replies; empty before the greeting."""
     first: bool = True
     """Whether the server's next line is the first of a reply."""
     prompted: bool = False
-    """Whether the server has asked for something that is no command (334)."""
+    """Whether the server expects a line that is no command (334)."""
     message: bytes | None = None
-    """Inside of a message: the last octets of it, by which its end is known."""
+    """Within a message: its last octets, by which its end is recognised."""
     server_mid_line: bool = False
     client_mid_line: bool = False
 
 
 class Alteration(Protocol):
-    """What a middlebox does to one session."""
+    """The alteration of one session by a middlebox."""
 
     state: State
-    """All that it remembers: who puts an old one back has the same packet altered in the same way again."""
+    """All state of the alteration: with an earlier state restored, the same packet is altered in the same way."""
 
     def from_client(self, data: bytes) -> bytes:
-        """What the server gets in place of this."""
+        """The bytes that the server gets in place of these."""
 
     def from_server(self, data: bytes) -> bytes:
-        """What the client gets in place of this."""
+        """The bytes that the client gets in place of these."""
 
 
 class SmtpFixup:
-    """SMTP inspection with its defaults. Lines should come whole: a piece of one passes as it is."""
+    """SMTP inspection with its defaults. It works on whole lines: a part of a line passes unchanged."""
 
     def __init__(self, *, same_length: bool = False, greeting: bool = True, extensions: bool = True) -> None:
-        """``same_length``: nothing may get shorter, so what is too much of a command line becomes blanks.
+        """``same_length``: lines must not get shorter, so the excess of a command line becomes blanks.
 
-        ``greeting``, ``extensions``: what is masked; without ``extensions`` commands pass as they are, too.
+        ``greeting``, ``extensions``: what is masked; without ``extensions`` commands pass unchanged, too.
         """
         self._same_length, self._greeting, self._extensions = same_length, greeting, extensions
         self.state = State()
@@ -114,7 +114,7 @@ class SmtpFixup:
         return (kept.ljust(len(line) - len(end)) if self._same_length else kept) + end
 
     def _message_part(self, data: bytes) -> tuple[bytes, bytes]:
-        """What belongs to the message, and the commands behind it."""
+        """The part that belongs to the message, and the commands after it."""
         before = self.state.message or b""
         end = (before + data).find(END_OF_MESSAGE)
         if end < 0:

@@ -1,4 +1,4 @@
-"""The lab's certificate authority: one for each lab, trusted by its clients and by nobody else.
+"""The lab's certificate authority: one for each lab, trusted by the lab's clients alone.
 
 Elliptic keys and no files but the CA's own certificate: a server's certificate costs less than a millisecond.
 """
@@ -32,7 +32,7 @@ class Authority:
         return context
 
     def server_context(self, node: NodePlan) -> ssl.SSLContext:
-        """A node's own: for all its names and published addresses, and the same for all its services."""
+        """The context of a node's servers: one certificate for all its names and published addresses."""
         if node.name not in self._servers:
             identities = dict.fromkeys((node.hostname, *node.names, *map(str, node.published)))
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -43,7 +43,7 @@ class Authority:
 
 
 def opportunistic_context() -> ssl.SSLContext:
-    """Between relays: encrypted, and verified by nobody (RFC 7435)."""
+    """Between relays: encrypted, and not verified (RFC 7435)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False

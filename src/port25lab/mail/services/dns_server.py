@@ -1,7 +1,7 @@
-"""DNS servers on a node: the wire, over UDP and TCP, around anything that can answer a query.
+"""DNS servers on a node, over UDP and TCP.
 
-Two things can: ``zones.Zones`` for the whole lab, and ``Resolver``, which asks another server and remembers.
-A query that makes no sense gets FORMERR or silence, never more.
+Queries are answered by ``zones.Zones``, the authoritative data of the lab, or by ``Resolver``, which asks another
+server and keeps its answers. A malformed query gets FORMERR or no answer.
 """
 
 from __future__ import annotations
@@ -43,25 +43,31 @@ Answer = Callable[[Query], Awaitable[Query]]
 """Answers a query with one question of class IN."""
 
 
-def serve(host: Host, keeper: TaskSupervisor, what: str, answer: Answer) -> None:
-    """Serve DNS on all of a host's addresses. Raises OSError where the port is taken."""
+def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer) -> None:
+    """Serve DNS on all addresses of a host.
+
+    ``what``: the service, for the text of errors. ``answer``: answers a query. Raises OSError where the port is taken.
+    """
     # A socket for each address: an answer then comes from the address that was asked.
     wildcards, loopbacks = (("0.0.0.0", "::"), ("127.0.0.1", "::1")) if ipv6.works() else (("0.0.0.0",), ("127.0.0.1",))  # noqa: S104
     own = dict.fromkeys((*loopbacks, *(str(address.ip) for address in host.addresses)))
     for address in own:
         sock = host.bind_datagram(address, DNS_PORT)
-        keeper.start(host.name, what, _datagrams(sock, host, keeper, what, answer), holding=sock)
+        supervisor.start(host.name, what, _datagrams(sock, host, supervisor, what, answer), holding=sock)
     for wildcard in wildcards:
         listener = host.listen(wildcard, DNS_PORT)
 
         async def stream(connection: socket.socket, _source_port: int) -> None:
             await _stream(connection, answer)
 
-        keeper.start(host.name, what, accept(listener, keeper, host.name, what, stream), holding=listener)
+        supervisor.start(host.name, what, accept(listener, supervisor, host.name, what, stream), holding=listener)
 
 
 async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
-    """What a server sends back for these bytes; None: nothing."""
+    """The bytes that a server sends back for a query; None where it sends nothing.
+
+    ``over_udp``: the answer may have to be truncated.
+    """
     try:
         query = dns.message.from_wire(wire)
     except (dns.exception.DNSException, ValueError, struct.error):
@@ -86,14 +92,14 @@ async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
 
 
 class Resolver:
-    """Answers what another server answers, asked from the resolver's own host, and remembers it for its time."""
+    """Asks another server from its own host, and keeps each answer for its TTL."""
 
     def __init__(self, host: Host, upstream: str) -> None:
         self._host, self._upstream = host, upstream
         self._cache: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], tuple[float, dns.message.Message]] = {}
 
     async def answer(self, query: dns.message.Message) -> dns.message.Message:
-        """What the upstream server says; SERVFAIL where it says nothing."""
+        """The upstream server's answer; SERVFAIL where there is none."""
         response = dns.message.make_response(query, recursion_available=True, our_payload=PAYLOAD)
         asked = query.question[0]
         try:
@@ -120,7 +126,7 @@ class Resolver:
         return known
 
 
-async def _datagrams(sock: socket.socket, host: Host, keeper: TaskSupervisor, what: str, answer: Answer) -> None:
+async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor, what: str, answer: Answer) -> None:
     loop = asyncio.get_running_loop()
 
     async def answer_one(wire: bytes, sender: tuple[str, int]) -> None:
@@ -131,7 +137,7 @@ async def _datagrams(sock: socket.socket, host: Host, keeper: TaskSupervisor, wh
 
     while True:
         wire, sender = await loop.sock_recvfrom(sock, 65535)
-        keeper.start(host.name, what, answer_one(wire, sender))
+        supervisor.start(host.name, what, answer_one(wire, sender))
 
 
 async def _stream(connection: socket.socket, answer: Answer) -> None:
@@ -147,7 +153,7 @@ async def _stream(connection: socket.socket, answer: Answer) -> None:
                 break
             writer.write(len(response).to_bytes(2, "big") + response)
             await writer.drain()
-    except (OSError, EOFError):  # the client's affair: it left, or fell silent
+    except (OSError, EOFError):  # the client has left, or sends nothing more
         pass
     finally:
         writer.close()
@@ -167,7 +173,7 @@ def _objection(query: dns.message.Message) -> dns.rcode.Rcode | None:
 
 
 def _formerr(wire: bytes) -> bytes | None:
-    """FORMERR with the query's id; None where there is not even a header, or where it is an answer already."""
+    """FORMERR with the query's id; None where the header is incomplete, or where the message is a response."""
     if len(wire) < _HEADER.size:
         return None
     ident, flags, *_counts = _HEADER.unpack_from(wire)

@@ -1,7 +1,7 @@
-"""Where mail ends, and the journey of each message until it is there.
+"""Mailboxes, and the delivery log of each message until it is in one.
 
-A message is known by its token. Servers say what becomes of it; an attempt follows the token, and waits until its
-journey has settled.
+A message is known by its token. Servers report what becomes of it; an attempt asks for the delivery log of its token,
+and waits until no more entries are to come.
 """
 
 from __future__ import annotations
@@ -10,24 +10,12 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from port25lab.mail.message import token_of
 from port25lab.model.evidence import Hop
 
 
 @dataclass(frozen=True)
-class Message:
-    """A message in a node's mailbox, with its envelope."""
-
-    node: str
-    mail_from: str
-    rcpt_tos: tuple[str, ...]
-    token: str | None
-    raw: bytes
-
-
-@dataclass(frozen=True)
 class RelayTry:
-    """One try of a relay, with the source port by which the kernel's trace knows it (0: nobody was dialled)."""
+    """One try of a relay, with the source port by which the rule trace knows it (0: no address was dialled)."""
 
     hop: Hop
     source_port: int
@@ -39,68 +27,57 @@ class DeliveryLog:
 
     delivered_to: str | None = None
     """The node whose mailbox was the first to get it."""
-    hops: list[RelayTry] = field(default_factory=list)
-    _on_the_way: int = 0
+    tries: list[RelayTry] = field(default_factory=list)
+    _pending: int = 0
+    """Copies of which a relay has not reported yet whether it delivered or deferred them."""
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def settled(self, seconds: float) -> None:
-        """Return when no relay has anything more to say soon, or when the time is over.
+        """Return when every copy is settled, or after so many seconds.
 
-        That is when each copy has been delivered, with the hop that did it written down, or has bounced, or is
-        deferred: a relay has failed its first try and its first retry. It goes on trying.
+        A copy is settled when it is in a mailbox and the try that put it there is logged, when it has bounced, or when
+        it is deferred: a relay has failed its first try and its first retry. The relay goes on trying.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._settled.wait()
 
-    def _step(self, more_on_the_way: int) -> None:
-        self._on_the_way += more_on_the_way
-        if self._on_the_way:
+    def _add_pending(self, copies: int) -> None:
+        self._pending += copies
+        if self._pending:
             self._settled.clear()
         else:
             self._settled.set()
 
 
 class Mailboxes:
-    """All mailboxes of a lab. Messages without a token are kept as well, but nobody can follow them."""
+    """All mailboxes of a lab: in which one each message arrived. Messages without a token cannot be followed."""
 
     def __init__(self) -> None:
-        self._messages: list[Message] = []
-        self._journeys: dict[str, DeliveryLog] = {}
+        self._deliveries: dict[str, DeliveryLog] = {}
 
-    def follow(self, token: str) -> DeliveryLog:
-        """The journey of the message with this token, also before it begins."""
-        return self._journeys.setdefault(token, DeliveryLog())
+    def delivery(self, token: str) -> DeliveryLog:
+        """The delivery log of the message with this token; it may be asked for before the message is sent."""
+        return self._deliveries.setdefault(token, DeliveryLog())
 
-    def messages(self, node: str | None = None, recipient: str | None = None) -> list[Message]:
-        """What has arrived, in order; all of it, or that of one node, or for one recipient."""
-        return [
-            message
-            for message in self._messages
-            if node in (None, message.node)
-            and (recipient is None or recipient.lower() in map(str.lower, message.rcpt_tos))
-        ]
-
-    def deliver(self, node: str, mail_from: str, rcpt_tos: tuple[str, ...], raw: bytes) -> None:
-        """Put a message into a node's mailbox."""
-        message = Message(node, mail_from, rcpt_tos, token_of(raw), raw)
-        self._messages.append(message)
-        if message.token is not None:
-            journey = self.follow(message.token)
-            journey.delivered_to = journey.delivered_to or node
-            journey._step(0)
+    def deliver(self, node: str, token: str | None) -> None:
+        """A message has arrived in a node's mailbox."""
+        if token is not None:
+            delivery = self.delivery(token)
+            delivery.delivered_to = delivery.delivered_to or node
+            delivery._add_pending(0)
 
     def queued(self, token: str | None) -> None:
         """A relay has taken a copy, and is about to try."""
         if token is not None:
-            self.follow(token)._step(+1)
+            self.delivery(token)._add_pending(+1)
 
-    def tried(self, token: str | None, record: RelayTry) -> None:
+    def tried(self, token: str | None, relay_try: RelayTry) -> None:
         """A relay has tried one address."""
         if token is not None:
-            self.follow(token).hops.append(record)
+            self.delivery(token).tries.append(relay_try)
 
-    def told(self, token: str | None) -> None:
-        """A relay has handed a copy on, given it up, or deferred it: said once of each that was queued."""
+    def settled(self, token: str | None) -> None:
+        """A relay has delivered a copy, given it up, or deferred it. Called once for each copy that was queued."""
         if token is not None:
-            self.follow(token)._step(-1)
+            self.delivery(token)._add_pending(-1)

@@ -1,4 +1,4 @@
-"""How an MX receives strangers, by the recipient's domain: greylisting (RFC 6647) and DNS blocklists (RFC 5782)."""
+"""An MX' checks by the recipient's domain: greylisting (RFC 6647) and DNS blocklists (RFC 5782)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from port25lab.mail.host import Host
 from port25lab.mail.resolver import DnsFailure, addresses
 
 PREFIX = {4: 24, 6: 64}
-"""A large sender tries again from a neighbouring address (RFC 6647 section 2.2): so much of it counts."""
+"""Bits of the client's address that count: a large sender retries from another one nearby (RFC 6647 section 2.2)."""
 
 
 class RecipientChecks:
-    """Says of each recipient whether the client has to wait, or to go."""
+    """Tells for each recipient whether the client is refused, for now or for good."""
 
     def __init__(self, host: Host, service: Mapping[str, Any]) -> None:
         self._host = host
@@ -24,7 +24,10 @@ class RecipientChecks:
         self._first_seen: dict[tuple[object, str, str], float] = {}
 
     async def refusal(self, client: str, sender: str, recipient: str) -> str | None:
-        """The reply that refuses this recipient; None where mail is welcome."""
+        """The reply that refuses this recipient; None where it is accepted.
+
+        ``client``: its address. ``sender``, ``recipient``: of the envelope.
+        """
         domain, address = recipient.rpartition("@")[2].lower(), ip_address(client)
         if domain in self._dnsbl and await self._listed(address, self._dnsbl[domain]):
             zone = self._dnsbl[domain]
@@ -34,7 +37,7 @@ class RecipientChecks:
     async def _listed(self, address: IPv4Address | IPv6Address, zone: str) -> bool:
         try:
             return bool(await addresses(self._host, f"{reversed_name(address)}.{zone}", 4))
-        except DnsFailure:  # not listed; or nobody knows, and then mail has the benefit of the doubt
+        except DnsFailure:  # not listed; or no answer, and then the mail is accepted
             return False
 
     def _too_early(self, address: IPv4Address | IPv6Address, sender: str, recipient: str, seconds: float) -> str | None:
@@ -45,7 +48,7 @@ class RecipientChecks:
 
 
 def reversed_name(address: IPv4Address | IPv6Address) -> str:
-    """An address as blocklists have it (RFC 5782 section 2.1): ``25.2.0.192``."""
+    """An address in the form of blocklist queries (RFC 5782 section 2.1): ``25.2.0.192``."""
     return address.reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
 
 

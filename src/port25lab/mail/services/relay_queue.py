@@ -1,8 +1,9 @@
 """The queue of a mail server that relays: one copy for each recipient, delivered from the server's own address.
 
-For each copy the recipient's domain is looked up, and each address of its exchangers tried in turn until one takes it
-(RFC 5321 section 5.1). What fails for now is tried again, later each time; what fails for good has bounced. Every
-address tried is a hop of the message's journey. Bounces are written down and not mailed: a lab has no use for them.
+For each copy the recipient's domain is looked up, and each address of its exchangers is tried in turn until one takes
+the copy (RFC 5321 section 5.1). A copy that fails for now is tried again, after a longer pause each time; one that
+fails for good has bounced. Every address that is tried is a hop in the delivery log. Bounces are recorded and not
+mailed: a lab has no use for them.
 """
 
 from __future__ import annotations
@@ -48,34 +49,34 @@ class Copy:
 
     @property
     def domain(self) -> str:
-        """Where it goes."""
+        """The recipient's domain."""
         return self.rcpt_to.rpartition("@")[2].lower()
 
 
 class Relay:
-    """One node's queue. Every copy in it is a task, and has its own times."""
+    """One node's queue. Each copy in it is a task with a schedule of its own."""
 
-    def __init__(self, host: Host, mailboxes: Mailboxes, keeper: TaskSupervisor) -> None:
-        self._host, self._mailboxes, self._keeper = host, mailboxes, keeper
+    def __init__(self, host: Host, mailboxes: Mailboxes, supervisor: TaskSupervisor) -> None:
+        self._host, self._mailboxes, self._supervisor = host, mailboxes, supervisor
         self._tls: ssl.SSLContext = opportunistic_context()
 
     def accept(self, copy: Copy) -> None:
-        """Take responsibility for a copy. It leaves at once."""
+        """Take responsibility for a copy, and try to deliver it at once."""
         self._mailboxes.queued(copy.token)
-        self._keeper.start(self._host.name, "relay", self._deliver(copy))
+        self._supervisor.start(self._host.name, "relay", self._deliver(copy))
 
     async def _deliver(self, copy: Copy) -> None:
         for number, pause in enumerate(_pauses(), start=1):
             end = await self._try(copy)
             over = end.stage is Stage.DONE or _is_permanent(end)
             if number == TRIES_TO_DEFER or (over and number < TRIES_TO_DEFER):
-                self._mailboxes.told(copy.token)
+                self._mailboxes.settled(copy.token)
             if over:
                 return
             await asyncio.sleep(pause)
 
     async def _try(self, copy: Copy) -> Observation:
-        """Each exchanger and each of its addresses, until one has taken or refused the copy; what it came to."""
+        """Try each exchanger and each of its addresses, until one takes or refuses the copy. Returns how it ended."""
         try:
             exchangers = await mx(self._host, copy.domain)
         except DnsFailure as failure:
@@ -92,11 +93,11 @@ class Relay:
                 if end.stage is Stage.DONE or _is_permanent(end):
                     return end
                 ends.append(end)
-        # A name that is wrong for good among the exchangers is no reason to give up while another one may come back.
+        # A permanent DNS failure of one exchanger is no reason to give up while another one may come back.
         return next((end for end in ends if not _is_permanent(end)), ends[-1])
 
     async def _hand_over(self, copy: Copy, exchange: str, address: str) -> Observation:
-        """One address, with TLS if it goes, and otherwise without (RFC 7435)."""
+        """Try one address: with TLS, and once more without where TLS fails (RFC 7435)."""
         submission = Submission(
             security=Security.NONE,
             server_name=exchange,
@@ -117,30 +118,30 @@ class Relay:
 
     async def _dial(self, copy: Copy, exchange: str, address: str, submission: Submission) -> Observation:
         source_port = self._host.source_port()
-        seen = await dial_and_converse(self._host, [address], SMTP_PORT, submission, source_port)
-        hop = Hop(node=self._host.name, to=exchange, observation=seen)
+        observation = await dial_and_converse(self._host, [address], SMTP_PORT, submission, source_port)
+        hop = Hop(node=self._host.name, to=exchange, observation=observation)
         self._mailboxes.tried(copy.token, RelayTry(hop, source_port))
-        return seen
+        return observation
 
     def _unresolved(self, copy: Copy, name: str, failure: DnsFailure) -> Observation:
-        """A hop that ended before anybody could be dialled."""
-        seen = Observation(
+        """Record a try that ended before an address could be dialled."""
+        observation = Observation(
             stage=Stage.RESOLVE,
             smtp_code=failure.smtp_code,
             enhanced_code=failure.enhanced_code,
             reply=str(failure),
         )
-        self._mailboxes.tried(copy.token, RelayTry(Hop(node=self._host.name, to=name, observation=seen), 0))
-        return seen
+        self._mailboxes.tried(copy.token, RelayTry(Hop(node=self._host.name, to=name, observation=observation), 0))
+        return observation
 
 
 def _is_permanent(end: Observation) -> bool:
-    """5xx, but not as a greeting: that speaks of the server, and the next one may be better (as Postfix has it)."""
+    """A 5xx reply; but one in the greeting or to EHLO concerns the server, so others are tried, as Postfix does."""
     return end.smtp_code is not None and end.smtp_code >= 500 and end.stage not in (Stage.BANNER, Stage.EHLO)
 
 
 def _pauses() -> Iterator[float]:
-    """How long to wait after each try, without end."""
+    """Seconds to wait after each try, without end."""
     pause = FIRST_RETRY_SECONDS
     while True:
         yield pause

@@ -1,7 +1,7 @@
 """A node's mail server, and the ports on which it speaks SMTP (RFC 5321). aiosmtpd holds the conversation.
 
-``PostOffice`` is the server: its domains, its mailbox and its queue are the same behind all doors. A ``Desk`` is one
-door with the service that it belongs to: it decides who may log in, and whose mail is relayed.
+A ``MailServer`` has the node's domains, mailbox and queue, the same on all ports. An ``SmtpListener`` is one port with
+the service that it belongs to: it decides which clients may log in, and for which clients mail is relayed.
 """
 
 from __future__ import annotations
@@ -33,81 +33,80 @@ IDLE_SECONDS = 60.0
 HANDSHAKE_SECONDS = 10.0
 
 MOST_HOPS = 20
-"""Received lines after which a message is taken to go round in circles (RFC 5321 section 6.3)."""
+"""Received lines after which a message counts as looping (RFC 5321 section 6.3)."""
 
-logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's own; what matters is evidence
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's own log, which nothing reads
 
 
 class MailServer:
     """One node's mail server."""
 
     def __init__(
-        self, node: NodePlan, tls: ssl.SSLContext, relay: Relay, mailboxes: Mailboxes, keeper: TaskSupervisor
+        self, node: NodePlan, tls: ssl.SSLContext, relay: Relay, mailboxes: Mailboxes, supervisor: TaskSupervisor
     ) -> None:
         self.name, self.hostname, self.tls = node.name, node.hostname, tls
         self._domains = {domain.lower() for domain in node.domains}
-        self._relay, self._mailboxes, self._keeper = relay, mailboxes, keeper
+        self._relay, self._mailboxes, self._supervisor = relay, mailboxes, supervisor
 
     def owns(self, address: str) -> bool:
         """Whether mail for this address ends here."""
         return address.rpartition("@")[2].lower() in self._domains
 
     def accept(self, mail_from: str, rcpt_tos: list[str], raw: bytes) -> None:
-        """Take a message: into the mailbox what ends here, into the queue what goes on."""
-        here = tuple(address for address in rcpt_tos if self.owns(address))
+        """Take a message: a copy for a domain of this server goes into its mailbox, every other copy into its queue."""
         token = token_of(raw)
         for address in rcpt_tos:
             if not self.owns(address):
                 self._relay.accept(Copy(mail_from, address, token, raw))
-        if here:
-            self._mailboxes.deliver(self.name, mail_from, here, raw)
+        if any(map(self.owns, rcpt_tos)):
+            self._mailboxes.deliver(self.name, token)
 
     def crashed(self, what: str, error: BaseException) -> None:
-        """Write down that the server itself failed."""
-        self._keeper.failed(self.name, what, error)
+        """Record that the server itself failed."""
+        self._supervisor.failed(self.name, what, error)
 
 
 class SmtpListener:
-    """One door of a mail server. The ``handle_`` methods are aiosmtpd's hooks."""
+    """One port of a mail server. The ``handle_`` methods are aiosmtpd's hooks."""
 
     def __init__(
-        self, office: MailServer, door: ListenPort, service: Mapping[str, Any], reception: RecipientChecks
+        self, server: MailServer, listen_port: ListenPort, service: Mapping[str, Any], recipient_checks: RecipientChecks
     ) -> None:
-        self._office, self._door, self._reception = office, door, reception
+        self._server, self._listen_port, self._recipient_checks = server, listen_port, recipient_checks
         self._refusal: str | None = service.get("refusal")
-        self.what = f"{service['kind']} on port {door.port}"
+        self.what = f"{service['kind']} on port {listen_port.port}"
         self._users: Mapping[str, str] = service.get("users") or {}
         self._networks = [ip_network(network) for network in service.get("networks", ())]
-        self._relays_for_everybody = SERVICE_KINDS[service["kind"]].relays_for_everybody
+        self._open_relay = SERVICE_KINDS[service["kind"]].relays_for_everybody
 
     async def serve(self, connection: socket.socket, _source_port: int) -> None:
-        """Begin the conversation on an accepted connection; it goes on by itself."""
+        """Begin the conversation on an accepted connection; aiosmtpd goes on with it."""
         loop = asyncio.get_running_loop()
-        implicit = self._door.implicit_tls
+        implicit = self._listen_port.implicit_tls
         try:
             await loop.connect_accepted_socket(
-                lambda: _Conversation(self, None if implicit else self._office.tls, loop),
+                lambda: _Conversation(self, None if implicit else self._server.tls, loop),
                 connection,
-                ssl=self._office.tls if implicit else None,
+                ssl=self._server.tls if implicit else None,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
             )
-        except OSError:  # no handshake came about: the client knows why
+        except OSError:  # the handshake failed, which the client reports
             connection.close()
 
     @property
     def hostname(self) -> str:
-        """What the server says of itself."""
-        return self._office.hostname
+        """The name in its banner and in its replies to EHLO."""
+        return self._server.hostname
 
     @property
     def auth_in_clear(self) -> bool:
         """Whether AUTH goes without STARTTLS."""
-        return self._door.auth_in_clear
+        return self._listen_port.auth_in_clear
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: LoginPassword
     ) -> AuthResult:
-        """Compare with the users whom the service knows; a refusal is aiosmtpd's 535 5.7.8."""
+        """Compare with the users of the service; a refusal is aiosmtpd's 535 5.7.8."""
         user, password = (part.decode(errors="replace") for part in login)
         right = self._users.get(user) == password
         return AuthResult(success=right, handled=False, auth_data=login)
@@ -127,7 +126,7 @@ class SmtpListener:
     async def handle_MAIL(  # noqa: N802
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if self._door.auth_required and not session.authenticated:
+        if self._listen_port.auth_required and not session.authenticated:
             return "530 5.7.0 Authentication required"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
@@ -138,9 +137,9 @@ class SmtpListener:
     ) -> str:
         if self._refusal is not None:
             return self._refusal
-        if not self._office.owns(address) and not self._relays_for(session):
+        if not self._server.owns(address) and not self._relays_for(session):
             return f"550 5.7.1 <{address}>: relay access denied"
-        refusal = await self._reception.refusal(_peer(session), envelope.mail_from or "", address)
+        refusal = await self._recipient_checks.refusal(_peer(session), envelope.mail_from or "", address)
         if refusal is not None:
             return refusal
         envelope.rcpt_tos.append(address)
@@ -152,28 +151,28 @@ class SmtpListener:
         if len(re.findall(rb"^Received:", content, re.MULTILINE)) > MOST_HOPS:
             return "554 5.4.6 Too many hops: the message goes round in circles"
         sender = "" if envelope.mail_from in (None, "<>") else envelope.mail_from
-        self._office.accept(sender or "", envelope.rcpt_tos, self._received(session) + content)
+        self._server.accept(sender or "", envelope.rcpt_tos, self._received(session) + content)
         return "250 2.0.0 OK: message accepted"
 
     async def handle_exception(self, error: Exception) -> str:
-        """What aiosmtpd does not handle: the client is gone, or the server itself failed."""
+        """An error that aiosmtpd does not handle: the client has left, or the server itself failed."""
         self.ended_by(error)
         return "451 4.3.0 The server failed"
 
     def ended_by(self, error: BaseException) -> None:
-        """Tell a lost client from a server that failed."""
+        """Record the error, unless it only means that the client has left."""
         if not isinstance(error, OSError | EOFError | TLSSetupException):
-            self._office.crashed(self.what, error)
+            self._server.crashed(self.what, error)
 
     def _relays_for(self, session: Session) -> bool:
-        if self._relays_for_everybody or session.authenticated:
+        if self._open_relay or session.authenticated:
             return True
         client = ip_address(_peer(session))
         return any(client in network for network in self._networks)
 
     def _received(self, session: Session) -> bytes:
         """The trace line that every server adds (RFC 5321 section 4.4; the protocol's name by RFC 3848)."""
-        tls = self._door.implicit_tls or session.ssl is not None
+        tls = self._listen_port.implicit_tls or session.ssl is not None
         protocol = "ESMTP" + "S" * tls + "A" * bool(session.authenticated) if session.extended_smtp else "SMTP"
         lines = (
             f"Received: from {session.host_name} ([{_peer(session)}])",
@@ -183,26 +182,26 @@ class SmtpListener:
 
 
 class _Conversation(SMTP):
-    """aiosmtpd's session, with the status codes of RFC 3463 where it has none, and none of its surprises."""
+    """aiosmtpd's session, with the status codes of RFC 3463 in all replies, and errors that do not get lost."""
 
-    def __init__(self, desk: SmtpListener, tls: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, listener: SmtpListener, tls: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            desk,
+            listener,
             data_size_limit=LARGEST_MESSAGE,
-            hostname=desk.hostname,  # aiosmtpd would ask the resolver of the machine
+            hostname=listener.hostname,  # otherwise aiosmtpd asks the resolver of the machine
             ident="ESMTP port25lab",
             tls_context=tls,
             timeout=IDLE_SECONDS,
-            auth_require_tls=not desk.auth_in_clear,
-            authenticator=desk.authenticate,
+            auth_require_tls=not listener.auth_in_clear,
+            authenticator=listener.authenticate,
             loop=loop,
         )
-        self._desk = desk
+        self._listener = listener
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        known = self._handler_coroutine
+        before = self._handler_coroutine
         super().connection_made(transport)
-        if self._handler_coroutine is not None and self._handler_coroutine is not known:
+        if self._handler_coroutine is not None and self._handler_coroutine is not before:
             self._handler_coroutine.add_done_callback(self._ended)
 
     async def push(self, status: str | bytes) -> None:
@@ -212,17 +211,17 @@ class _Conversation(SMTP):
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         try:
             return super()._getaddr(arg)
-        except (IndexError, ValueError, AttributeError):  # the email package stumbles over some syntax errors
+        except (IndexError, ValueError, AttributeError):  # raised by the email package for some syntax errors
             return None, None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._desk.ended_by(error)
+            self._listener.ended_by(error)
 
 
 _ENHANCED = {"250 OK": "250 2.0.0 OK", "221 Bye": "221 2.0.0 Bye"}
-"""Successes in aiosmtpd's words; those of MAIL, RCPT and DATA are ours."""
+"""aiosmtpd's replies on success; MAIL, RCPT and DATA have replies of their own above."""
 
 _STATUS_OF_CODE = {
     "454": "4.7.0",

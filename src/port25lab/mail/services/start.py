@@ -1,4 +1,4 @@
-"""All services of a lab, in its one event loop: started from the plan, probed until they answer, watched afterwards."""
+"""All services of a lab, in its one event loop: started from the plan, and ready when each has answered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from port25lab.kernel import ipv6
 from port25lab.kernel.nfqueue import Queue
 from port25lab.mail.host import Host
 from port25lab.mail.middleboxes import ALTERATIONS
-from port25lab.mail.middleboxes.fake_servers import StandIn
+from port25lab.mail.middleboxes.fake_servers import FakeServer
 from port25lab.mail.middleboxes.packet_rewriter import Inline
 from port25lab.mail.middleboxes.proxy import Proxy
 from port25lab.mail.resolver import DnsFailure, ask, question
@@ -34,14 +34,15 @@ from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, listen_ports_of
 
-PROBE_SECONDS = 10.0
+READY_SECONDS = 10.0
+"""How long a service may take to answer."""
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-"""Where servers listen, and where a probe finds them."""
+"""The addresses on which servers listen, and for each the address at which the readiness check finds them."""
 
 
 def wildcards() -> dict[str, str]:
-    """The same, of the IP versions that this kernel has."""
+    """``WILDCARDS`` of the IP versions that this kernel has."""
     return {wildcard: loopback for wildcard, loopback in WILDCARDS.items() if ":" not in wildcard or ipv6.works()}
 
 
@@ -49,25 +50,25 @@ Service = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class _Probe:
-    """A way to find out whether a service answers. It returns when it does, and raises what went wrong."""
+class _Readiness:
+    """A readiness check: ``check`` returns when the service has answered, and raises an error where it does not."""
 
     node: str
     what: str
-    run: Callable[[], Awaitable[None]]
+    check: Callable[[], Awaitable[None]]
 
 
 class Services:
-    """``start`` them, wait until they are ``ready``, then ask what became of the mail."""
+    """``start`` them, wait until they are ``ready``, then read ``mailboxes``, ``answered_by`` and ``failures``."""
 
     def __init__(self, plan: Plan, hosts: Mapping[str, Host]) -> None:
         self._plan, self._hosts = plan, hosts
         self._authority = Authority()
-        self._keeper = TaskSupervisor()
+        self._supervisor = TaskSupervisor()
         self._zones: Zones | None = None
-        self._offices: dict[str, MailServer] = {}
+        self._servers: dict[str, MailServer] = {}
         self._answered: dict[int, str] = {}
-        self._probes: list[_Probe] = []
+        self._readiness: list[_Readiness] = []
         self.mailboxes = Mailboxes()
         self.client_tls: ssl.SSLContext = self._authority.client_context()
         """Trusts the lab's servers, and verifies their names."""
@@ -75,7 +76,7 @@ class Services:
     @property
     def failures(self) -> dict[str, str]:
         """Node → why its service died. The others go on."""
-        return self._keeper.failures
+        return self._supervisor.failures
 
     def answered_by(self, source_port: int) -> str | None:
         """The node whose mail server accepted the connection from this source port, unique in a lab."""
@@ -88,7 +89,7 @@ class Services:
             Role.MAIL: self._start_mail,
             Role.AUTHORITY: self._start_dns,
             Role.RESOLVER: self._start_resolver,
-            Role.STAND_IN: self._start_stand_in,
+            Role.STAND_IN: self._start_fake_server,
             Role.PROXY: self._start_proxy,
             Role.QUEUE: self._start_queue,
         }
@@ -102,26 +103,23 @@ class Services:
 
     async def ready(self) -> None:
         """Return when each service has answered on each of its ports. Raises LabError for the first that does not."""
-        for end in await asyncio.gather(*map(self._prove, self._probes), return_exceptions=True):
+        for end in await asyncio.gather(*map(self._wait_for, self._readiness), return_exceptions=True):
             if end is not None:
                 raise end
 
-    async def close(self) -> None:
-        """End everything. A lab never does: its process ends."""
-        await self._keeper.close()
-
     def _start_mail(self, node: NodePlan, service: Service) -> None:
         host = self._hosts[node.name]
-        reception = RecipientChecks(host, service)
-        for door in listen_ports_of(service):
-            desk = SmtpListener(self._office(node), door, service, reception)
-            listeners = self._listen(node, door.port, desk.what, self._noting(node.name, desk.serve))
-            for loopback, listener in listeners.items():
-                self._probes.append(_Probe(node.name, desk.what, self._mail_probe(host, door, loopback, listener)))
+        recipient_checks = RecipientChecks(host, service)
+        for listen_port in listen_ports_of(service):
+            smtp = SmtpListener(self._server(node), listen_port, service, recipient_checks)
+            sockets = self._listen(node, listen_port.port, smtp.what, self._recording(node.name, smtp.serve))
+            for loopback, listening in sockets.items():
+                check = self._mail_readiness(host, listen_port, loopback, listening)
+                self._readiness.append(_Readiness(node.name, smtp.what, check))
 
-    def _start_stand_in(self, node: NodePlan, service: Service) -> None:
-        stand_in = StandIn(service)
-        self._listen(node, service["port"], stand_in.what, self._noting(node.name, stand_in.serve))
+    def _start_fake_server(self, node: NodePlan, service: Service) -> None:
+        server = FakeServer(service)
+        self._listen(node, service["port"], server.what, self._recording(node.name, server.serve))
 
     def _start_proxy(self, node: NodePlan, service: Service) -> None:
         port, kind = service["port"], service["kind"]
@@ -132,16 +130,16 @@ class Services:
         kernel = self._hosts[node.name].netfilter()
         queue = Queue(kernel, service["queue"], Inline(ALTERATIONS[service["kind"]]).rewrite)
         what = f"{service['kind']} of queue {service['queue']}"
-        self._keeper.start(node.name, what, queue.serve(), holding=kernel)
+        self._supervisor.start(node.name, what, queue.serve(), holding=kernel)
 
     def _listen(self, node: NodePlan, port: int, what: str, serve: OnConnection) -> dict[str, socket.socket]:
-        """Serve a port over both IP versions; the listening sockets by the loopback address that leads to each."""
-        listeners = {}
+        """Serve a port over both IP versions. Returns the listening socket for each loopback address."""
+        sockets = {}
         for wildcard, loopback in wildcards().items():
-            listener = listeners[loopback] = self._hosts[node.name].listen(wildcard, port)
-            work = accept(listener, self._keeper, node.name, what, serve)
-            self._keeper.start(node.name, what, work, holding=listener)
-        return listeners
+            listening = sockets[loopback] = self._hosts[node.name].listen(wildcard, port)
+            work = accept(listening, self._supervisor, node.name, what, serve)
+            self._supervisor.start(node.name, what, work, holding=listening)
+        return sockets
 
     def _start_dns(self, node: NodePlan, service: Service) -> None:
         if self._zones is None:
@@ -159,45 +157,47 @@ class Services:
 
     def _serve_dns(self, node: NodePlan, service: Service, answer: dns_server.Answer) -> None:
         host = self._hosts[node.name]
-        dns_server.serve(host, self._keeper, service["kind"], answer)
+        dns_server.serve(host, self._supervisor, service["kind"], answer)
         for loopback in wildcards().values():
 
-            async def probe(address: str = loopback) -> None:
+            async def check(address: str = loopback) -> None:
                 await ask(host, address, question(dns.name.root, dns.rdatatype.SOA))
 
-            self._probes.append(_Probe(node.name, f"{service['kind']} at {loopback}", probe))
+            self._readiness.append(_Readiness(node.name, f"{service['kind']} at {loopback}", check))
 
-    def _office(self, node: NodePlan) -> MailServer:
-        if node.name not in self._offices:
-            relay = Relay(self._hosts[node.name], self.mailboxes, self._keeper)
+    def _server(self, node: NodePlan) -> MailServer:
+        if node.name not in self._servers:
+            relay = Relay(self._hosts[node.name], self.mailboxes, self._supervisor)
             tls = self._authority.server_context(node)
-            self._offices[node.name] = MailServer(node, tls, relay, self.mailboxes, self._keeper)
-        return self._offices[node.name]
+            self._servers[node.name] = MailServer(node, tls, relay, self.mailboxes, self._supervisor)
+        return self._servers[node.name]
 
-    def _noting(self, node: str, serve: OnConnection) -> OnConnection:
-        """Serve, and note first whose connection it is: also one that breaks before the first byte has its answerer."""
+    def _recording(self, node: str, serve: OnConnection) -> OnConnection:
+        """Record which node took a connection before it is served, so that one that breaks at once is recorded too."""
 
-        async def noted(connection: socket.socket, source_port: int) -> None:
+        async def recorded(connection: socket.socket, source_port: int) -> None:
             # The first server counts: one that passes connections on may keep their source port.
             self._answered.setdefault(source_port, node)
             await serve(connection, source_port)
 
-        return noted
+        return recorded
 
-    def _mail_probe(
-        self, host: Host, door: ListenPort, loopback: str, listener: socket.socket
+    def _mail_readiness(
+        self, host: Host, listen_port: ListenPort, loopback: str, listening: socket.socket
     ) -> Callable[[], Awaitable[None]]:
-        async def probe() -> None:
+        """The readiness check of one listening socket of a mail server: its greeting, at a loopback address."""
+
+        async def check() -> None:
             try:
-                connection = await host.connect(loopback, door.port)
+                connection = await host.connect(loopback, listen_port.port)
             except OSError:
                 # The node's own policy may block the port, even on loopback. The kernel then tells whether it listens.
-                if listener.fileno() < 0 or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                if listening.fileno() < 0 or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     raise
                 return
-            await self._greeting(connection, host.hostname if door.implicit_tls else None)
+            await self._greeting(connection, host.hostname if listen_port.implicit_tls else None)
 
-        return probe
+        return check
 
     async def _greeting(self, connection: socket.socket, tls_name: str | None) -> None:
         reader, writer = await asyncio.open_connection(
@@ -210,10 +210,10 @@ class Services:
         if not greeting.startswith(b"220 "):
             raise LabError(f"it says {greeting!r}")
 
-    async def _prove(self, probe: _Probe) -> None:
+    async def _wait_for(self, readiness: _Readiness) -> None:
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                await probe.run()
+            async with asyncio.timeout(READY_SECONDS):
+                await readiness.check()
         except (OSError, DnsFailure, LabError) as error:
-            reason = self.failures.get(probe.node) or str(error) or f"no answer within {PROBE_SECONDS:g} s"
-            raise LabError(f"{probe.node}: service {probe.what} does not answer: {reason}") from error
+            reason = self.failures.get(readiness.node) or str(error) or f"no answer within {READY_SECONDS:g} s"
+            raise LabError(f"{readiness.node}: service {readiness.what} does not answer: {reason}") from error

@@ -1,7 +1,7 @@
-"""Accepting connections, and noticing when that ends: a service that died must not look like a blocked path.
+"""The tasks of services: a service that died must not look like a blocked path.
 
-One task accepts on each listening socket; every task of a service is looked after, and the first one of a node that
-ends with an error is written down as the node's failure.
+One task accepts connections on each listening socket. The supervisor records the first task of each node that ends with
+an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-PASSING = frozenset(
+OF_THE_CONNECTION = frozenset(
     {
         errno.ECONNABORTED,
         errno.EPROTO,
@@ -26,26 +26,26 @@ PASSING = frozenset(
         errno.EPERM,
     }
 )
-"""What accept(2) says about the connection that it would have returned, not about the listening socket."""
+"""Errors of accept(2) that concern the connection that it would have returned, not the listening socket."""
 
 OnConnection = Callable[[socket.socket, int], Coroutine[Any, Any, None]]
 """Takes an accepted connection, which it closes, and its source port."""
 
 
 class TaskSupervisor:
-    """Looks after the tasks of all services. ``failures``: node → why its service died."""
+    """Runs the tasks of all services. ``failures``: node → why its service died."""
 
     def __init__(self) -> None:
         self.failures: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
 
     def start(
         self, node: str, what: str, work: Coroutine[Any, Any, None], holding: socket.socket | None = None
     ) -> None:
-        """Run ``work`` as a task; an error that ends it is the node's failure.
+        """Run a task; an error that ends it is the node's failure.
 
-        Work that is cut short, perhaps before it began, has ``holding`` closed for it.
+        ``what``: the service, for the error's text. ``holding``: a socket that is closed where the task fails or is
+        cancelled, perhaps before it began.
         """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -61,33 +61,29 @@ class TaskSupervisor:
         task.add_done_callback(ended)
 
     def failed(self, node: str, what: str, error: BaseException) -> None:
-        """Write down why a node's service died. The first reason counts: others follow from it."""
-        if not self._closing:
-            self.failures.setdefault(node, f"{what}: {_words(error)}")
-
-    async def close(self) -> None:
-        """End all tasks, and wait until they have put away what they held."""
-        self._closing = True
-        while tasks := tuple(self._tasks):
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        """Record why a node's service died. The first reason counts: others follow from it."""
+        self.failures.setdefault(node, f"{what}: {_words(error)}")
 
 
-async def accept(listener: socket.socket, keeper: TaskSupervisor, node: str, what: str, serve: OnConnection) -> None:
-    """Accept connections for ever, each served in a task of its own. Raises OSError when the socket is of no use."""
+async def accept(
+    listener: socket.socket, supervisor: TaskSupervisor, node: str, what: str, serve: OnConnection
+) -> None:
+    """Accept connections for ever, and serve each in a task of its own.
+
+    ``what``: the service, for the text of errors. Raises OSError where the listening socket is broken.
+    """
     loop = asyncio.get_running_loop()
-    # Connections inherit it. asyncio sees to it only where a socket was made with IPPROTO_TCP, and without it a client
-    # that acknowledges late waits 40 ms for the second line of each EHLO reply.
+    # Connections inherit the option. asyncio sets it only on sockets made with IPPROTO_TCP, and without it a client
+    # with delayed acknowledgements waits 40 ms for the second line of each EHLO reply.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     while True:
         try:
             connection, peer = await loop.sock_accept(listener)
         except OSError as error:
-            if error.errno not in PASSING:
+            if error.errno not in OF_THE_CONNECTION:
                 raise
         else:
-            keeper.start(node, what, serve(connection, peer[1]), holding=connection)
+            supervisor.start(node, what, serve(connection, peer[1]), holding=connection)
 
 
 def _words(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""The lab's DNS data, built from a plan, and the authoritative answers that follow from it. Pure: no sockets here.
+"""The lab's DNS data, built from a plan, and authoritative answers. Pure: no sockets here.
 
-Every name of a node has its published addresses, every domain an MX that points to its node, every published address
-a PTR. A zone is a name's last two labels (``example.net``); the root has all that lies above.
+Every name of a node has the node's published addresses, every domain has an MX that points to its node, every published
+address a PTR. A zone is a name's last two labels (``example.net``); the names above are in the root zone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from port25lab.model.service_kinds import SERVICE_KINDS, Role
 TTL = 60
 
 LISTED = "127.0.0.2"
-"""What a blocklist answers for an address that it holds (RFC 5782 section 2.1)."""
+"""The answer of a blocklist for an address that it lists (RFC 5782 section 2.1)."""
 
 REVERSE = ("in-addr.arpa.", "ip6.arpa.")
 
@@ -89,7 +89,7 @@ class Zones:
         return answer
 
     def _look_up_in_blocklists(self, name: dns.name.Name) -> None:
-        """Have the records of a listed address (RFC 5782 section 2.1): a set may be too large to write all down."""
+        """Add the records of a listed address (RFC 5782 section 2.1) when it is asked for: a set may be very large."""
         for zone, networks in self._blocklists.items():
             address = _address_in(name, zone)
             if address is not None and any(address in network for network in networks):
@@ -127,7 +127,7 @@ class Zones:
 
 
 def _address_in(name: dns.name.Name, zone: dns.name.Name) -> IPAddress | None:
-    """The address that a blocklist is asked about: ``25.2.0.192.dnsbl.example``, or 32 hexadecimal digits likewise."""
+    """The address in a blocklist query: ``25.2.0.192.dnsbl.example``; of IPv6, 32 hexadecimal digits likewise."""
     if not name.is_subdomain(zone):
         return None
     parts = name.relativize(zone).to_text().split(".")[::-1]

@@ -66,9 +66,9 @@ async def test_an_interceptor_relays_for_everybody() -> None:
     async with running(world({"kind": "interceptor", "port": 2500})) as lab:
         seen = await dial(lab, token="a1")
         assert seen.stage is Stage.DONE
-        await lab.services.mailboxes.follow("a1").settled(5)
-        assert lab.services.mailboxes.follow("a1").delivered_to == "mx"
-        assert [record.hop.node for record in lab.services.mailboxes.follow("a1").hops] == ["box"]
+        await lab.services.mailboxes.delivery("a1").settled(5)
+        assert lab.services.mailboxes.delivery("a1").delivered_to == "mx"
+        assert [record.hop.node for record in lab.services.mailboxes.delivery("a1").tries] == ["box"]
 
 
 @in_loop
@@ -94,7 +94,7 @@ def test_a_proxy_masks_and_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None
             assert "STARTTLS" not in seen.keywords
             assert "SIZE" in seen.keywords
             assert set(lab.services._answered.values()) <= {"mx", "dns"}
-            assert lab.services.mailboxes.follow("a1").delivered_to == "mx"
+            assert lab.services.mailboxes.delivery("a1").delivered_to == "mx"
             assert await lab.talk("pc", "box", 2500, "STARTTLS") == [
                 "220 " + "*" * len("mx.example.test ESMTP port25lab"),
                 '500 5.5.2 Error: command "XXXXXXXX" not recognized',

@@ -3,6 +3,7 @@ import errno
 import random
 import socket
 import struct
+from ipaddress import ip_address
 
 import dns.flags
 import dns.message
@@ -12,7 +13,7 @@ import pytest
 
 from loopback_services import in_loop, node, plan, running
 from port25lab.mail import resolver as names
-from port25lab.mail.resolver import DnsFailure, Mx, addresses, mx, ptr
+from port25lab.mail.resolver import DnsFailure, Mx, addresses, mx
 from port25lab.mail.services.dns_server import reply
 from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import Plan
@@ -136,8 +137,10 @@ async def test_a_client_resolves_by_itself_and_through_a_resolver(host: str) -> 
         assert await mx(pc, "example.net") == [Mx(10, "mx.example.net"), Mx(20, "mx2.example.net")]
         assert await addresses(pc, "mx.example.net", None) == ["2001:db8::25", "192.0.2.25"]
         assert await addresses(pc, "mx.example.net", 4) == ["192.0.2.25"]
-        assert await ptr(pc, "192.0.2.25") == "mx.example.net"
-        assert await ptr(pc, "2001:db8::26") == "mx2.example.net"
+        for address, name in (("192.0.2.25", "mx.example.net"), ("2001:db8::26", "mx2.example.net")):
+            query = names.question(ip_address(address).reverse_pointer, dns.rdatatype.PTR)
+            answer = await names.ask(pc, pc.resolvers[0], query)
+            assert [str(record.target) for record in answer.answer[0]] == [f"{name}."]
 
 
 @in_loop

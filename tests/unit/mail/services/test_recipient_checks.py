@@ -43,9 +43,9 @@ async def test_a_relay_comes_again_and_delivers() -> None:
     async with running(world(GREYLISTING)) as lab:
         assert (await lab.send("pc", "relay", token="a1")).stage is Stage.DONE
         await lab.arrival("mx")
-        journey = lab.services.mailboxes.follow("a1")
-        assert journey.delivered_to == "mx"
-        codes = [record.hop.observation.smtp_code for record in journey.hops if record.hop.observation.smtp_code]
+        delivery = lab.services.mailboxes.delivery("a1")
+        assert delivery.delivered_to == "mx"
+        codes = [record.hop.observation.smtp_code for record in delivery.tries if record.hop.observation.smtp_code]
         assert codes[0] == 450
 
 

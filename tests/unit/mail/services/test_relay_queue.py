@@ -29,31 +29,31 @@ def world() -> Plan:
 
 
 async def send(lab: Lab, recipient: str) -> DeliveryLog:
-    journey = lab.services.mailboxes.follow(TOKEN)
+    delivery = lab.services.mailboxes.delivery(TOKEN)
     assert (await lab.send("pc", "relay", recipient=recipient, token=TOKEN)).stage is Stage.DONE
-    await journey.settled(2)
+    await delivery.settled(2)
     assert lab.services.failures == {}
-    return journey
+    return delivery
 
 
-def tries(journey: DeliveryLog) -> list[tuple[str, str | None, Stage, str | int | None]]:
+def tries(delivery: DeliveryLog) -> list[tuple[str, str | None, Stage, str | int | None]]:
     """Of each hop: to whom, at which address, how far it came, and why it ended."""
     return [
         (hop.to, hop.observation.address, hop.observation.stage, hop.observation.errno or hop.observation.smtp_code)
-        for hop in (record.hop for record in journey.hops)
+        for hop in (record.hop for record in delivery.tries)
     ]
 
 
 @in_loop
 async def test_a_relay_delivers_to_the_mx_over_tls_from_its_own_host() -> None:
     async with running(world()) as lab:
-        journey = await send(lab, "x@example.net")
-        assert journey.delivered_to == "mx"
-        (record,) = journey.hops
+        delivery = await send(lab, "x@example.net")
+        assert delivery.delivered_to == "mx"
+        (record,) = delivery.tries
         assert (record.hop.node, record.hop.to) == ("relay", "mx.example.test")
         assert (record.hop.observation.stage, record.hop.observation.tls) == (Stage.DONE, "TLSv1.3")
         assert lab.services.answered_by(record.source_port) == "mx"
-        (message,) = lab.services.mailboxes.messages(node="mx")
+        (message,) = lab.arrived
         assert message.raw.count(b"Received:") == 2
 
 
@@ -61,9 +61,9 @@ async def test_a_relay_delivers_to_the_mx_over_tls_from_its_own_host() -> None:
 async def test_each_address_is_tried_in_order() -> None:
     async with running(world()) as lab:
         lab.net.broken["2001:db8::25", 25] = errno.ETIMEDOUT
-        journey = await send(lab, "x@example.net")
-        assert journey.delivered_to == "mx"
-        assert tries(journey) == [
+        delivery = await send(lab, "x@example.net")
+        assert delivery.delivered_to == "mx"
+        assert tries(delivery) == [
             ("mx.example.test", "2001:db8::25", Stage.CONNECT, "ETIMEDOUT"),
             ("mx.example.test", "192.0.2.25", Stage.DONE, 250),
         ]
@@ -73,31 +73,31 @@ async def test_each_address_is_tried_in_order() -> None:
 async def test_the_next_exchanger_is_tried_when_the_first_is_down() -> None:
     async with running(world()) as lab:
         lab.net.broken |= {(address, 25): errno.ECONNREFUSED for address in ("192.0.2.33", "2001:db8::33")}
-        journey = await send(lab, "x@twice.example")
-        assert journey.delivered_to == "second"
-        assert [to for to, *_ in tries(journey)] == ["first.example.test", "first.example.test", "second.example.test"]
+        delivery = await send(lab, "x@twice.example")
+        assert delivery.delivered_to == "second"
+        assert [to for to, *_ in tries(delivery)] == ["first.example.test", "first.example.test", "second.example.test"]
 
 
 @in_loop
 async def test_a_blocked_message_is_deferred_after_its_first_retry_and_delivered_when_the_block_ends() -> None:
     async with running(world()) as lab:
         lab.net.broken |= {(address, 25): errno.ETIMEDOUT for address in ("192.0.2.25", "2001:db8::25")}
-        journey = await send(lab, "x@example.net")
-        assert journey.delivered_to is None
-        assert [why for *_, why in tries(journey)] == ["ETIMEDOUT"] * 4
-        assert len({record.source_port for record in journey.hops}) == 4
+        delivery = await send(lab, "x@example.net")
+        assert delivery.delivered_to is None
+        assert [why for *_, why in tries(delivery)] == ["ETIMEDOUT"] * 4
+        assert len({record.source_port for record in delivery.tries}) == 4
         lab.net.broken.clear()
         await lab.arrival("mx")
-        assert journey.delivered_to == "mx"
+        assert delivery.delivered_to == "mx"
 
 
 @in_loop
 async def test_a_refused_message_bounces_at_once() -> None:
     async with running(world()) as lab:
         lab.services._zones.add("stranger.example", "MX", "10 mx.example.test.")
-        journey = await send(lab, "x@stranger.example")
-        assert journey.delivered_to is None
-        assert tries(journey) == [("mx.example.test", "2001:db8::25", Stage.RCPT, 550)]
+        delivery = await send(lab, "x@stranger.example")
+        assert delivery.delivered_to is None
+        assert tries(delivery) == [("mx.example.test", "2001:db8::25", Stage.RCPT, 550)]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_refused_message_bounces_at_once() -> None:
 async def test_a_domain_without_mail_bounces(recipient: str, code: int, enhanced: str) -> None:
     async with running(world()) as lab:
         lab.services._zones.add("silent.example", "MX", "0 .")
-        (record,) = (await send(lab, recipient)).hops
+        (record,) = (await send(lab, recipient)).tries
         seen = record.hop.observation
         assert (seen.stage, seen.smtp_code, seen.enhanced_code) == (Stage.RESOLVE, code, enhanced)
         assert (record.hop.to, record.source_port) == (recipient.partition("@")[2], 0)
@@ -117,8 +117,8 @@ async def test_a_domain_without_mail_bounces(recipient: str, code: int, enhanced
 async def test_a_dns_that_fails_defers_and_leaves_its_hops() -> None:
     async with running(world()) as lab:
         lab.net.broken |= {("192.0.2.53", 53): errno.EHOSTUNREACH, ("2001:db8::53", 53): errno.EHOSTUNREACH}
-        journey = await send(lab, "x@example.net")
-        assert tries(journey) == [("example.net", None, Stage.RESOLVE, None)] * 2
+        delivery = await send(lab, "x@example.net")
+        assert tries(delivery) == [("example.net", None, Stage.RESOLVE, None)] * 2
 
 
 @in_loop
@@ -127,27 +127,27 @@ async def test_each_recipient_has_a_copy_of_its_own() -> None:
     to = ("x@example.net", "y@example.org", "z@isp.example", "w@example.net")
     data = f"X-Port25lab-Token: {TOKEN}\r\n\r\nHello\r\n."
     async with running(world()) as lab:
-        journey = lab.services.mailboxes.follow(TOKEN)
+        delivery = lab.services.mailboxes.delivery(TOKEN)
         await lab.talk("pc", "relay", 25, *lines, *(f"RCPT TO:<{one}>" for one in to), "DATA", data)
-        await journey.settled(2)
-        arrived = sorted((message.node, *message.rcpt_tos) for message in lab.services.mailboxes.messages())
+        await delivery.settled(2)
+        arrived = sorted((message.node, *message.rcpt_tos) for message in lab.arrived)
         assert arrived == [
             ("mx", "w@example.net"),
             ("mx", "x@example.net"),
             ("mx-org", "y@example.org"),
             ("relay", "z@isp.example"),
         ]
-        assert len(journey.hops) == 3
+        assert len(delivery.tries) == 3
 
 
 @in_loop
 async def test_a_relay_goes_on_in_clear_where_tls_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(world()) as lab:
-        lab.services._offices["mx"].tls.set_ciphers("AES128-SHA")
-        lab.services._offices["mx"].tls.maximum_version = lab.services._offices["mx"].tls.minimum_version
-        journey = await send(lab, "x@example.net")
-        assert journey.delivered_to == "mx"
-        assert [stage for _, _, stage, _ in tries(journey)] == [Stage.TLS, Stage.DONE]
+        lab.services._servers["mx"].tls.set_ciphers("AES128-SHA")
+        lab.services._servers["mx"].tls.maximum_version = lab.services._servers["mx"].tls.minimum_version
+        delivery = await send(lab, "x@example.net")
+        assert delivery.delivered_to == "mx"
+        assert [stage for _, _, stage, _ in tries(delivery)] == [Stage.TLS, Stage.DONE]
 
 
 def test_retries_come_later_each_time_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loopback_services import USERS, Lab, Net, in_loop, node, plan, running
+from loopback_services import USERS, Lab, Net, end, in_loop, node, plan, running
 from port25lab.errors import LabError
 from port25lab.mail.services.smtp_server import MailServer
 from port25lab.mail.services.start import Services
@@ -77,7 +77,7 @@ async def test_programs_find_the_authority_in_its_file(tmp_path: Path) -> None:
     services = Services(world(), net.hosts)
     await services.start(tmp_path / "ca.pem")
     assert ssl.create_default_context(cafile=tmp_path / "ca.pem").cert_store_stats()["x509_ca"] == 1
-    await services.close()
+    await end(services._supervisor)
 
 
 @in_loop
@@ -119,7 +119,7 @@ async def test_services_are_not_ready_while_one_does_not_answer() -> None:
     net.listeners["mx 127.0.0.1", 25].shutdown(socket.SHUT_RDWR)
     with pytest.raises(LabError, match=r"mx: service mx on port 25 does not answer: "):
         await services.ready()
-    await services.close()
+    await end(services._supervisor)
 
 
 @in_loop
@@ -129,7 +129,7 @@ async def test_a_policy_on_the_node_itself_does_not_make_it_unready() -> None:
     await services.start(Path(os.devnull))
     net.broken["mx 127.0.0.1", 25] = errno.ETIMEDOUT
     await services.ready()
-    await services.close()
+    await end(services._supervisor)
 
 
 @in_loop
@@ -143,7 +143,7 @@ async def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     services = Services(world(), net.hosts)
     with pytest.raises(LabError, match=r"mx: service mx cannot start: Address already in use"):
         await services.start(Path(os.devnull))
-    await services.close()
+    await end(services._supervisor)
 
 
 def test_checking_a_plan_starts_no_server() -> None:

@@ -1,0 +1,91 @@
+"""All views of one attempt beside the client's, asked for at once: the rule trace, the capture, the servers' records.
+
+``begin`` before the attempt's first packet, ``collect`` when it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from port25lab.evidence.capture import Capture, Captured
+from port25lab.evidence.rule_trace import PacketTrace, Tracer
+from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference
+from port25lab.network.builder import SOURCE_PORTS
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was observed of one attempt."""
+
+    decisions: list[Decision]
+    """Rules that kept its packets from passing."""
+    diverted: list[Decision]
+    """Rules that sent it elsewhere."""
+    answered_by: str | None
+    """The node whose service took its connection."""
+    packets: list[PacketSeen]
+    icmp: list[IcmpError]
+    difference: StreamDifference | None
+    packets_lost: int
+    """Packets that the capture has lost in the whole lab so far."""
+    trace_lost: str | None
+    """Why the rule trace is incomplete, where it is."""
+
+
+class Observer:
+    """Observes the attempts of a lab."""
+
+    def __init__(self, tracer: Tracer, capture: Capture, answered_by: Callable[[int], str | None]) -> None:
+        """``answered_by``: the node whose service took the connection from a source port, by the servers' records."""
+        self._tracer, self._capture, self._answered_by = tracer, capture, answered_by
+
+    def begin(self, ports: Sequence[int], label: str = "") -> int:
+        """An attempt is about to be made from these source ports.
+
+        ``label``: the comment at its first packet in a capture file. Returns how often trace events were lost so far:
+        ``collect`` needs the number to tell whether events of this attempt were lost.
+        """
+        losses = self._tracer.losses()
+        self._capture.begin(ports, label)
+        return losses
+
+    def track(self, packet: PacketTrace) -> int:
+        """A hand-made packet is about to be sent: trace it from now on. Returns the number that ``begin`` returns."""
+        self._tracer.track(packet)
+        return self._tracer.losses()
+
+    def collect(
+        self, ports: Sequence[int], client: str, losses: int | None = None, packet: PacketTrace | None = None
+    ) -> Observed:
+        """What was observed of an attempt that is over. May be called once for each attempt.
+
+        ``ports``: its source ports. ``client``: the node that made it. ``losses``: what ``begin`` or ``track``
+        returned; None where the loss of trace events counts for another attempt, as with a relay's try.
+        ``packet``: the hand-made packet, where it was one.
+        """
+        trace_lost = None if losses is None else self._tracer.lost_since(losses)
+        # The capture matches by the source ports of attempts; a hand-made packet may have another port, such as 25.
+        own = [port for port in ports if port in SOURCE_PORTS]
+        captured = self._capture.collect(own, client) if own else Captured()
+        if packet is None:
+            decisions = [decision for port in ports for decision in self._tracer.decisions(port)]
+        else:
+            decisions = self._tracer.drops_of(packet)
+        return Observed(
+            decisions=decisions,
+            diverted=[decision for port in ports for decision in self._tracer.diversions(port)],
+            answered_by=next((node for port in ports if (node := self._answered_by(port))), None),
+            packets=captured.packets,
+            icmp=captured.icmp,
+            difference=captured.difference,
+            packets_lost=captured.lost,
+            trace_lost=trace_lost,
+        )
+
+    def dialled(self, ports: Sequence[int]) -> str | None:
+        """The address that was dialled last from these ports, where a traced node saw the SYN.
+
+        For clients that do not report the address.
+        """
+        return self._tracer.dialled(ports)

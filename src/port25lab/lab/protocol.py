@@ -1,0 +1,258 @@
+"""The messages between the engine, the fork server and a lab: one model for each.
+
+All messages are JSON objects. Between the engine and a lab there is one a line, and every answer bears the number of
+its request:
+
+    {"number": 2, "request": {"call": "attempt", "path": …}}   →   {"number": 2, "answer": {"kind": "attempted", …}}
+
+Before that, on the same socket, a new sandbox says whether it is ready: ``SandboxEntered`` or ``SandboxFailed``. The
+fork server speaks over a socket of its own, one packet a message.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from port25lab.errors import InputError, LabError
+from port25lab.model.evidence import CaptureSummary, Evidence
+from port25lab.model.path import PathSpec
+from port25lab.model.plan import Plan
+from port25lab.model.policy import Policy
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def encoded(self) -> bytes:
+        """The message as bytes, without a line end. Text that is no UTF-8 (a lone surrogate) becomes an escape."""
+        return json.dumps(self.model_dump(mode="json", round_trip=True)).encode()
+
+    def as_line(self) -> bytes:
+        """The message as one line."""
+        return self.encoded() + b"\n"
+
+    @classmethod
+    def decoded(cls, data: bytes) -> Self:
+        """The message in these bytes. Raises ValueError where there is no such message."""
+        return cls.model_validate(json.loads(data))
+
+
+# From the engine to a lab.
+
+
+class Start(_Message):
+    """Build the network, load the policies, start the services."""
+
+    call: Literal["start"] = "start"
+    plan: Plan
+    policies: dict[str, list[Policy]]
+    """By node, in order; the network's own first."""
+    early: list[PathSpec] = []
+    """Hand-made packets that continue sessions from before the policies."""
+
+
+class Attempt(_Message):
+    """Try one path."""
+
+    call: Literal["attempt"] = "attempt"
+    path: PathSpec
+    label: str = ""
+    """What a capture file says at the first packet."""
+
+
+class RunProgram(_Message):
+    """Run a program in a node."""
+
+    call: Literal["run"] = "run"
+    node: str
+    argv: list[str]
+    stdin: str = ""
+    seconds: float
+    """The program is killed after this time."""
+
+
+class Enter(_Message):
+    """Give a node's network namespace a name inside the lab."""
+
+    call: Literal["enter"] = "enter"
+    node: str
+
+
+class EndCapture(_Message):
+    """Complete the capture file."""
+
+    call: Literal["end-capture"] = "end-capture"
+
+
+Request = Annotated[Start | Attempt | RunProgram | Enter | EndCapture, Field(discriminator="call")]
+
+
+class NumberedRequest(_Message):
+    """A request on the wire."""
+
+    number: int
+    request: Request
+
+
+# From a lab to the engine.
+
+
+class Started(_Message):
+    """The lab is up."""
+
+    kind: Literal["started"] = "started"
+    phases: dict[str, float]
+    """Seconds that each phase of the start took."""
+    seconds: float
+
+
+class Attempted(_Message):
+    """An attempt is over."""
+
+    kind: Literal["attempted"] = "attempted"
+    evidence: Evidence
+
+
+class ProgramDone(_Message):
+    """A program has ended, or was killed when its time was over."""
+
+    kind: Literal["program-done"] = "program-done"
+    returncode: int
+    stdout: str
+    stderr: str
+    timed_out: bool
+
+
+class Entered(_Message):
+    """A node's namespace has a name."""
+
+    kind: Literal["entered"] = "entered"
+    network: str
+    """File that stands for the network namespace, as ``nsenter --net=`` takes it, inside the lab."""
+    etc: str
+    """Folder of the node's own /etc files, inside the lab."""
+
+
+class CaptureEnded(_Message):
+    """The capture file is complete."""
+
+    kind: Literal["capture-ended"] = "capture-ended"
+    capture: CaptureSummary
+
+
+class Failure(_Message):
+    """A request failed."""
+
+    kind: Literal["failure"] = "failure"
+    error: Literal["input", "lab"]
+    """The user's input was wrong, or the lab failed."""
+    text: str
+    allowed: str = ""
+    """Only of wrong input, as is the place in a file."""
+    file: Path | None = None
+    line: int | None = None
+    column: int | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """The message for an error. Errors other than LabError and InputError bring their traceback."""
+        if isinstance(error, InputError):
+            file = Path(error.file) if error.file else None
+            place: dict[str, Any] = {"file": file, "line": error.line, "column": error.column}
+            return cls(error="input", text=error.what, allowed=error.allowed, **place)
+        if isinstance(error, LabError):
+            return cls(error="lab", text=str(error))
+        trace = "".join(traceback.format_exception(error))
+        return cls(error="lab", text=f"port25lab failed inside the lab:\n{trace}")
+
+    def exception(self) -> InputError | LabError:
+        """The error to raise on the engine's side."""
+        if self.error == "input":
+            return InputError(self.text, allowed=self.allowed, file=self.file, line=self.line, column=self.column)
+        return LabError(self.text)
+
+
+Answer = Annotated[
+    Started | Attempted | ProgramDone | Entered | CaptureEnded | Failure,
+    Field(discriminator="kind"),
+]
+
+
+class NumberedAnswer(_Message):
+    """An answer on the wire."""
+
+    number: int
+    answer: Answer
+
+
+# From a sandbox to the engine, before it is a lab.
+
+
+class SandboxEntered(_Message):
+    """The namespaces are made."""
+
+    pid: int
+    """Process id of the sandbox's PID 1, seen from outside."""
+
+
+class SandboxFailed(_Message):
+    """The sandbox could not be made, or ended before it was a lab."""
+
+    failed: str
+    errno: int | None = None
+
+
+# Between the engine and the fork server.
+
+
+class ForkServerReady(_Message):
+    """The fork server has imported the engine and can make sandboxes."""
+
+    descriptors: int
+    """Open files that a lab may have."""
+
+
+class ForkServerProblem(_Message):
+    """The fork server cannot make sandboxes on this machine."""
+
+    problem: str
+    remedy: str
+
+
+class OpenSandbox(_Message):
+    """Make a sandbox. Its control socket comes with the message, and perhaps a capture file (SCM_RIGHTS)."""
+
+    keep: list[Path]
+    """Folders below /tmp or /run that stay visible in it."""
+    imports: list[str]
+    """Modules that it will need beside the engine's."""
+
+
+_FROM_FORK_SERVER: TypeAdapter[ForkServerReady | ForkServerProblem] = TypeAdapter(ForkServerReady | ForkServerProblem)
+
+_FROM_SANDBOX: TypeAdapter[SandboxEntered | SandboxFailed] = TypeAdapter(SandboxEntered | SandboxFailed)
+
+_FROM_LAB: TypeAdapter[NumberedAnswer | SandboxFailed] = TypeAdapter(
+    # Evidence is large, so it is not validated against the other model as well.
+    Annotated[NumberedAnswer | SandboxFailed, Field(union_mode="left_to_right")]
+)
+
+
+def from_fork_server(data: bytes) -> ForkServerReady | ForkServerProblem:
+    """The first message of the fork server."""
+    return _FROM_FORK_SERVER.validate_python(json.loads(data))
+
+
+def from_sandbox(data: bytes) -> SandboxEntered | SandboxFailed:
+    """The first line of a new sandbox."""
+    return _FROM_SANDBOX.validate_python(json.loads(data))
+
+
+def from_lab(data: bytes) -> NumberedAnswer | SandboxFailed:
+    """A later line of a lab's process, which can still fail while it becomes a lab."""
+    return _FROM_LAB.validate_python(json.loads(data))

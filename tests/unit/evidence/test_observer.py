@@ -1,0 +1,111 @@
+"""What an attempt is told of itself by the trace, the capture and the servers' records, asked for at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from evidence_factory import decision, difference, wire
+from port25lab.evidence.capture import Capture, Captured
+from port25lab.evidence.observer import Observer
+from port25lab.evidence.rule_trace import PacketTrace, Tracer
+from port25lab.model.evidence import Decision, Effect
+
+PORTS = (20_000, 20_001)
+
+PASSED_ON = Captured(packets=wire("FIN mx"), difference=difference("a", "b"), lost=3)
+
+
+class FakeTracer:
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self.tracked: list[PacketTrace] = []
+
+    def losses(self) -> int:
+        return len(self.lost)
+
+    def lost_since(self, losses: int) -> str | None:
+        return " and ".join(self.lost[losses:]) or None
+
+    def track(self, packet: PacketTrace) -> None:
+        self.tracked.append(packet)
+
+    def decisions(self, port: int) -> list[Decision]:
+        return [decision()] if port == PORTS[1] else []
+
+    def diversions(self, port: int) -> list[Decision]:
+        return [decision(Effect.DIVERT)] if port == PORTS[0] else []
+
+    def drops_of(self, packet: PacketTrace) -> list[Decision]:
+        return [decision(Effect.REJECT_ICMP)]
+
+    def dialled(self, ports: Iterable[int]) -> str | None:
+        return "192.0.2.25" if PORTS[0] in ports else None
+
+
+class FakeCapture:
+    def __init__(self) -> None:
+        self.begun: list[tuple[tuple[int, ...], str]] = []
+        self.asked: list[tuple[list[int], str]] = []
+
+    def begin(self, ports: Sequence[int], label: str) -> None:
+        self.begun.append((tuple(ports), label))
+
+    def collect(self, ports: Sequence[int], client: str) -> Captured:
+        self.asked.append((list(ports), client))
+        return PASSED_ON
+
+
+class Fakes:
+    def __init__(self) -> None:
+        self.tracer, self.capture = FakeTracer(), FakeCapture()
+        answered: dict[int, str] = {PORTS[1]: "mx"}
+        self.observer = Observer(cast(Tracer, self.tracer), cast(Capture, self.capture), answered.get)
+
+
+@pytest.fixture
+def lab() -> Fakes:
+    return Fakes()
+
+
+def test_all_views_of_all_ports_come_at_once(lab: Fakes) -> None:
+    losses = lab.observer.begin(PORTS, "S3")
+    found = lab.observer.collect(PORTS, "pc", losses)
+    assert lab.capture.begun == [(PORTS, "S3")]
+    assert lab.capture.asked == [(list(PORTS), "pc")]
+    assert (found.decisions, found.diverted) == ([decision()], [decision(Effect.DIVERT)])
+    assert (found.answered_by, found.trace_lost) == ("mx", None)
+    assert (found.packets, found.difference, found.packets_lost) == (PASSED_ON.packets, PASSED_ON.difference, 3)
+    assert lab.observer.dialled(PORTS) == "192.0.2.25"
+
+
+def test_trace_events_count_as_lost_from_the_attempts_beginning_on(lab: Fakes) -> None:
+    lab.tracer.lost.append("before")
+    losses = lab.observer.begin(PORTS)
+    lab.tracer.lost.append("edge")
+    assert lab.observer.collect(PORTS, "pc", losses).trace_lost == "edge"
+
+
+def test_lost_trace_events_do_not_count_for_a_relays_try(lab: Fakes) -> None:
+    lab.tracer.lost.append("edge")
+    assert lab.observer.collect([PORTS[1]], "relay").trace_lost is None
+
+
+def test_a_hand_made_packet_is_traced_by_itself_and_its_losses_count_from_then_on(lab: Fakes) -> None:
+    packet = PacketTrace("a fragment", 7, 1000, PORTS[1])
+    losses = lab.observer.track(packet)
+    lab.tracer.lost.append("edge")
+    lab.observer.begin([PORTS[1]])
+    found = lab.observer.collect([PORTS[1]], "pc", losses, packet)
+    assert lab.tracer.tracked == [packet]
+    assert found.decisions == [decision(Effect.REJECT_ICMP)]
+    assert found.trace_lost == "edge"
+
+
+@pytest.mark.parametrize("port", [25, 0], ids=["source port 25", "no address was dialled"])
+def test_a_port_that_no_attempt_owns_has_no_packets(lab: Fakes, port: int) -> None:
+    found: Any = lab.observer.collect([port], "pc")
+    assert lab.capture.asked == []
+    assert (found.packets, found.icmp, found.difference, found.packets_lost) == ([], [], None, 0)
