@@ -123,7 +123,7 @@ def test_of_stacked_policies_the_one_that_decides_is_named(
     verdict = blocked(lab(street, {"edge": [passing, deny]}), 4)
     assert verdict.blame is not None
     assert (verdict.blame.policy, verdict.blame.line, verdict.blame.rule_number) == ("deny", 3, 4)
-    assert verdict.question.config.policy_names == {"edge": ["passing", "deny"]}
+    assert verdict.question.config.policy_names == {"edge": ("passing", "deny")}
 
 
 @pytest.mark.parametrize("version", [4, 6])
