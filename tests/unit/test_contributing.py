@@ -37,7 +37,7 @@ spec = packet_builders.PacketSpec(4, "198.51.100.249", "192.0.2.25", 20001, 25, 
 full = Observation(stage=Stage.RCPT, smtp_code=552, enhanced_code="5.2.2", reply="5.2.2 Mailbox full", seconds=0)
 meaning = replies.of_reply(full)
 print(json.dumps({
-    "policy": [ruleset.family for ruleset in load_policy("op25b-net").rulesets],
+    "policy": [file.family for file in load_policy("op25b-net").rules_files],
     "scenario": len(load_questions("op25b-net")),
     "topology": len(load_questions("student-hall")),
     "client": [type(CLIENTS["net-smtp"]).__name__, CLIENT_KINDS["net-smtp"].program],

@@ -176,8 +176,9 @@ class Tracer:
         """Every rule that kept a packet of this probe, or an answer to it, from passing, each named once."""
         found: dict[tuple[str, Place], Decision] = {}
         for node, place, packet in trail.drops:
-            blame, effect = self._rules[node].decided(place)
-            found.setdefault((node, place), Decision(blame=blame, effect=effect, traced=packet))
+            rules = self._rules[node]
+            decision = Decision(blame=rules.blame(place), effect=rules.effect(place), traced=packet)
+            found.setdefault((node, place), decision)
         return list(found.values())
 
     def fileno(self) -> int:
@@ -241,7 +242,8 @@ class Tracer:
         opening = [drop for sequence in self._sequences[source_port] for drop in self._drops[sequence]]
         found: dict[tuple[str, Place, bool], Decision] = {}
         for node, place, packet in [*opening, *self._session_drops[source_port]]:
-            blame, effect = self._rules[node].decided(place)
+            rules = self._rules[node]
+            blame, effect = rules.blame(place), rules.effect(place)
             in_session = packet.kind == "segment"
             decision = Decision(blame=blame, effect=effect, traced=packet.summary, in_session=in_session)
             found.setdefault((node, place, in_session), decision)
@@ -269,7 +271,7 @@ class Tracer:
             if isinstance(packet, TracedPacket) and packet.kind == "SYN":
                 self._sequences[packet.source_port][packet.initial_sequence] = None
                 self._dialled.setdefault(packet.source_port, packet.destination)
-        seen, diversions = self._packets.get((node, trace_id)), self._rules[node].diversions
+        seen, diversions = self._packets.get((node, trace_id)), self._rules[node].has_diversions
         in_session = isinstance(seen, TracedPacket) and seen.kind == "segment"
         self._count(
             (node, trace_id),
@@ -283,7 +285,8 @@ class Tracer:
         table, chain = (event[key].rstrip(b"\0").decode() for key in (ATTR_TABLE, ATTR_CHAIN))
         place = Place(FAMILY_NUMBER[family], table, chain, handle)
         if not dropped:
-            if isinstance(seen, TracedPacket) and seen.kind == "SYN" and (blame := diversions.get(place)):
+            if isinstance(seen, TracedPacket) and seen.kind == "SYN" and self._rules[node].diverts(place):
+                blame = self._rules[node].blame(place)
                 diverted = Decision(blame=blame, effect=Effect.DIVERT, traced=seen.summary)
                 self._diverted[seen.initial_sequence].setdefault(blame, diverted)
         elif isinstance(seen, _Probed):

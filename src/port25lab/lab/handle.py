@@ -183,7 +183,7 @@ def start_request(
     ``policies``: those under test, by node. ``early``: hand-made packets that continue older sessions.
     """
     stacks: dict[str, list[Policy]] = {
-        node.name: [load_policy(name, relative_to=plan.file) for name in node.policies]
+        node.name: [load_policy(name, plan.file, "network") for name in node.policies]
         for node in plan.nodes.values()
         if node.policies
     }

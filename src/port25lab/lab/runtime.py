@@ -64,15 +64,16 @@ class LabRuntime:
         net.build()
         self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies)
         clock.phase("network")
+        host_module.prepare_etc()
+        host_module.publish_names(self._plan)
         for name, stack in self._policies.items():
-            at_once = stack[: len(self._plan.nodes[name].policies)] if self._early else stack
+            at_once = _of_network(stack) if self._early else stack
             firewall.load(net[name], at_once, self._plan.sets)
-            rules = rule_map.join(net[name], at_once)
+            rules = rule_map.join_rules(net[name], at_once)
             sessions = rules.limits or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions)
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
-        host_module.prepare_etc()
         ports = iter(SOURCE_PORTS)
         self._hosts = {node.name: LabHost(node, ports, self._tracer.drain) for node in net.hosts}
         services = Services(self._plan, self._hosts)
@@ -88,9 +89,8 @@ class LabRuntime:
         if self._early:
             await self._attempts.open_early(self._early)
             for name, stack in self._policies.items():
-                loaded = len(self._plan.nodes[name].policies)
-                firewall.load(net[name], stack, self._plan.sets, loaded=loaded)
-                self._tracer.update_rules(name, rule_map.join(net[name], stack))
+                firewall.load(net[name], stack, self._plan.sets, loaded=len(_of_network(stack)))
+                self._tracer.update_rules(name, rule_map.join_rules(net[name], stack))
             clock.phase("late policies")
         return clock.seconds
 
@@ -109,6 +109,11 @@ class LabRuntime:
         if name not in self._hosts:
             raise LabError(f"no node {name!r} in this lab")
         return self._hosts[name]
+
+
+def _of_network(stack: Sequence[Policy]) -> list[Policy]:
+    """The policies that belong to the network itself. They come first in a stack."""
+    return [policy for policy in stack if policy.origin == "network"]
 
 
 class _Clock:

@@ -79,6 +79,21 @@ def enhanced_code(reply: str) -> str | None:
     return found[1] if found else None
 
 
+class TrailRule(BaseModel):
+    """One of the rules that led to a decision."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str
+    chain: str
+    rule_number: int | None
+    """Counted from 1 within the chain; None: the chain's policy."""
+    rule: str
+    file: str | None = None
+    line: int | None = None
+    comment: str | None = None
+
+
 class Blame(BaseModel):
     """The rule that decided, as its author wrote it."""
 
@@ -94,6 +109,11 @@ class Blame(BaseModel):
     policy: str | None = None
     file: str | None = None
     line: int | None = None
+    comment: str | None = None
+    """The text of the rule's own ``--comment``."""
+    trail: tuple[TrailRule, ...] = ()
+    """The rules of this node that led here: those that changed the packet in a way that mattered, the jumps that were
+    open, the deciding rule last."""
 
 
 class Effect(StrEnum):

@@ -3,55 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 Family = Literal["ip", "ip6"]
 
 Watch = Literal["syn", "session"]
 """What the kernel is to trace: SYNs and their answers, or whole sessions, for rules that act in mid-session."""
 
-BUILTIN_CHAINS: dict[str, tuple[str, ...]] = {
-    "filter": ("INPUT", "FORWARD", "OUTPUT"),
-    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
-    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
-    "raw": ("PREROUTING", "OUTPUT"),
-    "security": ("INPUT", "FORWARD", "OUTPUT"),
-}
-"""The tables of iptables, and the chains that each has by itself."""
+Origin = Literal["network", "user"]
+"""Whose rules a policy has: the network's own, such as the NAT of a home router, or those under test."""
+
+Bytes = Annotated[
+    bytes,
+    BeforeValidator(lambda value: value.encode("latin-1") if isinstance(value, str) else value),
+    PlainSerializer(lambda value: value.decode("latin-1"), when_used="json"),
+]
+"""Bytes that are Latin-1 text in JSON, one character each: a rules file need not be UTF-8."""
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RuleText(_Frozen):
-    """One rule of the kernel's, or the DROP policy of a chain, as its author wrote it."""
-
-    table: str
-    chain: str
-    text: str
-    file: Path
-    line: int
-
-
-class Ruleset(_Frozen):
-    """One rules file."""
+class RulesFile(_Frozen):
+    """One rules file, in the format of ``iptables-restore``."""
 
     family: Family
     file: Path
-    text: str
+    content: Bytes
     """The whole file, unchanged."""
-    rules: tuple[RuleText, ...]
-    """In order. A rule for several addresses (``-s A,B``) stands here as often as in the kernel."""
-    chain_policies: tuple[RuleText, ...]
-    """Builtin chains that drop what no rule decides about."""
-
-    @property
-    def own_chains(self) -> set[tuple[str, str]]:
-        """Table and name of the chains that are the policy's own."""
-        return {(rule.table, rule.chain) for rule in self.rules if rule.chain not in BUILTIN_CHAINS[rule.table]}
+    chains: tuple[tuple[str, str], ...] = ()
+    """Table and name of the chains that are the policy's own."""
 
 
 class Policy(_Frozen):
@@ -64,11 +48,12 @@ class Policy(_Frozen):
     source: str
     sets: tuple[str, ...]
     """Names of the address sets that the topology has to fill; IPv6 rules say the name with a 6 behind it."""
-    rulesets: tuple[Ruleset, ...]
+    rules_files: tuple[RulesFile, ...]
     services: tuple[dict[str, Any], ...] = ()
     """Programs that run on the policy's node, such as a proxy that its rules lead to: kinds of ``services``."""
     watch: Watch = "syn"
+    origin: Origin = "user"
 
     def without_ipv6(self) -> Policy:
         """The same policy on a kernel without IPv6."""
-        return self.model_copy(update={"rulesets": tuple(rules for rules in self.rulesets if rules.family == "ip")})
+        return self.model_copy(update={"rules_files": tuple(file for file in self.rules_files if file.family == "ip")})

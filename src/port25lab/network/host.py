@@ -22,6 +22,7 @@ from port25lab.kernel import confinement, ipv6, namespaces, sandbox
 from port25lab.kernel.headers import ETH_P_ALL
 from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.model.addresses import IPInterface, IpVersion
+from port25lab.model.plan import Plan
 from port25lab.network.builder import EVERY_NODE, LabNode
 
 CONNECT_SECONDS = 1.3
@@ -272,3 +273,21 @@ def prepare_etc() -> None:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
+
+
+def publish_names(plan: Plan) -> None:
+    """Give programs of this process the names of the lab, as iptables-restore looks up host names in rules.
+
+    On a router they are looked up when rules are loaded; there is no DNS yet when a lab does that. A name that the lab
+    does not have is refused at once: the machine's own DNS is not asked.
+    """
+    lines = ["127.0.0.1 localhost"]
+    for node in plan.nodes.values():
+        names = " ".join((*node.names, node.name))
+        lines += [f"{address} {names}" for address in node.published]
+    files = {"hosts": "\n".join([*lines, ""]), "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"}
+    folder = FILES / ".lab"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+        namespaces.mount(str(folder / name), f"/etc/{name}", None, namespaces.MS_BIND)

@@ -77,7 +77,7 @@ def _network_policies(plan: Plan) -> dict[str, list[Policy]]:
     for node in plan.nodes.values():
         for name in node.policies:
             try:
-                policy = load_policy(name, relative_to=plan.file)
+                policy = load_policy(name, plan.file, "network")
             except InputError as error:
                 if error.file is not None:
                     raise
@@ -139,7 +139,7 @@ def _cannot_join(policy: Policy, stack: Iterable[Policy], plan: Plan, node: str)
         for family in ("ip", "ip6"):
             # A chain that is declared again is emptied: the earlier policy would lose rules without a message.
             ours, theirs = (
-                {chain for ruleset in one.rulesets if ruleset.family == family for chain in ruleset.own_chains}
+                {chain for file in one.rules_files if file.family == family for chain in file.chains}
                 for one in (policy, earlier)
             )
             for table, chain in sorted(ours & theirs):

@@ -1,8 +1,8 @@
 """A policy: a folder with `policy.yaml` and native rules, read and checked before any lab starts.
 
 In: a name of the catalogue or a folder. Out: a ``Policy``, plain data that crosses to a lab's process as JSON. Rules
-keep their author's text; what is checked here is the frame around them (tables, chains, sets), and iptables itself
-has the last word on each rule.
+keep their author's text. They are read here as iptables-restore reads them; iptables itself has the last word on each
+rule when a lab loads it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from port25lab.errors import InputError
-from port25lab.model.policy import Policy, Watch
+from port25lab.model.policy import Origin, Policy, Watch
 from port25lab.model.service_kinds import troubles
 from port25lab.scenario import catalogue
 from port25lab.scenario import document as document_module
 from port25lab.scenario.document import Strict, wrong
-from port25lab.scenario.rules_file import RULES_FILES, RulesFile
+from port25lab.scenario.rules_file import RULES_FILES, read_rules
 
 NFT_FILE = "ruleset.nft"
 
@@ -49,14 +49,19 @@ class PolicyFile(Strict):
         return sets
 
 
-def load_policy(name_or_path: str, relative_to: Path | None = None) -> Policy:
+def load_policy(name_or_path: str, relative_to: Path | None = None, origin: Origin = "user") -> Policy:
     """Read a policy from the catalogue or from a folder.
 
-    Raises InputError ``FILE:LINE:COLUMN`` for the first thing that is wrong in it.
+    Args:
+        name_or_path: A name of the catalogue, or a folder.
+        relative_to: The file that names the policy: a relative folder is looked up beside it.
+        origin: Whether the policy is under test, or belongs to the network itself.
+
+    Raises: InputError ``FILE:LINE:COLUMN`` for the first thing that is wrong in it.
     """
     folder = catalogue.find("policies", name_or_path, relative_to)
     stamps = tuple(_stamp(folder / name) for name in ("policy.yaml", NFT_FILE, *RULES_FILES.values()))
-    return _load(folder, folder.absolute(), stamps)
+    return _load(folder, folder.absolute(), origin, stamps)
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -68,7 +73,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=256)
-def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
+def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Policy:
     """A lab asks for the same few policies again and again: each is read once, until one of its files changes."""
     document = document_module.read_yaml(folder / "policy.yaml")
     head = document_module.validated(document, PolicyFile)
@@ -83,7 +88,6 @@ def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
     files = [(family, folder / file) for family, file in RULES_FILES.items() if (folder / file).exists()]
     if not files and not head.services:
         raise InputError("the policy has no rules", allowed="rules.v4, rules.v6 or both", file=folder)
-    rulesets = tuple(RulesFile(family, file, head.sets).read() for family, file in files)
     return Policy(
         name=absolute.name,
         folder=folder,
@@ -91,7 +95,8 @@ def _load(folder: Path, absolute: Path, stamps: object) -> Policy:
         description=head.description.strip(),
         source=head.source.strip(),
         sets=head.sets,
-        rulesets=rulesets,
+        rules_files=tuple(read_rules(family, file, head.sets) for family, file in files),
         services=head.services,
         watch=head.watch,
+        origin=origin,
     )

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from bpf_interpreter import run
-from evidence_factory import rule
 from port25lab.errors import LabError
-from port25lab.evidence.rule_map import LoadedRules, Place
+from port25lab.evidence.rule_map import LoadedRules
 from port25lab.evidence.rule_trace import MARK, PacketTrace, Tracer
 from port25lab.kernel import bpf
 from port25lab.kernel.netlink import attribute
 from port25lab.kernel.nftrace import EVENT_BYTES, _silent_events
 from port25lab.model.evidence import Effect
+from port25lab.rules import Family, parse
 
 CUSTOMER, MX, NATTED = "198.51.100.7", "203.0.113.25", "192.0.2.1"
 PORT, SEQUENCE = 20_000, 0x01020304
@@ -95,6 +95,40 @@ class Node:
         return self._answers.pop(0)
 
 
+RULES: dict[Family, str] = {
+    "ip": """\
+*filter
+:FORWARD DROP [0:0]
+:op25b - [0:0]
+-A op25b -j LOG
+-A op25b -j LOG
+-A op25b -p tcp --dport 587 -j ACCEPT
+-A op25b -p tcp --dport 25 -j DROP
+-A op25b -j REJECT --reject-with tcp-reset
+COMMIT
+*nat
+:redirect - [0:0]
+-A redirect -p tcp -j REDIRECT --to-ports 2525
+COMMIT
+""",
+    "ip6": "*filter\n:op25b - [0:0]\n-A op25b -j LOG\n-A op25b -j LOG\n-A op25b -j DROP\nCOMMIT\n",
+}
+
+HANDLES = {
+    ("ip", "filter", "op25b"): [4, 5, 6, 7, 8],
+    ("ip", "nat", "redirect"): [9],
+    ("ip6", "filter", "op25b"): [5, 6, 7],
+}
+
+
+def loaded(node: str) -> LoadedRules:
+    """The rules of a node, as its kernel has them."""
+    rules = LoadedRules(node)
+    for family, text in RULES.items():
+        rules.learn(parse(text, family, file=f"rules.{family}"), HANDLES)
+    return rules
+
+
 class Lab:
     """A tracer that watches isp-edge and isp-core, whose kernels say what a test lets them say."""
 
@@ -107,13 +141,7 @@ class Lab:
             theirs.setblocking(False)
             self._kernels[name] = mine
             self._ours.append(theirs)
-            rules = LoadedRules(name)
-            rules.learn(Place("ip", "filter", "op25b", 7), rule(name, 4), Effect.DROP)
-            rules.learn(Place("ip", "filter", "op25b", 8), rule(name, 5), Effect.REJECT_RESET)
-            rules.learn(Place("ip", "filter", "FORWARD", None), rule(name, None, chain="FORWARD"), Effect.DROP)
-            rules.learn(Place("ip6", "filter", "op25b", 7), rule(name, 3, family="ip6"), Effect.DROP)
-            rules.diversions[Place("ip", "filter", "redirect", 9)] = rule(name, 1, chain="redirect")
-            self.tracer.watch(Node(name, theirs), rules)  # type: ignore[arg-type]
+            self.tracer.watch(Node(name, theirs), loaded(name))  # type: ignore[arg-type]
 
     def says(self, *events: bytes, node: str = "isp-edge") -> None:
         self._kernels[node].send(b"".join(events))
@@ -153,9 +181,9 @@ def test_a_rule_that_rejects_traces_as_a_drop_and_keeps_its_effect(lab: Lab) -> 
 
 def test_a_rule_that_sends_a_syn_elsewhere_is_told_apart_from_one_that_drops_it(lab: Lab) -> None:
     lab.says(
-        event(1, headers(), chain="redirect", handle=9, verdict=ACCEPT),
-        event(1, headers(destination=NATTED), chain="redirect", handle=9, verdict=ACCEPT),
-        event(2, headers(ports=(PORT + 1, 25), sequence=5), chain="redirect", handle=10, verdict=ACCEPT),
+        event(1, headers(), table="nat", chain="redirect", handle=9, verdict=ACCEPT),
+        event(1, headers(destination=NATTED), table="nat", chain="redirect", handle=9, verdict=ACCEPT),
+        event(2, headers(ports=(PORT + 1, 25), sequence=5), table="nat", chain="redirect", handle=10, verdict=ACCEPT),
     )
     lab.tracer.drain()
     [found] = lab.tracer.diversions(PORT)

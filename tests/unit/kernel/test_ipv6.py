@@ -63,4 +63,4 @@ def test_a_plan_without_ipv6_has_no_address_route_or_resolver_of_it(name: str) -
 
 def test_a_policy_without_ipv6_has_its_other_rules() -> None:
     policy = load_policy("op25b").without_ipv6()
-    assert [rules.family for rules in policy.rulesets] == ["ip"]
+    assert [rules.family for rules in policy.rules_files] == ["ip"]
