@@ -181,6 +181,11 @@ class Lab:
     def hosts(self) -> Mapping[str, LoopbackHost]:
         return self.net.hosts
 
+    def answered_by(self, port: int) -> str | None:
+        """The node whose server took the connection from this port."""
+        addresses = [*(host.real for host in self.hosts.values()), LOOPBACK[1]]
+        return self.services.answered_by((node, address, port) for node in self.hosts for address in addresses)
+
     async def send(
         self,
         source: str,

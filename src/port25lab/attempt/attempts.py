@@ -117,7 +117,7 @@ class Attempts:
                 await delivery.settled(SETTLE_SECONDS)
             observed = self.observer.collect(ports, host.name, losses)
         if observation.address is None:  # not every program reports it
-            observation = observation.model_copy(update={"address": self.observer.dialled(ports)})
+            observation = observation.model_copy(update={"address": observed.dialled})
         return Evidence(
             observation=observation,
             decisions=[] if tries else observed.decisions,

@@ -25,7 +25,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from port25lab.evidence.rule_trace import MARK
+from port25lab.evidence.traced_packet import MARK
 from port25lab.model.addresses import IpVersion
 
 PIECE = 8

@@ -22,7 +22,8 @@ from port25lab.attempt.packet_builders import PacketSpec
 from port25lab.attempt.packet_watch import Expected, Listener, attach_filter
 from port25lab.errors import LabError
 from port25lab.evidence.observer import Observer
-from port25lab.evidence.rule_trace import MARK, PacketTrace
+from port25lab.evidence.rule_trace import PacketTrace
+from port25lab.evidence.traced_packet import MARK
 from port25lab.mail.clients.base import Target
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Evidence, Observation, Stage

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from port25lab.evidence.rule_trace import MARK
+from port25lab.evidence.traced_packet import MARK
 from port25lab.kernel.bpf import ACCEPT, AND, IF_EQUAL, LOAD_BYTE, LOAD_HALF, REFUSE, Step, assemble, attach
 from port25lab.kernel.headers import ip_header
 

@@ -4,8 +4,7 @@ A light capture is always on: packets that open, refuse or end a connection, at 
 programs are captured with all of TCP, so that the two sides of a middlebox can be compared. A capture file gets
 everything at hosts and at nodes with rules.
 
-An attempt is known by its source port, as in ``rule_trace``; where NAT changes the port, by the initial sequence number
-of its SYN, and by the addresses and ports that this SYN then had.
+``connections`` tells which packets belong to which attempt.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import asyncio
 import socket
 import time
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,23 +21,19 @@ from typing import BinaryIO
 
 from port25lab.errors import LabError
 from port25lab.evidence.capture_file import Recording
-from port25lab.evidence.deciding_packets import PASSING, Sighting, deciding, icmp_errors
+from port25lab.evidence.connections import Connections, Made, Sightings
+from port25lab.evidence.deciding_packets import Sighting, deciding, icmp_errors
 from port25lab.evidence.divergence import first_difference
-from port25lab.kernel.headers import ETHERNET, Packet, opens_or_ends, parse
+from port25lab.kernel.headers import ETHERNET, opens_or_ends, parse
 from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
 from port25lab.model.evidence import CaptureSummary, IcmpError, PacketSeen, StreamDifference
-from port25lab.network.builder import LOOPBACK_INDEX, SOURCE_PORTS, LabNode
+from port25lab.network.builder import LOOPBACK_INDEX, LabNode
 
 DRAIN_SECONDS = 0.02
 """Time between two readings of the rings; they are also read at the beginning and at the end of each attempt."""
 
 BURST_SECONDS = 0.005
 """The same where many attempts begin in one turn of the event loop."""
-
-LONGEST_SESSION = 1 << 20
-"""Bytes that are kept of an attempt for comparison, both sides and directions together."""
-
-_Ends = tuple[bytes, int | None, bytes, int | None]
 
 
 @dataclass
@@ -51,6 +45,7 @@ class Captured:
     difference: StreamDifference | None = None
     lost: int = 0
     """Packets that the capture has lost in the whole lab so far."""
+    connections: Connections = field(default_factory=Connections)
 
 
 class Capture:
@@ -65,7 +60,7 @@ class Capture:
         self._compared: set[str] = set()
         self._held: list[Frame] = []
         self._drained = 0
-        self._attempts = _Attempts()
+        self._attempts = Sightings()
         self._recording = Recording(file, comment) if file is not None else None
 
     def open(self, nodes: Iterable[LabNode], passing_on: Iterable[str], ruled: Iterable[str]) -> None:
@@ -103,13 +98,14 @@ class Capture:
         if self._recording:
             self._recording.comments |= dict.fromkeys(ports, (ports, label))
 
-    def collect(self, ports: Iterable[int], client: str) -> Captured:
+    def collect(self, ports: Iterable[int], client: str, made: Made | None = None) -> Captured:
         """All that was captured of an attempt that is over. May be called once for each attempt.
 
-        ``ports``: its source ports. ``client``: the node that made it, whose ICMP errors count.
+        ``ports``: its source ports. ``client``: the node that made it, whose ICMP errors count. ``made``: tells which
+        SYNs a node sent from a port; see ``connections``.
         """
         self.drain()
-        sightings = [sighting for port in ports for sighting in self._attempts.take(port)]
+        sightings, connections = self._attempts.take(ports, client, self._compared, made)
         nodes = {sighting.node for sighting in sightings} & self._compared
         differences = (
             first_difference(sighting for sighting in sightings if sighting.node == node) for node in sorted(nodes)
@@ -119,6 +115,7 @@ class Capture:
             icmp=icmp_errors(sightings, client),
             difference=next((difference for difference in differences if difference), None),
             lost=sum(ring.lost for ring in self._rings.values()),
+            connections=connections,
         )
 
     def lost(self) -> dict[str, int]:
@@ -176,54 +173,6 @@ class Capture:
     def _drain_again(self) -> None:
         self.drain()
         asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._drain_again)
-
-
-class _Attempts:
-    """Sightings by the source port of the attempt that they belong to."""
-
-    def __init__(self) -> None:
-        self._sightings: dict[int, list[Sighting]] = defaultdict(list)
-        self._kept: defaultdict[int, int] = defaultdict(int)
-        """Source port → bytes kept of its session."""
-        self._over: set[int] = set()
-        self._ports: dict[int, int] = {}
-        """Initial sequence number → source port."""
-        self._translated: dict[_Ends, int] = {}
-        """Addresses and ports that NAT made → source port."""
-
-    def note(self, sighting: Sighting) -> None:
-        """Keep a sighting that belongs to an attempt under way, up to so many bytes: a server may send without end."""
-        port = self._port(sighting.packet)
-        if port is None or port in self._over:
-            return
-        if sighting.packet.kind in PASSING:
-            if not sighting.packet.length or self._kept[port] > LONGEST_SESSION:
-                return
-            self._kept[port] += len(sighting.data)
-        self._sightings[port].append(sighting)
-
-    def take(self, port: int) -> list[Sighting]:
-        """The sightings of an attempt, which is over."""
-        self._over.add(port)
-        self._kept.pop(port, None)
-        return self._sightings.pop(port, [])
-
-    def _port(self, packet: Packet) -> int | None:
-        head = packet if packet.about is None else packet.about
-        source_port, destination_port, sequence = head.source_port, head.destination_port, head.sequence
-        if source_port is not None and source_port in SOURCE_PORTS:
-            if packet.kind == "SYN" and sequence is not None:
-                self._ports.setdefault(sequence, source_port)
-            return source_port
-        if destination_port in SOURCE_PORTS:
-            return destination_port
-        ends = (packet.source, packet.source_port, packet.destination, packet.destination_port)
-        if packet.kind != "SYN" and packet.about is None:
-            return self._translated.get(ends)
-        port = None if sequence is None else self._ports.get(sequence)
-        if port is not None and packet.about is None:
-            self._translated[ends] = self._translated[*ends[2:], *ends[:2]] = port
-        return port
 
 
 def _ring(node: LabNode, depth: Depth) -> Ring:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from port25lab.evidence.capture import Capture, Captured
@@ -29,6 +29,8 @@ class Observed:
     difference: StreamDifference | None
     packets_lost: int
     """Packets that the capture has lost in the whole lab so far."""
+    dialled: str | None
+    """The address that was dialled last, for clients that do not report it."""
     trace_lost: str | None
     """Why the rule trace is incomplete, where it is."""
 
@@ -36,8 +38,13 @@ class Observed:
 class Observer:
     """Observes the attempts of a lab."""
 
-    def __init__(self, tracer: Tracer, capture: Capture, answered_by: Callable[[int], str | None]) -> None:
-        """``answered_by``: the node whose service took the connection from a source port, by the servers' records."""
+    def __init__(
+        self, tracer: Tracer, capture: Capture, answered_by: Callable[[Iterable[tuple[str, str, int]]], str | None]
+    ) -> None:
+        """``answered_by``: the node whose service took a connection first, by the servers' records.
+
+        It is asked about the SYNs that arrived: node, source address and source port of each.
+        """
         self._tracer, self._capture, self._answered_by = tracer, capture, answered_by
 
     def begin(self, ports: Sequence[int], label: str = "") -> int:
@@ -67,25 +74,20 @@ class Observer:
         trace_lost = None if losses is None else self._tracer.lost_since(losses)
         # The capture matches by the source ports of attempts; a hand-made packet may have another port, such as 25.
         own = [port for port in ports if port in SOURCE_PORTS]
-        captured = self._capture.collect(own, client) if own else Captured()
+        captured = self._capture.collect(own, client, self._tracer.made) if own else Captured()
+        connections = captured.connections
         if packet is None:
-            decisions = [decision for port in ports for decision in self._tracer.decisions(port)]
+            decisions = self._tracer.decisions(connections.sequences, connections.ends)
         else:
             decisions = self._tracer.drops_of(packet)
         return Observed(
             decisions=decisions,
-            diverted=[decision for port in ports for decision in self._tracer.diversions(port)],
-            answered_by=next((node for port in ports if (node := self._answered_by(port))), None),
+            diverted=self._tracer.diversions(connections.sequences),
+            answered_by=self._answered_by(connections.arrivals),
             packets=captured.packets,
             icmp=captured.icmp,
             difference=captured.difference,
             packets_lost=captured.lost,
+            dialled=connections.dialled,
             trace_lost=trace_lost,
         )
-
-    def dialled(self, ports: Sequence[int]) -> str | None:
-        """The address that was dialled last from these ports, where a traced node saw the SYN.
-
-        For clients that do not report the address.
-        """
-        return self._tracer.dialled(ports)

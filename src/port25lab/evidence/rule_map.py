@@ -6,16 +6,22 @@ says for a place that the kernel's trace names which rule stands there, who wrot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import socket
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from port25lab.errors import LabError
-from port25lab.model.evidence import Blame, Effect
+from port25lab.evidence import rule_kinds
+from port25lab.evidence.traced_packet import Passage
+from port25lab.model.addresses import IPNetwork
+from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary, TrailRule
 from port25lab.model.policy import Policy
 from port25lab.network import firewall
 from port25lab.network.builder import LabNode
+from port25lab.network.firewall import FAMILY_NUMBER
 from port25lab.rules import (
     Chain,
     Differing,
@@ -23,14 +29,16 @@ from port25lab.rules import (
     Rule,
     Ruleset,
     Source,
+    by_chance,
     decode,
-    diverts,
     join,
-    over_limit,
     parse_listing,
     rejection,
+    sets_of,
     stack,
-    target_effect,
+    throttled,
+    trail,
+    walk,
 )
 
 FAMILIES: tuple[Family, ...] = ("ip", "ip6")
@@ -50,12 +58,40 @@ class Place:
 class LoadedRules:
     """The rules of one node, by their places."""
 
-    def __init__(self, node: str, policies: Iterable[Policy] = ()) -> None:
+    def __init__(
+        self,
+        node: str,
+        policies: Iterable[Policy] = (),
+        *,
+        sets: Mapping[str, Iterable[IPNetwork]] | None = None,
+        interfaces: Mapping[int, str] | None = None,
+        queues: Callable[[], Container[int]] = frozenset,
+    ) -> None:
+        """Make a node without rules, which it can ``learn``.
+
+        Args:
+            node: Its name.
+            policies: Those that it has loaded.
+            sets: Members of the address sets, by name; IPv6 rules say the name with a 6 behind it.
+            interfaces: Names by the kernel's index.
+            queues: Tells the numbers of the queues that a program reads at the moment.
+        """
         self.node = node
+        self._interfaces = interfaces or {}
+        self._queues = queues
+        self._sets = {
+            f"{name}{suffix}": tuple(network for network in members if network.version == version)
+            for name, members in (sets or {}).items()
+            for suffix, version in (("", 4), ("6", 6))
+        }
         self._policies = {str(file.file): policy for policy in policies for file in policy.rules_files}
         self._rulesets: dict[str, Ruleset] = {}
         self._rules: dict[Place, Rule] = {}
-        self._diversions: set[Place] = set()
+        self._steering: dict[Place, Effect] = {}
+        self._handovers: dict[Place, range] = {}
+        """Rules that give packets to a program: the queues."""
+        self._uncertain: set[str] = set()
+        """Families with a limit, or chance, in a rule that decides."""
 
     def __bool__(self) -> bool:
         return bool(self._rulesets)
@@ -79,101 +115,205 @@ class LoadedRules:
                         f"and {len(known)} in the kernel"
                     )
                 for handle, rule in zip(known, chain.rules, strict=True):
-                    place = Place(ruleset.family, table.name, chain.name, handle)
-                    self._rules[place] = rule
-                    if self._diverts(rule):
-                        self._diversions.add(place)
+                    self._learn_rule(Place(ruleset.family, table.name, chain.name, handle), rule)
+
+    def _learn_rule(self, place: Place, rule: Rule) -> None:
+        self._rules[place] = rule
+        if rule_kinds.decides(rule) and rule_kinds.is_uncertain(rule):
+            self._uncertain.add(place.family)
+        queues = rule_kinds.queues(rule)
+        if queues is not None:
+            self._handovers[place] = queues
+        policy = self._policies.get(rule.place.file)
+        effect = rule_kinds.steering(rule)
+        if effect is not None and (policy is None or policy.origin == "user"):
+            self._steering[place] = effect
 
     @property
-    def limits(self) -> bool:
-        """Whether a limit decides about packets: such a rule may meet a session at any time."""
-        return any(
-            over_limit(match) is not None for rule in self._rules.values() if _decides(rule) for match in rule.matches
+    def acts_in_sessions(self) -> bool:
+        """Whether a rule may meet a session at any time: a limit, or one that is about other packets than SYNs."""
+        return any(rule_kinds.acts_in_sessions(rule) for rule in self._rules.values())
+
+    @property
+    def steers(self) -> bool:
+        """Whether a policy under test has a rule that changes where or how packets go."""
+        return bool(self._steering)
+
+    def steering(self, place: Place, hook: str) -> Effect | None:
+        """What a rule under test does to the way of a packet that matches it; None for every other rule.
+
+        The network's own rules, such as a forwarded port, are not under test. ``hook``: the base chain.
+        """
+        effect = self._steering.get(place)
+        if effect is None or self._unread(place):
+            return None
+        if hook in ("INPUT", "POSTROUTING") and place.table == "nat":
+            return Effect.CHANGE  # NETMAP translates the source there
+        return effect
+
+    def takes(self, place: Place) -> bool:
+        """Whether a rule takes a packet away without a word: it is for a program, and no program reads the queue."""
+        rule = self._rules.get(place)
+        if rule is None or rule.target is None or rule.target.option("queue-bypass") is not None:
+            return False
+        return self._unread(place)
+
+    def _unread(self, place: Place) -> bool:
+        """Whether a rule gives packets to a queue that no program reads."""
+        queues = self._handovers.get(place)
+        if queues is None:
+            return False
+        read = self._queues()
+        return not any(number in read for number in queues)
+
+    def decision(self, place: Place, passage: Passage, packet: PacketSummary, *, in_session: bool = False) -> Decision:
+        """What the rule at a place did to a packet that it kept from passing.
+
+        Args:
+            place: The rule, or the policy of a chain.
+            passage: The packet's way through the node.
+            packet: The packet as the rule saw it.
+            in_session: Whether its session was open already.
+        """
+        rule = self._rules.get(place)
+        effect, by_chance = self._effect(place, passage)
+        return Decision(
+            blame=self.blame(place, passage),
+            effect=effect,
+            traced=packet,
+            in_session=in_session,
+            target=rule.target.name if rule and rule.target else None,
+            by_chance=by_chance,
         )
 
-    @property
-    def has_diversions(self) -> bool:
-        """Whether a policy under test has a rule that sends packets elsewhere."""
-        return bool(self._diversions)
+    def diversion(self, place: Place, effect: Effect, passage: Passage, packet: PacketSummary) -> Decision:
+        """What the rule at a place did to a packet that it sent elsewhere, or on in another form."""
+        target = self._rules[place].target
+        blame = self.blame(place, passage)
+        return Decision(blame=blame, effect=effect, traced=packet, target=target.name if target else None)
 
-    def diverts(self, place: Place) -> bool:
-        """Whether a rule under test sends packets elsewhere. The network's own, such as a forwarded port, do not."""
-        return place in self._diversions
+    def blame(self, place: Place, passage: Passage | None = None) -> Blame:
+        """The rule at a place, and those that led there. One that no policy of ours brought is named by its handle."""
+        decider = self._described(place)
+        matched = [] if passage is None else self._matched(passage, up_to=place)
+        led = [self._described_rule(rule) for rule in trail(matched)[:-1]] if self._rules.get(place) else []
+        policy = self._policies.get(decider.file or "")
+        return Blame(
+            node=self.node,
+            family=place.family,
+            policy=policy.name if policy else None,
+            trail=(*led, decider),
+            **decider.model_dump(),
+        )
 
-    def effect(self, place: Place) -> Effect:
-        """What the rule at a place does to a packet that it keeps from passing."""
+    def _matched(self, passage: Passage, up_to: Place) -> list[Rule]:
+        """The rules that a packet had matched when it met the one at a place, which is the last of them."""
+        matched = []
+        for family, table, chain, handle in passage.matched:
+            name = FAMILY_NUMBER.get(family)
+            place = Place(name, _text(table), _text(chain), handle) if name else None
+            rule = self._rules.get(place) if place else None
+            if rule is not None:
+                matched.append(rule)
+            if place == up_to:
+                break
+        return matched
+
+    def _effect(self, place: Place, passage: Passage) -> tuple[Effect, bool]:
+        """What the rule at a place does to a packet that it keeps from passing, and whether by chance."""
         rule = self._rules.get(place)
-        if rule is not None and self._throttles(place.family, rule):
-            return Effect.THROTTLE
         how = rejection(rule.target) if rule is not None else None
-        if how is None:
-            return Effect.DROP
-        return Effect.REJECT_RESET if how == "tcp-reset" else Effect.REJECT_ICMP
+        plain = Effect.DROP
+        if how is not None:
+            plain = Effect.REJECT_RESET if how == "tcp-reset" else Effect.REJECT_ICMP
+        packet = passage.packet(self._interfaces) if place.family in self._uncertain else None
+        if packet is None:
+            return plain, False
+        ruleset, way = self._rulesets[place.family], passage.way
+        matched = {one.key for one in self._matched(passage, place)}
+        sets = sets_of(self._known_sets(ruleset))
+        for outcome in walk(ruleset, packet, way, sets=sets, met=matched).outcomes:
+            decider = outcome.decider.key if outcome.decider else None
+            if decider != (rule.key if rule else None) or (outcome.table, outcome.chain) != (place.table, place.chain):
+                continue
+            if throttled(ruleset, packet, way, outcome, sets=sets):
+                return Effect.THROTTLE, False
+            if by_chance(ruleset, packet, way, outcome, sets=sets):
+                return plain, True
+        return plain, False
 
-    def _throttles(self, family: str, rule: Rule) -> bool:
-        """Whether the rule has a limit, or the rule before it lets through what is under one."""
-        if any(over_limit(match) is not None for match in rule.matches):
-            return True
-        before = self._rulesets[family].tables[rule.table].chains[rule.chain].rules[rule.number - 2]
-        return rule.number > 1 and any(over_limit(match) is not None for match in before.matches)
+    def _known_sets(self, ruleset: Ruleset) -> dict[str, tuple[IPNetwork, ...]]:
+        """Members of the sets that no rule fills."""
+        filled = {
+            option.value.name
+            for rule in ruleset.rules()
+            if rule.target is not None and rule.target.name == "SET" and not rule.target.chain
+            for option in rule.target.options
+            if option.name in ("add-set", "del-set")
+        }
+        return {name: members for name, members in self._sets.items() if name not in filled}
 
-    def blame(self, place: Place) -> Blame:
-        """The rule at a place. One that no policy of ours brought is named by its handle."""
+    def _described(self, place: Place) -> TrailRule:
         rule = self._rules.get(place)
         if rule is not None:
-            return self._blame_of(place, rule.number, rule.text, str(rule.place.file), rule.place.line, rule.comments)
+            return self._described_rule(rule)
+        at = {"table": place.table, "chain": place.chain, "rule_number": None}
         if place.handle is not None:
-            return self._blame_of(place, None, f"handle {place.handle}")
+            return TrailRule(**at, rule=f"handle {place.handle}")
         chain = self._chain(place)
-        if chain is None or chain.place is None:
-            return self._blame_of(place, None, f":{place.chain} {chain.policy}" if chain else "chain policy")
-        return self._blame_of(place, None, f":{chain.name} {chain.policy}", chain.place.file, chain.place.line)
+        if chain is None:
+            return TrailRule(**at, rule="chain policy")
+        text = f":{chain.name} {chain.policy}"
+        if chain.place is None:
+            return TrailRule(**at, rule=text)
+        return TrailRule(**at, rule=text, file=chain.place.file, line=chain.place.line)
+
+    @staticmethod
+    def _described_rule(rule: Rule) -> TrailRule:
+        return TrailRule(
+            table=rule.table,
+            chain=rule.chain,
+            rule_number=rule.number,
+            rule=_readable(rule.text),
+            file=rule.place.file or None,
+            line=rule.place.line,
+            comment=_readable("; ".join(rule.comments)) or None,
+        )
 
     def _chain(self, place: Place) -> Chain | None:
         ruleset = self._rulesets.get(place.family)
         table = ruleset.tables.get(place.table) if ruleset is not None else None
         return table.chains.get(place.chain) if table is not None else None
 
-    def _blame_of(
-        self,
-        place: Place,
-        number: int | None,
-        rule: str,
-        file: str | None = None,
-        line: int | None = None,
-        comments: Sequence[str] = (),
-    ) -> Blame:
-        policy = self._policies.get(file or "")
-        return Blame(
-            node=self.node,
-            family=place.family,
-            table=place.table,
-            chain=place.chain,
-            rule_number=number,
-            rule=_readable(rule),
-            comment=_readable("; ".join(comments)) or None,
-            policy=policy.name if policy else None,
-            file=file,
-            line=line,
-        )
 
-    def _diverts(self, rule: Rule) -> bool:
-        policy = self._policies.get(rule.place.file)
-        if policy is not None and policy.origin == "network":
-            return False
-        return rule.target is not None and not rule.target.chain and diverts(rule.target)
+def place_of(family: int, table: bytes, chain: bytes, handle: int | None) -> Place:
+    """The place that a trace event names."""
+    return Place(FAMILY_NUMBER[family], _text(table), _text(chain), handle)
 
 
-def join_rules(node: LabNode, policies: Sequence[Policy]) -> LoadedRules:
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+
+def join_rules(
+    node: LabNode, policies: Sequence[Policy], sets: Mapping[str, Iterable[IPNetwork]] | None = None
+) -> LoadedRules:
     """The rules of a node's kernel, each with the line of its file.
 
     Args:
         node: The node.
         policies: All policies that were loaded into the node, in order.
+        sets: Members of the address sets, by name.
 
     Raises: LabError where the kernel has other rules than the files: then this program has read them wrongly.
     """
-    loaded = LoadedRules(node.name, policies)
+    loaded = LoadedRules(
+        node.name,
+        policies,
+        sets=sets,
+        interfaces=dict(node.run_inside(socket.if_nameindex)),
+        queues=partial(node.run_inside, _queues_read),
+    )
     sources = {family: _sources(policies, family) for family in FAMILIES}
     if not any(sources.values()):
         return loaded
@@ -203,12 +343,13 @@ def _sources(policies: Sequence[Policy], family: Family) -> list[Source]:
     ]
 
 
-def _decides(rule: Rule) -> bool:
-    """Whether it makes a difference to a packet that a rule matches: LOG does not."""
-    if rule.target is None:
-        return False
-    effect = target_effect(rule.target)
-    return effect is None or effect.decision is not None or bool(effect.changes)
+def _queues_read() -> frozenset[int]:
+    """Numbers of the queues of this thread's network namespace that a program reads."""
+    try:
+        lines = Path("/proc/thread-self/net/netfilter/nfnetlink_queue").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:  # no program has read a queue since this machine was started
+        return frozenset()
+    return frozenset(int(line.split()[0]) for line in lines if line.strip())
 
 
 def _readable(text: str) -> str:

@@ -4,9 +4,9 @@ A table of ours (hook priority just before raw) sets ``nftrace`` on SYN and SYN-
 that such a packet meets, whoever loaded the rule. The events come by netlink (nfnetlink group 9); nft's own monitor
 prints text and no JSON in the versions that are around.
 
-An attempt is known by its source port, which no other attempt in the lab has, and from the first node on by the
-initial sequence number of its SYN, which survives NAT of addresses and ports (RFC 9293 section 3.4.1). A raw-packet
-probe may be no TCP at all, or a fragment: its packets carry a mark, and a number of the probe's own.
+An attempt is known by the initial sequence numbers of its SYNs, which survive NAT of addresses and ports (RFC 9293
+section 3.4.1); packets of an open session by the addresses and ports that they have at a node. ``capture`` tells both.
+A raw-packet probe may be no TCP at all, or a fragment: its packets carry a mark, and a number of the probe's own.
 
 The kernel keeps events in a buffer until they are read, and drops what does not fit. Three things keep that from
 happening with the buffer that every Linux distribution allows: the kernel leaves out events that say nothing, the
@@ -24,68 +24,45 @@ import socket
 import struct
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from port25lab.errors import LabError
-from port25lab.evidence.rule_map import LoadedRules, Place
-from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
+from port25lab.evidence.rule_map import LoadedRules, Place, place_of
+from port25lab.evidence.traced_packet import MARK, Ends, Passage, TracedPacket, identity, marked, traced_packet
+from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
     ATTR_CHAIN,
     ATTR_HANDLE,
     ATTR_ID,
+    ATTR_IN,
     ATTR_NETWORK_HEADER,
+    ATTR_OUT,
     ATTR_TABLE,
     ATTR_TRANSPORT_HEADER,
     EVENT_BYTES,
+    LEAVING,
     OWN_TABLE,
     RULES,
     SYNS,
     TABLE,
     TRACE_MESSAGE,
     is_drop,
+    is_queue,
     open_socket,
 )
-from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary
+from port25lab.model.evidence import Decision, Effect, PacketSummary
 from port25lab.network.builder import SOURCE_PORTS, LabNode
-from port25lab.network.firewall import FAMILY_NUMBER
 
-SESSIONS = f"tcp {{side}} {SOURCE_PORTS.start}-{SOURCE_PORTS.stop - 1} meta nftrace set 1 accept"
-"""All packets of attempts, for nodes whose rules act in mid-session."""
-
-MARK = 0b101011
-"""The DSCP of raw-packet probes, from the pool for local use (RFC 2474 section 6). Linux answers with it as well."""
+SESSIONS = "meta l4proto tcp meta nftrace set 1 accept"
+"""All packets of TCP, for nodes whose rules act in mid-session: NAT may give a session any port."""
 
 PROBES = f"ip dscp {MARK} meta nftrace set 1 accept", f"ip6 dscp {MARK} meta nftrace set 1 accept"
 
 AT_ONCE = 2
 """Packets that open an attempt's connection and may come before the lab's process gets to read: a SYN, and a SYN-ACK or
 the same SYN again."""
-
-
-@dataclass(frozen=True)
-class TracedPacket:
-    """What a trace event tells of its packet."""
-
-    source: str
-    source_port: int
-    destination: str
-    destination_port: int
-    initial_sequence: int
-    """Of the attempt, where the packet tells: a SYN-ACK acknowledges it."""
-    kind: Literal["SYN", "SYN-ACK", "segment"]
-
-    @property
-    def summary(self) -> PacketSummary:
-        return PacketSummary(
-            kind=self.kind,
-            source=self.source,
-            source_port=self.source_port,
-            destination=self.destination,
-            destination_port=self.destination_port,
-        )
 
 
 @dataclass(eq=False)
@@ -97,8 +74,7 @@ class PacketTrace:
     """Identification of its IPv4 packets, flow label of its IPv6 packets."""
     sequence: int
     source_port: int
-    drops: list[tuple[str, Place, PacketSummary]] = field(default_factory=list)
-    """Node, rule, and packet."""
+    drops: list[_Met] = field(default_factory=list)
     dropped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -107,11 +83,38 @@ class _Probed:
     """What a trace event tells of a probe's packet, or of an answer to it."""
 
     trail: PacketTrace
-    packet: PacketSummary
+    summary: PacketSummary
+
+
+@dataclass
+class _Known:
+    """The packet that a trace id stands for at the moment."""
+
+    packet: TracedPacket | _Probed
+    """As the rules of the last base chain saw it."""
+    passage: Passage
+    hook: str = ""
+    """The last base chain."""
+
+    @property
+    def in_session(self) -> bool:
+        return isinstance(self.packet, TracedPacket) and self.packet.kind == "segment"
+
+
+@dataclass(frozen=True)
+class _Met:
+    """A packet that met a rule which kept it from passing, or sent it elsewhere."""
+
+    node: str
+    place: Place
+    packet: TracedPacket | _Probed
+    passage: Passage
+    effect: Effect | None = None
+    """Of a rule that sent the packet elsewhere."""
 
 
 class Tracer:
-    """Collects the trace of a whole lab. ``watch`` a node, then ask for the ``decisions`` on a source port."""
+    """Collects the trace of a whole lab. ``watch`` a node, then ask for the ``decisions`` on an attempt's packets."""
 
     def __init__(self) -> None:
         self._sockets: dict[int, tuple[str, socket.socket]] = {}
@@ -128,24 +131,21 @@ class Tracer:
         self._losses: list[str] = []
         """The node of each loss, in order of time."""
         self._rules: dict[str, LoadedRules] = {}
-        self._packets: dict[tuple[str, int], TracedPacket | _Probed] = {}
+        self._packets: dict[tuple[str, int], _Known] = {}
         self._trails: dict[tuple[str, int], PacketTrace] = {}
         """By number, by sequence number and by source port."""
-        self._sequences: dict[int, dict[int, None]] = defaultdict(dict)
-        """Of each source port, one for each address that was dialled; in order of time."""
-        self._dialled: dict[int, str] = {}
-        """By source port, in order of time: where its first SYN went, before anybody could redirect it."""
-        self._drops: dict[int, list[tuple[str, Place, TracedPacket]]] = defaultdict(list)
+        self._made: dict[tuple[str, int], dict[int, None]] = defaultdict(dict)
+        """By node and source port: initial sequence numbers of the SYNs that the node itself sent, before its NAT."""
+        self._drops: dict[int, list[_Met]] = defaultdict(list)
         """By initial sequence number."""
-        self._session_drops: dict[int, list[tuple[str, Place, TracedPacket]]] = defaultdict(list)
-        """By source port of the attempt."""
-        self._diverted: dict[int, dict[Blame, Decision]] = defaultdict(dict)
+        self._session_drops: dict[tuple[str, Ends], list[_Met]] = defaultdict(list)
+        """By node, addresses and ports."""
+        self._diverted: dict[int, dict[tuple[str, Place], _Met]] = defaultdict(dict)
         """By initial sequence number."""
 
     def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False) -> None:
         """Trace a node from now on: the packets that open a connection, or with ``sessions`` every one."""
-        sides = [SESSIONS.format(side=side) for side in ("sport", "dport")] if sessions else []
-        ruleset = RULES.format(table=TABLE, wanted="\n        ".join([SYNS, *PROBES, *sides]))
+        ruleset = RULES.format(table=TABLE, wanted="\n        ".join([SYNS, *PROBES, *[SESSIONS] * sessions]))
         done = node.run_inside(
             lambda: subprocess.run(
                 ["nft", "-f", "-"], input=ruleset, capture_output=True, text=True, timeout=30, check=False
@@ -175,11 +175,16 @@ class Tracer:
     def drops_of(self, trail: PacketTrace) -> list[Decision]:
         """Every rule that kept a packet of this probe, or an answer to it, from passing, each named once."""
         found: dict[tuple[str, Place], Decision] = {}
-        for node, place, packet in trail.drops:
-            rules = self._rules[node]
-            decision = Decision(blame=rules.blame(place), effect=rules.effect(place), traced=packet)
-            found.setdefault((node, place), decision)
+        for drop in trail.drops:
+            if (drop.node, drop.place) not in found:
+                found[drop.node, drop.place] = self._decision(drop)
         return list(found.values())
+
+    def _decision(self, drop: _Met) -> Decision:
+        packet = drop.packet
+        in_session = isinstance(packet, TracedPacket) and packet.kind == "segment"
+        rules = self._rules[drop.node]
+        return rules.decision(drop.place, drop.passage, packet.summary, in_session=in_session)
 
     def fileno(self) -> int:
         """The descriptor that is readable while events of any node wait: for an event loop, which then drains."""
@@ -237,66 +242,85 @@ class Tracer:
                 if kind == TRACE_MESSAGE:
                     self._event(node, body[0], dict(attributes(body, NFNETLINK_HEADER)))
 
-    def decisions(self, source_port: int) -> list[Decision]:
-        """Every rule that kept a packet of this attempt from passing, in order of time, each named once."""
-        opening = [drop for sequence in self._sequences[source_port] for drop in self._drops[sequence]]
+    def decisions(self, sequences: Iterable[int], ends: Iterable[tuple[str, Ends]] = ()) -> list[Decision]:
+        """Every rule that kept a packet of an attempt from passing, in order of time, each named once.
+
+        Args:
+            sequences: Initial sequence numbers of the attempt's SYNs, in order of time.
+            ends: Nodes that its sessions passed, with the addresses and ports that its packets had there.
+        """
+        drops = [drop for sequence in sequences for drop in self._drops.get(sequence, ())]
+        drops += [drop for end in ends for drop in self._session_drops.get(end, ())]
         found: dict[tuple[str, Place, bool], Decision] = {}
-        for node, place, packet in [*opening, *self._session_drops[source_port]]:
-            rules = self._rules[node]
-            blame, effect = rules.blame(place), rules.effect(place)
-            in_session = packet.kind == "segment"
-            decision = Decision(blame=blame, effect=effect, traced=packet.summary, in_session=in_session)
-            found.setdefault((node, place, in_session), decision)
+        for drop in drops:
+            key = drop.node, drop.place, isinstance(drop.packet, TracedPacket) and drop.packet.kind == "segment"
+            if key not in found:
+                found[key] = self._decision(drop)
         return list(found.values())
 
-    def diversions(self, source_port: int) -> list[Decision]:
-        """Every rule that sent this attempt elsewhere, in order of time, each named once."""
-        return [found for number in self._sequences[source_port] for found in self._diverted[number].values()]
+    def diversions(self, sequences: Iterable[int]) -> list[Decision]:
+        """Every rule that changed where or how an attempt's SYNs went, in order of time, each named once."""
+        found: dict[tuple[str, Place], Decision] = {}
+        for sequence in sequences:
+            for met in self._diverted.get(sequence, {}).values():
+                if met.effect is not None and (met.node, met.place) not in found:
+                    rules = self._rules[met.node]
+                    found[met.node, met.place] = rules.diversion(met.place, met.effect, met.passage, met.packet.summary)
+        return list(found.values())
 
-    def dialled(self, source_ports: Sequence[int]) -> str | None:
-        """The address that was dialled last from one of these ports, where a node that is watched saw its SYN."""
-        return next((self._dialled[port] for port in reversed(self._dialled) if port in source_ports), None)
+    def made(self, node: str, source_port: int) -> list[int]:
+        """Initial sequence numbers of the SYNs that a watched node itself sent from a port, before its own NAT."""
+        return list(self._made.get((node, source_port), ()))
 
     def _event(self, node: str, family: int, event: dict[int, bytes]) -> None:
-        trace_id = struct.unpack(">I", event[ATTR_ID])[0]
+        key = node, struct.unpack(">I", event[ATTR_ID])[0]
+        table, chain = event[ATTR_TABLE], event[ATTR_CHAIN]
         # Ids are reused: headers open each new packet, and come once for each base chain that it enters.
         if ATTR_NETWORK_HEADER in event and ATTR_TRANSPORT_HEADER in event:
-            packet = self._probed(event[ATTR_NETWORK_HEADER], event[ATTR_TRANSPORT_HEADER]) or _packet(
-                event[ATTR_NETWORK_HEADER], event[ATTR_TRANSPORT_HEADER]
-            )
-            if packet is None:
-                self._packets.pop((node, trace_id), None)
-                return
-            self._packets[node, trace_id] = packet
-            if isinstance(packet, TracedPacket) and packet.kind == "SYN":
-                self._sequences[packet.source_port][packet.initial_sequence] = None
-                self._dialled.setdefault(packet.source_port, packet.destination)
-        seen, diversions = self._packets.get((node, trace_id)), self._rules[node].has_diversions
-        in_session = isinstance(seen, TracedPacket) and seen.kind == "segment"
-        self._count(
-            (node, trace_id),
-            in_session,
-            new=ATTR_NETWORK_HEADER in event and (in_session or event[ATTR_TABLE] == OWN_TABLE),
-        )
-        dropped = is_drop(event)
-        if seen is None or not (dropped or diversions):
+            self._headers(key, event)
+        known = self._packets.get(key)
+        in_session = known is not None and known.in_session
+        self._count(key, in_session, new=ATTR_NETWORK_HEADER in event and (in_session or table == OWN_TABLE))
+        if known is None or table == OWN_TABLE:
             return
         handle = struct.unpack(">Q", event[ATTR_HANDLE])[0] if ATTR_HANDLE in event else None
-        table, chain = (event[key].rstrip(b"\0").decode() for key in (ATTR_TABLE, ATTR_CHAIN))
-        place = Place(FAMILY_NUMBER[family], table, chain, handle)
-        if not dropped:
-            if isinstance(seen, TracedPacket) and seen.kind == "SYN" and self._rules[node].diverts(place):
-                blame = self._rules[node].blame(place)
-                diverted = Decision(blame=blame, effect=Effect.DIVERT, traced=seen.summary)
-                self._diverted[seen.initial_sequence].setdefault(blame, diverted)
-        elif isinstance(seen, _Probed):
-            seen.trail.drops.append((node, place, seen.packet))
-            seen.trail.dropped.set()
-        elif seen.kind == "segment":
-            port = seen.source_port if seen.source_port in SOURCE_PORTS else seen.destination_port
-            self._session_drops[port].append((node, place, seen))
+        dropped = is_drop(event)
+        if handle is None and not dropped:
+            return
+        known.passage.matched.append((family, table, chain, handle))
+        rules = self._rules[node]
+        if dropped or (is_queue(event) and rules.takes(place_of(family, table, chain, handle))):
+            self._dropped(_Met(node, place_of(family, table, chain, handle), known.packet, known.passage))
+        elif rules.steers and isinstance(known.packet, TracedPacket) and known.packet.kind == "SYN":
+            place = place_of(family, table, chain, handle)
+            if effect := rules.steering(place, known.hook):
+                met = _Met(node, place, known.packet, known.passage, effect)
+                self._diverted[known.packet.initial_sequence].setdefault((node, place), met)
+
+    def _headers(self, key: tuple[str, int], event: dict[int, bytes]) -> None:
+        """Take the headers of a packet at its first rule in a base chain."""
+        network, transport = event[ATTR_NETWORK_HEADER], event[ATTR_TRANSPORT_HEADER]
+        packet = self._probed(network, transport) or traced_packet(network, transport)
+        if packet is None:
+            self._packets.pop(key, None)
+            return
+        known, itself, own = self._packets.get(key), identity(network, transport), event[ATTR_TABLE] == OWN_TABLE
+        if known is None or own or known.passage.identity != itself:
+            known = self._packets[key] = _Known(packet, Passage((network, transport), itself))
+        known.packet, known.hook = packet, event[ATTR_CHAIN].rstrip(b"\0").decode()
+        known.passage.enters(event[ATTR_CHAIN], event.get(ATTR_IN), event.get(ATTR_OUT))
+        if own and known.hook == LEAVING and isinstance(packet, TracedPacket) and packet.kind == "SYN":
+            self._made[key[0], packet.source_port][packet.initial_sequence] = None
+
+    def _dropped(self, drop: _Met) -> None:
+        packet = drop.packet
+        if isinstance(packet, _Probed):
+            packet.trail.drops.append(drop)
+            packet.trail.dropped.set()
+        elif packet.kind == "segment":
+            self._session_drops[drop.node, packet.ends].append(drop)
         else:
-            self._drops[seen.initial_sequence].append((node, place, seen))
+            self._drops[packet.initial_sequence].append(drop)
 
     def _count(self, packet: tuple[str, int], in_session: bool, *, new: bool) -> None:
         """Count the events of a packet. ``new``: its id belonged to another one before."""
@@ -306,10 +330,10 @@ class Tracer:
 
     def _probed(self, network: bytes, transport: bytes) -> _Probed | None:
         """The probe that a marked packet belongs to. Fragments are known by its number, TCP by ports and sequence."""
-        marked = _marked(network) if self._trails else None
-        if marked is None:
+        tag = marked(network) if self._trails else None
+        if tag is None:
             return None
-        number, source, destination = marked
+        number, source, destination = tag
         what, keys = None, [("number", number)]
         tcp = tcp_header(transport)
         if tcp is not None:
@@ -324,27 +348,3 @@ class Tracer:
         if trail is None:
             return None
         return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))
-
-
-def _marked(network: bytes) -> tuple[int, str, str] | None:
-    """A probe's number and the addresses in the header of a marked packet; None for every other packet."""
-    ip = fixed_header(network)
-    if ip is None or ip.dscp != MARK:
-        return None
-    return ip.number, text(ip.source), text(ip.destination)
-
-
-def _packet(network: bytes, transport: bytes) -> TracedPacket | None:
-    """Addresses, ports and the attempt's sequence number; None for what is not a whole IP and TCP header."""
-    ip, tcp = fixed_header(network), tcp_header(transport)
-    if ip is None or tcp is None:
-        return None
-    syn, ack = tcp.flags & SYN, tcp.flags & ACK
-    return TracedPacket(
-        text(ip.source),
-        tcp.source_port,
-        text(ip.destination),
-        tcp.destination_port,
-        (tcp.acknowledged - 1) & 0xFFFFFFFF if syn and ack else tcp.sequence,
-        ("SYN-ACK" if ack else "SYN") if syn else "segment",
-    )

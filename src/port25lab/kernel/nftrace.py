@@ -46,8 +46,11 @@ table inet {table} {{
 """``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: these rules run before all
 rules of the user's."""
 
-SYNS = "tcp flags & syn == syn meta nftrace set 1 accept"
-"""Traces SYNs and SYN-ACKs."""
+LEAVING = "leaving"
+"""The chain of packets that a node itself sends."""
+
+SYNS = "tcp flags & (syn | rst) != 0 meta nftrace set 1 accept"
+"""Traces SYNs, SYN-ACKs, and the RSTs that refuse a connection."""
 
 RECEIVE_BUFFER = 212_992
 """Bytes of receive buffer that a node's trace socket asks for: the default of net.core.rmem_max (socket(7)). It never
@@ -71,12 +74,17 @@ TRACE_MESSAGE = (10 << 8) | 17
     ATTR_ID,
     ATTR_NETWORK_HEADER,
     ATTR_TRANSPORT_HEADER,
+    ATTR_IN,
+    ATTR_OUT,
     ATTR_POLICY,
-) = 1, 2, 3, 4, 5, 6, 8, 9, 16
+) = 1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 16
 
 _TYPE_POLICY, _TYPE_RULE = 1, 3
 
-_DROP, _ACCEPT = 0, 1
+_DROP, _ACCEPT, _QUEUE = 0, 1, 3
+
+_VERDICT_MASK = 0xFF
+"""The number of a queue is in the upper half."""
 
 OWN_TABLE = TABLE.encode() + b"\0"
 
@@ -93,10 +101,19 @@ def is_drop(event: dict[int, bytes]) -> bool:
     kind = struct.unpack(">I", event[ATTR_TYPE])[0]
     if kind == _TYPE_POLICY:
         return ATTR_POLICY in event and struct.unpack(">I", event[ATTR_POLICY])[0] == _DROP
-    if kind != _TYPE_RULE or ATTR_VERDICT not in event:
-        return False
-    code = dict(attributes(event[ATTR_VERDICT])).get(1)
-    return code is not None and struct.unpack(">I", code)[0] == _DROP
+    return kind == _TYPE_RULE and _verdict(event) == _DROP
+
+
+def is_queue(event: dict[int, bytes]) -> bool:
+    """Whether a trace event says that its packet was put into a queue for a program."""
+    code = _verdict(event)
+    return code is not None and code & _VERDICT_MASK == _QUEUE
+
+
+def _verdict(event: dict[int, bytes]) -> int | None:
+    """The code of a rule's verdict."""
+    code = dict(attributes(event[ATTR_VERDICT])).get(1) if ATTR_VERDICT in event else None
+    return None if code is None else int(struct.unpack(">I", code)[0])
 
 
 def open_socket() -> socket.socket:

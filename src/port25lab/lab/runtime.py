@@ -69,8 +69,8 @@ class LabRuntime:
         for name, stack in self._policies.items():
             at_once = _of_network(stack) if self._early else stack
             firewall.load(net[name], at_once, self._plan.sets)
-            rules = rule_map.join_rules(net[name], at_once)
-            sessions = rules.limits or any(policy.watch == "session" for policy in stack)
+            rules = rule_map.join_rules(net[name], at_once, self._plan.sets)
+            sessions = rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions)
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
@@ -90,7 +90,7 @@ class LabRuntime:
             await self._attempts.open_early(self._early)
             for name, stack in self._policies.items():
                 firewall.load(net[name], stack, self._plan.sets, loaded=len(_of_network(stack)))
-                self._tracer.update_rules(name, rule_map.join_rules(net[name], stack))
+                self._tracer.update_rules(name, rule_map.join_rules(net[name], stack, self._plan.sets))
             clock.phase("late policies")
         return clock.seconds
 

@@ -126,6 +126,8 @@ class Effect(StrEnum):
     """Dropped or rejected because a limit was exceeded: the rule matches on a rate or on a number of connections."""
     DIVERT = "divert"
     """Sent to another address, or given to a program of the node."""
+    CHANGE = "change"
+    """Sent on with another source address or TTL."""
 
 
 class PacketSummary(BaseModel):
@@ -165,6 +167,10 @@ class Decision(BaseModel):
     """The packet, with its addresses where the rule matched it."""
     in_session: bool = False
     """Whether the packet belongs to an open session. These are traced where a policy says ``watch: session``."""
+    target: str | None = None
+    """The name of the rule's target, such as ``DNAT``; None for a chain's policy."""
+    by_chance: bool = False
+    """A ``statistic`` match decided: another packet like this one may pass."""
 
     @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
     @property

@@ -291,6 +291,7 @@ _EFFECTS = {
     Effect.REJECT_RESET: "rejected with RST",
     Effect.THROTTLE: "over the limit",
     Effect.DIVERT: "diverted",
+    Effect.CHANGE: "changed",
 }
 
 

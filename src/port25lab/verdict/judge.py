@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from port25lab.model.evidence import Blame, Evidence, Stage
+from port25lab.model.evidence import Blame, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import DECIDED_BY_RULES, OUTCOME_INFO, Outcome
 from port25lab.model.verdict import Control, Judgement, Reason, ReasonKind
@@ -31,7 +31,8 @@ def blamed(evidence: Evidence, outcome: Outcome) -> Blame | None:
     if outcome is Outcome.TAMPERED and decision and decision.in_session:
         return decision.blame
     if outcome in (Outcome.INTERCEPTED, Outcome.TAMPERED):
-        return evidence.diverted[-1].blame if evidence.diverted else None
+        diverted = [decision for decision in evidence.diverted if decision.effect is Effect.DIVERT]
+        return diverted[-1].blame if diverted else None
     last_try = decisive_try(evidence.hops)
     if outcome is Outcome.DEFERRED and last_try and last_try.observation.stage is Stage.CONNECT:
         return last_try.decisions[-1].blame if last_try.decisions else None

@@ -28,7 +28,7 @@ ERRNOS_OF_EFFECT = {
 }
 """The errors that a client can see if the rule did what the trace says."""
 
-ANSWER = "SYN-ACK"
+ANSWERS = ("SYN-ACK", "RST")
 
 READS_CONTENT = r"(?:-m|--match)\s+string\b|--tls-host\b"
 
@@ -115,4 +115,4 @@ def disagreement(evidence: Evidence) -> str | None:
 
 
 def _is_answer(decision: Decision) -> bool:
-    return decision.traced.kind == ANSWER
+    return decision.traced.kind in ANSWERS

@@ -15,7 +15,7 @@ from port25lab.attempt import packet_builders
 from port25lab.attempt.packet_builders import BUILDERS, PacketSpec
 from port25lab.attempt.packet_watch import Expected, Listener, Pieces, attach_filter
 from port25lab.errors import InputError
-from port25lab.evidence.rule_trace import MARK
+from port25lab.evidence.traced_packet import MARK
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.scenario.questions import load_questions
 

@@ -9,13 +9,16 @@ import pytest
 
 from evidence_factory import decision, difference, wire
 from port25lab.evidence.capture import Capture, Captured
+from port25lab.evidence.connections import Connections, Made
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import PacketTrace, Tracer
 from port25lab.model.evidence import Decision, Effect
 
 PORTS = (20_000, 20_001)
 
-PASSED_ON = Captured(packets=wire("FIN mx"), difference=difference("a", "b"), lost=3)
+CONNECTIONS = Connections((7, 8), frozenset(), frozenset({("mx", "198.51.100.7", 20_000)}), "192.0.2.25")
+
+PASSED_ON = Captured(packets=wire("FIN mx"), difference=difference("a", "b"), lost=3, connections=CONNECTIONS)
 
 
 class FakeTracer:
@@ -32,17 +35,17 @@ class FakeTracer:
     def track(self, packet: PacketTrace) -> None:
         self.tracked.append(packet)
 
-    def decisions(self, port: int) -> list[Decision]:
-        return [decision()] if port == PORTS[1] else []
+    def decisions(self, sequences: Iterable[int], ends: Iterable[object]) -> list[Decision]:
+        return [decision()] if 8 in sequences and ends is CONNECTIONS.ends else []
 
-    def diversions(self, port: int) -> list[Decision]:
-        return [decision(Effect.DIVERT)] if port == PORTS[0] else []
+    def diversions(self, sequences: Iterable[int]) -> list[Decision]:
+        return [decision(Effect.DIVERT)] if 7 in sequences else []
+
+    def made(self, node: str, port: int) -> list[int]:
+        return [7] if (node, port) == ("pc", PORTS[0]) else []
 
     def drops_of(self, packet: PacketTrace) -> list[Decision]:
         return [decision(Effect.REJECT_ICMP)]
-
-    def dialled(self, ports: Iterable[int]) -> str | None:
-        return "192.0.2.25" if PORTS[0] in ports else None
 
 
 class FakeCapture:
@@ -53,16 +56,20 @@ class FakeCapture:
     def begin(self, ports: Sequence[int], label: str) -> None:
         self.begun.append((tuple(ports), label))
 
-    def collect(self, ports: Sequence[int], client: str) -> Captured:
+    def collect(self, ports: Sequence[int], client: str, made: Made) -> Captured:
         self.asked.append((list(ports), client))
+        self.made = [*made("pc", PORTS[0])]
         return PASSED_ON
 
 
 class Fakes:
     def __init__(self) -> None:
         self.tracer, self.capture = FakeTracer(), FakeCapture()
-        answered: dict[int, str] = {PORTS[1]: "mx"}
-        self.observer = Observer(cast(Tracer, self.tracer), cast(Capture, self.capture), answered.get)
+
+        def answered(arrivals: Iterable[tuple[str, str, int]]) -> str | None:
+            return next((node for node, _, _ in arrivals), None)
+
+        self.observer = Observer(cast(Tracer, self.tracer), cast(Capture, self.capture), answered)
 
 
 @pytest.fixture
@@ -78,7 +85,8 @@ def test_all_views_of_all_ports_come_at_once(lab: Fakes) -> None:
     assert (found.decisions, found.diverted) == ([decision()], [decision(Effect.DIVERT)])
     assert (found.answered_by, found.trace_lost) == ("mx", None)
     assert (found.packets, found.difference, found.packets_lost) == (PASSED_ON.packets, PASSED_ON.difference, 3)
-    assert lab.observer.dialled(PORTS) == "192.0.2.25"
+    assert found.dialled == "192.0.2.25"
+    assert lab.capture.made == [7]
 
 
 def test_trace_events_count_as_lost_from_the_attempts_beginning_on(lab: Fakes) -> None:

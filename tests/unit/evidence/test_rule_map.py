@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import pytest
 
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place
-from port25lab.model.evidence import Effect
+from port25lab.evidence.traced_packet import Passage
+from port25lab.model.evidence import Effect, PacketSummary
 from port25lab.model.policy import Origin, Policy, RulesFile
 from port25lab.rules import parse
 
 
-def loaded(*rules: str, table: str = "filter", chain: str = "FORWARD", origin: Origin = "user") -> LoadedRules:
+def loaded(
+    *rules: str,
+    table: str = "filter",
+    chain: str = "FORWARD",
+    origin: Origin = "user",
+    queues: Callable[[], Container[int]] = frozenset,
+) -> LoadedRules:
     """A node with these rules in one chain. Their handles are 1, 2, 3 …"""
     text = "\n".join([f"*{table}", f":{chain} - [0:0]", *(f"-A {chain} {rule}" for rule in rules), "COMMIT", ""])
     file = RulesFile(family="ip", file=Path("rules.v4"), content=text.encode("utf-8", "surrogateescape"))
     policy = Policy(
         name="mine", folder=Path(), title="", description="", source="", sets=(), rules_files=(file,), origin=origin
     )
-    found = LoadedRules("edge", [policy])
+    found = LoadedRules("edge", [policy], queues=queues)
     found.learn(parse(text, "ip", file="rules.v4"), {("ip", table, chain): list(range(1, len(rules) + 1))})
     return found
 
 
 def at(handle: int | None, table: str = "filter", chain: str = "FORWARD") -> Place:
     return Place("ip", table, chain, handle)
+
+
+def passage(*handles: int, table: str = "filter", chain: str = "FORWARD") -> Passage:
+    """A SYN to port 25 that has matched these rules."""
+    network = struct.pack(
+        ">BBHHHBBH4s4s", 0x45, 0, 60, 0, 0, 64, 6, 0, bytes([198, 51, 100, 7]), bytes([203, 0, 113, 25])
+    )
+    transport = struct.pack(">HHIIBBHHH", 20_000, 25, 1, 0, 0x50, 0x02, 64_240, 0, 0)
+    found = Passage((network, transport), 0)
+    found.matched = [(2, table.encode(), chain.encode(), handle) for handle in handles]
+    return found
 
 
 def test_a_blame_has_the_rule_as_it_was_written_and_its_place() -> None:
@@ -55,7 +75,8 @@ def test_bytes_that_are_not_utf_8_do_not_break_the_blame() -> None:
     ],
 )
 def test_what_a_rule_does_comes_from_its_target(rule: str, effect: Effect) -> None:
-    assert loaded(rule.replace("'", '"')).effect(at(1)) is effect
+    found = loaded(rule.replace("'", '"')).decision(at(1), passage(1), PacketSummary(kind="SYN"))
+    assert (found.effect, found.by_chance) == (effect, False)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +89,131 @@ def test_what_a_rule_does_comes_from_its_target(rule: str, effect: Effect) -> No
 )
 def test_a_diversion_is_known_by_its_target(rule: str, diverts: bool) -> None:
     place = at(1, "nat", "PREROUTING")
-    assert loaded(rule, table="nat", chain="PREROUTING").diverts(place) is diverts
-    assert not loaded(rule, table="nat", chain="PREROUTING", origin="network").diverts(place)
+    found = loaded(rule, table="nat", chain="PREROUTING")
+    assert found.steering(place, "PREROUTING") == (Effect.DIVERT if diverts else None)
+    assert found.steers is diverts
+    assert not loaded(rule, table="nat", chain="PREROUTING", origin="network").steers
 
 
 def test_a_limit_on_what_is_logged_decides_about_no_packet() -> None:
-    assert not loaded("-m limit --limit 5/min -j LOG").limits
-    assert loaded("-m limit --limit 5/min -j ACCEPT").limits
+    assert not loaded("-m limit --limit 5/min -j LOG").acts_in_sessions
+    assert loaded("-m limit --limit 5/min -j ACCEPT").acts_in_sessions
+
+
+ACCEPTED = (
+    "-p tcp --dport 25 --syn -m hashlimit --hashlimit-upto 1/min --hashlimit-mode srcip --hashlimit-name a -j ACCEPT"
+)
+LOGGED = '-p tcp --dport 25 --syn -j LOG --log-prefix "over: "'
+DROPPED = "-p tcp --dport 25 --syn -j DROP"
+
+
+@pytest.mark.parametrize(
+    ("rules", "matched", "effect"),
+    [
+        ((ACCEPTED, DROPPED), (2,), Effect.THROTTLE),
+        ((ACCEPTED, LOGGED, DROPPED), (2, 3), Effect.THROTTLE),
+        (("-p tcp -m connlimit --connlimit-above 2 -j REJECT",), (1,), Effect.THROTTLE),
+        (("-p tcp -m connlimit --connlimit-upto 2 -j REJECT",), (1,), Effect.REJECT_ICMP),
+        (("-p tcp -m limit --limit 10/sec -j REJECT", "-p tcp -j DROP"), (1,), Effect.REJECT_ICMP),
+        (("-p tcp -m limit --limit 10/sec -j REJECT", "-p tcp -j DROP"), (2,), Effect.DROP),
+        (("-m recent --set --name seen --rsource -j REJECT",), (1,), Effect.REJECT_ICMP),
+        ((f"{ACCEPTED.replace('25', '587')}", DROPPED), (2,), Effect.DROP),
+    ],
+)
+def test_a_limit_decides_where_the_packet_passes_with_its_answer_turned_round(
+    rules: tuple[str, ...], matched: tuple[int, ...], effect: Effect
+) -> None:
+    found = loaded(*rules).decision(at(matched[-1]), passage(*matched), PacketSummary(kind="SYN"))
+    assert (found.effect, found.by_chance) == (effect, False)
+
+
+def test_what_chance_decides_is_no_rule_for_every_packet() -> None:
+    found = loaded("-p tcp -m statistic --mode random --probability 0.5 -j DROP").decision(
+        at(1), passage(1), PacketSummary(kind="SYN")
+    )
+    assert (found.effect, found.by_chance) == (Effect.DROP, True)
+
+
+def test_a_blame_has_the_rules_that_led_to_it() -> None:
+    text = """\
+*mangle
+-A PREROUTING -p tcp --dport 25 -j MARK --set-mark 1
+COMMIT
+*filter
+:FORWARD DROP [0:0]
+:mail - [0:0]
+-A FORWARD -j LOG
+-A FORWARD -p tcp -j mail
+-A mail -m mark --mark 1 -m comment --comment no -j DROP
+COMMIT
+"""
+    rules = LoadedRules("edge")
+    handles = {("ip", "mangle", "PREROUTING"): [1], ("ip", "filter", "FORWARD"): [1, 2], ("ip", "filter", "mail"): [3]}
+    rules.learn(parse(text, "ip", file="rules.v4"), handles)
+    way = passage()
+    way.matched = [
+        (2, b"mangle", b"PREROUTING", 1),
+        (2, b"filter", b"FORWARD", 1),
+        (2, b"filter", b"FORWARD", 2),
+        (2, b"filter", b"mail", 3),
+    ]
+    blame = rules.blame(at(3, chain="mail"), way)
+    assert [(rule.table, rule.chain, rule.rule_number, rule.line) for rule in blame.trail] == [
+        ("mangle", "PREROUTING", 1, 2),
+        ("filter", "FORWARD", 2, 8),
+        ("filter", "mail", 1, 9),
+    ]
+    assert blame.trail[-1].comment == "no"
+    policy = rules.blame(at(None), way)
+    assert [(rule.rule, rule.rule_number, rule.line) for rule in policy.trail] == [(":FORWARD DROP", None, 5)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "read", "takes", "steers"),
+    [
+        ("-j NFQUEUE --queue-num 7", frozenset(), True, None),
+        ("-j NFQUEUE --queue-num 7", {7}, False, Effect.DIVERT),
+        ("-j NFQUEUE --queue-num 7 --queue-bypass", frozenset(), False, None),
+        ("-j NFQUEUE --queue-balance 6:8", {7}, False, Effect.DIVERT),
+        ("-j ACCEPT", frozenset(), False, None),
+    ],
+)
+def test_a_queue_that_no_program_reads_takes_packets_away(
+    rule: str, read: set[int], takes: bool, steers: Effect | None
+) -> None:
+    rules = loaded(rule, queues=lambda: read)
+    assert rules.takes(at(1)) is takes
+    assert rules.steering(at(1), "FORWARD") is steers
+
+
+@pytest.mark.parametrize(
+    ("rule", "chain", "effect"),
+    [
+        ("-j NETMAP --to 10.0.0.0/24", "PREROUTING", Effect.DIVERT),
+        ("-j NETMAP --to 10.0.0.0/24", "POSTROUTING", Effect.CHANGE),
+        ("-j MASQUERADE", "POSTROUTING", Effect.CHANGE),
+    ],
+)
+def test_what_changes_the_source_alone_diverts_nothing(rule: str, chain: str, effect: Effect) -> None:
+    assert loaded(rule, table="nat", chain=chain).steering(at(1, "nat", chain), chain) is effect
+
+
+@pytest.mark.parametrize(
+    ("rule", "acts"),
+    [
+        ("-p tcp ! --syn -j REJECT --reject-with tcp-reset", True),
+        ("-p tcp --tcp-flags ALL NONE -j DROP", True),
+        ("-m conntrack --ctstate INVALID -j DROP", True),
+        ("-m conntrack ! --ctstate NEW -j DROP", True),
+        ("-p tcp -m string --algo bm --string EHLO -j DROP", True),
+        ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", False),
+        ("-m conntrack --ctstate NEW -j DROP", False),
+        ("-p tcp --syn -j DROP", False),
+        ("-p tcp --dport 25 -j DROP", False),
+    ],
+)
+def test_rules_that_are_about_other_packets_than_syns_may_meet_a_session(rule: str, acts: bool) -> None:
+    assert loaded(rule).acts_in_sessions is acts
 
 
 def test_other_handles_than_rules_are_a_failure_of_the_tool() -> None:

@@ -17,11 +17,12 @@ import pytest
 from bpf_interpreter import run
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules
-from port25lab.evidence.rule_trace import MARK, PacketTrace, Tracer
+from port25lab.evidence.rule_trace import PacketTrace, Tracer
+from port25lab.evidence.traced_packet import MARK
 from port25lab.kernel import bpf
 from port25lab.kernel.netlink import attribute
 from port25lab.kernel.nftrace import EVENT_BYTES, _silent_events
-from port25lab.model.evidence import Effect
+from port25lab.model.evidence import Decision, Effect
 from port25lab.rules import Family, parse
 
 CUSTOMER, MX, NATTED = "198.51.100.7", "203.0.113.25", "192.0.2.1"
@@ -104,7 +105,8 @@ RULES: dict[Family, str] = {
 -A op25b -j LOG
 -A op25b -p tcp --dport 587 -j ACCEPT
 -A op25b -p tcp --dport 25 -j DROP
--A op25b -j REJECT --reject-with tcp-reset
+-A op25b -p tcp -j REJECT --reject-with tcp-reset
+-A FORWARD -p tcp --dport 25 -j op25b
 COMMIT
 *nat
 :redirect - [0:0]
@@ -115,6 +117,7 @@ COMMIT
 }
 
 HANDLES = {
+    ("ip", "filter", "FORWARD"): [1],
     ("ip", "filter", "op25b"): [4, 5, 6, 7, 8],
     ("ip", "nat", "redirect"): [9],
     ("ip6", "filter", "op25b"): [5, 6, 7],
@@ -146,9 +149,12 @@ class Lab:
     def says(self, *events: bytes, node: str = "isp-edge") -> None:
         self._kernels[node].send(b"".join(events))
 
-    def blamed(self, port: int = PORT) -> list[tuple[str, int | None]]:
+    def decisions(self, *sequences: int) -> list[Decision]:
         self.tracer.drain()
-        return [(found.blame.node, found.blame.rule_number) for found in self.tracer.decisions(port)]
+        return self.tracer.decisions(sequences or [SEQUENCE])
+
+    def blamed(self, *sequences: int) -> list[tuple[str, int | None]]:
+        return [(found.blame.node, found.blame.rule_number) for found in self.decisions(*sequences)]
 
     def close(self) -> None:
         for kernel in (*self._kernels.values(), *self._ours):
@@ -168,15 +174,14 @@ def lab() -> Iterator[Lab]:
 def test_the_rule_that_drops_a_syn_is_blamed(lab: Lab) -> None:
     lab.says(event(1, headers(), handle=6), event(1, verdict=DROP))
     assert lab.blamed() == [("isp-edge", 4)]
-    [found] = lab.tracer.decisions(PORT)
+    [found] = lab.decisions()
     assert found.effect is Effect.DROP
     assert found.packet == f"SYN {CUSTOMER}:20000 > {MX}:25"
 
 
 def test_a_rule_that_rejects_traces_as_a_drop_and_keeps_its_effect(lab: Lab) -> None:
     lab.says(event(1, headers(), handle=8, verdict=DROP))
-    lab.tracer.drain()
-    assert [found.effect for found in lab.tracer.decisions(PORT)] == [Effect.REJECT_RESET]
+    assert [found.effect for found in lab.decisions()] == [Effect.REJECT_RESET]
 
 
 def test_a_rule_that_sends_a_syn_elsewhere_is_told_apart_from_one_that_drops_it(lab: Lab) -> None:
@@ -186,11 +191,11 @@ def test_a_rule_that_sends_a_syn_elsewhere_is_told_apart_from_one_that_drops_it(
         event(2, headers(ports=(PORT + 1, 25), sequence=5), table="nat", chain="redirect", handle=10, verdict=ACCEPT),
     )
     lab.tracer.drain()
-    [found] = lab.tracer.diversions(PORT)
+    [found] = lab.tracer.diversions([SEQUENCE])
     assert (found.blame.chain, found.blame.rule_number, found.effect) == ("redirect", 1, Effect.DIVERT)
     assert found.packet == f"SYN {CUSTOMER}:20000 > {MX}:25"
-    assert not lab.tracer.decisions(PORT)
-    assert not lab.tracer.diversions(PORT + 1)
+    assert not lab.decisions()
+    assert not lab.tracer.diversions([5])
 
 
 def test_a_packet_that_every_rule_lets_pass_blames_none(lab: Lab) -> None:
@@ -211,13 +216,13 @@ def test_a_chain_policy_that_drops_is_blamed_without_a_number(lab: Lab) -> None:
 def test_a_drop_over_ipv6_is_blamed_on_the_rule_for_ipv6(lab: Lab) -> None:
     lab.says(event(1, headers("2001:db8::7", "2001:db8::25"), family=IPV6, verdict=DROP))
     assert lab.blamed() == [("isp-edge", 3)]
-    assert lab.tracer.decisions(PORT)[0].packet == "SYN [2001:db8::7]:20000 > [2001:db8::25]:25"
+    assert lab.decisions()[0].packet == "SYN [2001:db8::7]:20000 > [2001:db8::25]:25"
 
 
 def test_a_rule_that_nobody_loaded_is_named_by_its_handle(lab: Lab) -> None:
     lab.says(event(1, headers(), handle=99, verdict=DROP, family=INET))
     lab.tracer.drain()
-    [found] = lab.tracer.decisions(PORT)
+    [found] = lab.decisions()
     assert (found.blame.family, found.blame.rule) == ("inet", "handle 99")
 
 
@@ -226,14 +231,13 @@ def test_a_dropped_answer_belongs_to_the_attempt_whose_sequence_it_acknowledges(
     answer = headers(MX, CUSTOMER, (25, PORT), 0xABCDEF, SEQUENCE + 1, SYN | ACK)
     lab.says(event(2, answer, verdict=DROP), node="isp-core")
     assert lab.blamed() == [("isp-core", 4)]
-    assert lab.tracer.decisions(PORT)[0].packet == f"SYN-ACK {MX}:25 > {CUSTOMER}:20000"
-    assert lab.blamed(25) == []
+    assert lab.decisions()[0].packet == f"SYN-ACK {MX}:25 > {CUSTOMER}:20000"
 
 
 def test_sequence_numbers_wrap_around(lab: Lab) -> None:
     lab.says(event(1, headers(sequence=0xFFFFFFFF)))
     lab.says(event(2, headers(MX, CUSTOMER, (25, PORT), 5, 0, SYN | ACK), verdict=DROP))
-    assert lab.blamed() == [("isp-edge", 4)]
+    assert lab.blamed(0xFFFFFFFF) == [("isp-edge", 4)]
 
 
 def test_a_syn_is_followed_behind_nat(lab: Lab) -> None:
@@ -245,7 +249,7 @@ def test_a_syn_is_followed_behind_nat(lab: Lab) -> None:
 def test_attempts_are_told_apart(lab: Lab) -> None:
     lab.says(event(1, headers()), event(2, headers(ports=(PORT + 1, 25), sequence=99)), event(2, verdict=DROP))
     assert lab.blamed() == []
-    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+    assert lab.blamed(99) == [("isp-edge", 4)]
 
 
 def test_the_same_id_means_another_packet_on_another_node(lab: Lab) -> None:
@@ -253,14 +257,14 @@ def test_the_same_id_means_another_packet_on_another_node(lab: Lab) -> None:
     lab.says(event(1, headers(ports=(PORT + 1, 25), sequence=99)), node="isp-core")
     lab.says(event(1, verdict=DROP))
     assert lab.blamed() == [("isp-edge", 4)]
-    assert lab.blamed(PORT + 1) == []
+    assert lab.blamed(99) == []
 
 
 def test_an_id_that_is_used_again_means_the_new_packet(lab: Lab) -> None:
     lab.says(event(1, headers()), event(1, verdict=ACCEPT))
     lab.says(event(1, headers(ports=(PORT + 1, 25), sequence=99)), event(1, verdict=DROP))
     assert lab.blamed() == []
-    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+    assert lab.blamed(99) == [("isp-edge", 4)]
 
 
 def test_a_rule_that_drops_the_retransmission_too_is_named_once(lab: Lab) -> None:
@@ -277,7 +281,7 @@ def test_decisions_stand_in_order_of_time(lab: Lab) -> None:
 def test_decisions_on_the_address_dialled_last_stand_last(lab: Lab) -> None:
     for number, (sequence, handle) in enumerate(((99, 8), (1, 7))):
         lab.says(event(number, headers(sequence=sequence), handle=handle, verdict=DROP))
-    assert lab.blamed() == [("isp-edge", 5), ("isp-edge", 4)]
+    assert lab.blamed(99, 1) == [("isp-edge", 5), ("isp-edge", 4)]
 
 
 # -- what is not to be trusted ----------------------------------------------------------------------------------------
@@ -400,7 +404,7 @@ def test_events_after_a_loss_are_read(edge: Overrun) -> None:
     edge.drops()
     edge.says(event(1, headers(), verdict=DROP))
     tracer.drain()
-    assert [found.blame.rule for found in tracer.decisions(PORT)] == ["handle 7"]
+    assert [found.blame.rule for found in tracer.decisions([SEQUENCE])] == ["handle 7"]
 
 
 def test_any_other_error_of_the_socket_is_told(edge: Overrun) -> None:
@@ -557,7 +561,7 @@ def test_answers_to_a_probe_are_known_by_what_they_acknowledge(
 
 def test_a_marked_packet_of_no_probe_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:
     lab.says(event(1, probed(number=8, transport=headers(ports=(PORT + 1, 25), sequence=5)[1]), verdict=DROP))
-    assert lab.blamed(PORT + 1) == [("isp-edge", 4)]
+    assert lab.blamed(5) == [("isp-edge", 4)]
     assert not trail.dropped.is_set()
 
 
@@ -566,3 +570,49 @@ def test_an_unmarked_packet_with_a_probes_number_is_an_ordinary_one(lab: Lab, tr
     lab.says(event(1, (network[:1] + b"\0" + network[2:], segment), verdict=DROP))
     assert lab.blamed() == [("isp-edge", 4)]
     assert lab.tracer.drops_of(trail) == []
+
+
+# -- rules that led to a decision, and what NAT leaves alone -----------------------------------------------------------
+
+
+def test_the_jumps_that_are_open_at_the_decision_lead_to_it(lab: Lab) -> None:
+    lab.says(
+        event(1, headers(), table="filter", chain="FORWARD", handle=1, verdict=JUMP),
+        event(1, handle=4, verdict=-1),
+        event(1, handle=7, verdict=DROP),
+    )
+    [found] = lab.decisions()
+    assert [(rule.chain, rule.rule_number) for rule in found.blame.trail] == [("FORWARD", 1), ("op25b", 4)]
+    assert found.target == "DROP"
+
+
+def test_a_packet_with_the_same_id_has_a_trail_of_its_own(lab: Lab) -> None:
+    first = headers(sequence=9)
+    lab.says(event(1, first, table="filter", chain="FORWARD", handle=1, verdict=JUMP))
+    lab.says(event(1, headers(), verdict=DROP))
+    [found] = lab.decisions()
+    assert [rule.chain for rule in found.blame.trail] == ["op25b"]
+
+
+def test_a_reset_that_answers_a_syn_belongs_to_its_attempt(lab: Lab) -> None:
+    refusal = headers(MX, CUSTOMER, (25, PORT), 0, SEQUENCE + 1, 0x04 | ACK)
+    lab.says(event(2, refusal, verdict=DROP))
+    assert lab.decisions()[0].packet == f"RST {MX}:25 > {CUSTOMER}:20000"
+
+
+def test_a_segment_is_known_by_the_addresses_and_ports_at_its_node(lab: Lab) -> None:
+    segment = headers(NATTED, MX, (61_000, 25), 5, 6, ACK)
+    lab.says(event(3, segment, verdict=DROP))
+    lab.tracer.drain()
+    ends = (NATTED, 61_000, MX, 25)
+    [found] = lab.tracer.decisions([], [("isp-edge", ends)])
+    assert found.in_session
+    assert lab.tracer.decisions([], [("isp-core", ends)]) == []
+
+
+def test_what_a_node_sends_is_known_by_its_port_before_nat(lab: Lab) -> None:
+    lab.says(event(1, headers(), table="port25lab_trace", chain="leaving", family=INET))
+    lab.says(event(2, headers(sequence=9), table="port25lab_trace", chain="arriving", family=INET))
+    lab.tracer.drain()
+    assert lab.tracer.made("isp-edge", PORT) == [SEQUENCE]
+    assert lab.tracer.made("isp-core", PORT) == []

@@ -106,7 +106,7 @@ class FakeServer:
         self.what = f"{service['kind']} on port {service['port']}"
         self._service, self._converse = service, FAKE_SERVERS[service["kind"]]
 
-    async def serve(self, sock: socket.socket, _source_port: int) -> None:
+    async def serve(self, sock: socket.socket, _peer: tuple[str, int]) -> None:
         """Serve one connection, and close it. The client may close it at any time."""
         reader, writer = await asyncio.open_connection(sock=sock)
         try:

@@ -28,14 +28,14 @@ class Proxy:
         self.what = what
         self._host, self._port, self._alter = host, port, alter
 
-    async def serve(self, client: socket.socket, source_port: int) -> None:
+    async def serve(self, client: socket.socket, peer: tuple[str, int]) -> None:
         """Pass one session on, and close it."""
         with client:
             try:
                 address, port = original_destination(client)
                 if port == self._port:  # not redirected, so that there is no other destination
                     return
-                server = await self._host.connect(address, port, source_port)
+                server = await self._host.connect(address, port, peer[1])
             except OSError:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 return

@@ -57,7 +57,7 @@ def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer) -> 
     for wildcard in wildcards:
         listener = host.listen(wildcard, DNS_PORT)
 
-        async def stream(connection: socket.socket, _source_port: int) -> None:
+        async def stream(connection: socket.socket, _peer: tuple[str, int]) -> None:
             await _stream(connection, answer)
 
         supervisor.start(host.name, what, accept(listener, supervisor, host.name, what, stream), holding=listener)

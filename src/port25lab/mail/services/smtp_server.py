@@ -22,7 +22,7 @@ from port25lab.mail.message import token_of
 from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Copy, Relay
-from port25lab.mail.services.tasks import TaskSupervisor
+from port25lab.mail.services.tasks import Peer, TaskSupervisor
 from port25lab.model.plan import NodePlan
 from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort
 
@@ -79,7 +79,7 @@ class SmtpListener:
         self._networks = [ip_network(network) for network in service.get("networks", ())]
         self._open_relay = SERVICE_KINDS[service["kind"]].relays_for_everybody
 
-    async def serve(self, connection: socket.socket, _source_port: int) -> None:
+    async def serve(self, connection: socket.socket, _client: Peer) -> None:
         """Begin the conversation on an accepted connection; aiosmtpd goes on with it."""
         loop = asyncio.get_running_loop()
         implicit = self._listen_port.implicit_tls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Relay
 from port25lab.mail.services.smtp_server import MailServer, SmtpListener
-from port25lab.mail.services.tasks import OnConnection, TaskSupervisor, accept
+from port25lab.mail.services.tasks import OnConnection, Peer, TaskSupervisor, accept
 from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort, Role, listen_ports_of
@@ -67,7 +67,8 @@ class Services:
         self._supervisor = TaskSupervisor()
         self._zones: Zones | None = None
         self._servers: dict[str, MailServer] = {}
-        self._answered: dict[int, str] = {}
+        self._answered: dict[tuple[str, str, int], int] = {}
+        """By node, and the client's address and port as the server sees them: the order in which they came."""
         self._readiness: list[_Readiness] = []
         self.mailboxes = Mailboxes()
         self.client_tls: ssl.SSLContext = self._authority.client_context()
@@ -78,9 +79,13 @@ class Services:
         """Node → why its service died. The others go on."""
         return self._supervisor.failures
 
-    def answered_by(self, source_port: int) -> str | None:
-        """The node whose mail server accepted the connection from this source port, unique in a lab."""
-        return self._answered.get(source_port)
+    def answered_by(self, arrivals: Iterable[tuple[str, str, int]]) -> str | None:
+        """The node whose mail server accepted a connection first.
+
+        ``arrivals``: of the SYNs of an attempt, each node where one arrived, with its source address and port there.
+        """
+        taken = [(order, arrival[0]) for arrival in arrivals if (order := self._answered.get(arrival)) is not None]
+        return min(taken)[1] if taken else None
 
     async def start(self, ca_file: Path) -> None:
         """Start everything. ``ca_file`` gets the certificate of the lab's authority. Raises LabError."""
@@ -175,10 +180,9 @@ class Services:
     def _recording(self, node: str, serve: OnConnection) -> OnConnection:
         """Record which node took a connection before it is served, so that one that breaks at once is recorded too."""
 
-        async def recorded(connection: socket.socket, source_port: int) -> None:
-            # The first server counts: one that passes connections on may keep their source port.
-            self._answered.setdefault(source_port, node)
-            await serve(connection, source_port)
+        async def recorded(connection: socket.socket, peer: Peer) -> None:
+            self._answered.setdefault((node, *peer), len(self._answered))
+            await serve(connection, peer)
 
         return recorded
 

@@ -28,8 +28,11 @@ OF_THE_CONNECTION = frozenset(
 )
 """Errors of accept(2) that concern the connection that it would have returned, not the listening socket."""
 
-OnConnection = Callable[[socket.socket, int], Coroutine[Any, Any, None]]
-"""Takes an accepted connection, which it closes, and its source port."""
+Peer = tuple[str, int]
+"""A client's address and port, as its server sees them."""
+
+OnConnection = Callable[[socket.socket, Peer], Coroutine[Any, Any, None]]
+"""Takes an accepted connection, which it closes, and the client at its other end."""
 
 
 class TaskSupervisor:
@@ -83,7 +86,7 @@ async def accept(
             if error.errno not in OF_THE_CONNECTION:
                 raise
         else:
-            supervisor.start(node, what, serve(connection, peer[1]), holding=connection)
+            supervisor.start(node, what, serve(connection, (peer[0].partition("%")[0], peer[1])), holding=connection)
 
 
 def _words(error: BaseException) -> str:

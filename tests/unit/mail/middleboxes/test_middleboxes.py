@@ -45,7 +45,7 @@ async def test_a_stand_in_is_who_answered() -> None:
         port = lab.hosts["pc"].source_port()
         seen = await dial(lab, source_port=port)
         assert (seen.stage, seen.reply) == (Stage.BANNER, "the server closed the connection")
-        assert lab.services.answered_by(port) == "box"
+        assert lab.answered_by(port) == "box"
 
 
 @pytest.mark.parametrize("kind", ["tarpit", "endless-banner", "long-line", "garbage", "never-closing"])
@@ -93,7 +93,7 @@ def test_a_proxy_masks_and_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None
             assert set(seen.banner or "") == {"*"}
             assert "STARTTLS" not in seen.keywords
             assert "SIZE" in seen.keywords
-            assert set(lab.services._answered.values()) <= {"mx", "dns"}
+            assert {node for node, _, _ in lab.services._answered} <= {"mx", "dns"}
             assert lab.services.mailboxes.delivery("a1").delivered_to == "mx"
             assert await lab.talk("pc", "box", 2500, "STARTTLS") == [
                 "220 " + "*" * len("mx.example.test ESMTP port25lab"),

@@ -52,7 +52,7 @@ async def test_a_relay_delivers_to_the_mx_over_tls_from_its_own_host() -> None:
         (record,) = delivery.tries
         assert (record.hop.node, record.hop.to) == ("relay", "mx.example.test")
         assert (record.hop.observation.stage, record.hop.observation.tls) == (Stage.DONE, "TLSv1.3")
-        assert lab.services.answered_by(record.source_port) == "mx"
+        assert lab.answered_by(record.source_port) == "mx"
         (message,) = lab.arrived
         assert message.raw.count(b"Received:") == 2
 

@@ -36,8 +36,8 @@ async def test_a_server_is_known_by_the_source_port_that_it_accepted() -> None:
     async with running(world()) as lab:
         port = lab.hosts["pc"].source_port()
         await lab.send("pc", "mx", source_port=port)
-        assert lab.services.answered_by(port) == "mx"
-        assert lab.services.answered_by(1) is None
+        assert lab.answered_by(port) == "mx"
+        assert lab.answered_by(1) is None
 
 
 @in_loop
@@ -48,7 +48,7 @@ async def test_a_server_answered_even_where_no_handshake_came_about() -> None:
         with sock:
             await asyncio.get_running_loop().sock_sendall(sock, b"EHLO in clear\r\n")
             assert not (await asyncio.get_running_loop().sock_recv(sock, 99)).startswith(b"220")
-        assert lab.services.answered_by(port) == "provider"
+        assert lab.answered_by(port) == "provider"
         assert lab.services.failures == {}
 
 
