@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, now, running
-from port25lab.engine.engine import _plan
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes, _engine_folders
 from port25lab.pytest_plugin import LabFactory
@@ -124,7 +123,7 @@ def test_an_interrupted_run_ends_at_once_says_so_and_leaves_nothing(
 
 
 def test_two_runs_side_by_side_have_the_same_node_names_and_nothing_to_do_with_one_another() -> None:
-    plan = _plan(lab_config("hosting", {}, {"servers": 2}))
+    plan = lab_config("hosting", {}, {"servers": 2}).plan
     with Sandboxes() as one, Sandboxes() as two, Lab(one, plan, {}) as first, Lab(two, plan, {}) as second:
         assert first.run("vps-1", ["ip", "link", "set", "eth0", "down"]).returncode == 0
         assert "state DOWN" in first.run("vps-1", ["ip", "link", "show", "eth0"]).stdout

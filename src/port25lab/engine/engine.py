@@ -303,11 +303,10 @@ def run(
     on_lab_up: OnLabUp | None = None,
     pcap: CaptureFolder | None = None,
 ) -> Report:
-    """Answer all questions in labs that are up for this call alone. Returns a verdict for each, in their order.
+    """Answer all questions in labs that are up for this call alone. The parameters are those of ``Engine``.
 
-    ``progress`` is told how far the run is. ``jobs``: the most labs side by side. ``on_lab_up`` is called with each lab
-    that is still up and its verdicts. ``pcap`` gets a file of each lab's packets.
-    Raises InputError for a rule that iptables refuses, and MachineError where this machine lacks something.
+    Returns a report with a verdict for each question, in their order. Raises InputError for a rule that iptables
+    refuses, and MachineError where this machine lacks something.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     with Engine(progress or Quiet(), jobs=jobs, on_lab_up=on_lab_up, pcap=pcap) as engine:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from port25lab.errors import InputError, LabError
 from port25lab.model.evidence import CaptureSummary, Evidence
@@ -24,13 +25,18 @@ from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
 
+_M = TypeVar("_M")
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def encoded(self) -> bytes:
-        """The message as bytes, without a line end. Text that is no UTF-8 (a lone surrogate) becomes an escape."""
-        return json.dumps(self.model_dump(mode="json", round_trip=True)).encode()
+        """The message as bytes, without a line end."""
+        try:
+            return self.model_dump_json(round_trip=True).encode()
+        except PydanticSerializationError:  # a lone surrogate, from bytes that are no UTF-8: an escape in JSON
+            return json.dumps(self.model_dump(mode="json", round_trip=True)).encode()
 
     def as_line(self) -> bytes:
         """The message as one line."""
@@ -39,7 +45,10 @@ class _Message(BaseModel):
     @classmethod
     def decoded(cls, data: bytes) -> Self:
         """The message in these bytes. Raises ValueError where there is no such message."""
-        return cls.model_validate(json.loads(data))
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError:  # pydantic's JSON parser is twice as fast as ``json``, and refuses lone surrogates
+            return cls.model_validate(json.loads(data))
 
 
 # From the engine to a lab.
@@ -245,14 +254,22 @@ _FROM_LAB: TypeAdapter[NumberedAnswer | SandboxFailed] = TypeAdapter(
 
 def from_fork_server(data: bytes) -> ForkServerReady | ForkServerProblem:
     """The first message of the fork server."""
-    return _FROM_FORK_SERVER.validate_python(json.loads(data))
+    return _read(_FROM_FORK_SERVER, data)
 
 
 def from_sandbox(data: bytes) -> SandboxEntered | SandboxFailed:
     """The first line of a new sandbox."""
-    return _FROM_SANDBOX.validate_python(json.loads(data))
+    return _read(_FROM_SANDBOX, data)
 
 
 def from_lab(data: bytes) -> NumberedAnswer | SandboxFailed:
     """A later line of a lab's process, which can still fail while it becomes a lab."""
-    return _FROM_LAB.validate_python(json.loads(data))
+    return _read(_FROM_LAB, data)
+
+
+def _read(messages: TypeAdapter[_M], data: bytes) -> _M:
+    """One of several messages, read as in ``decoded``."""
+    try:
+        return messages.validate_json(data)
+    except ValidationError:
+        return messages.validate_python(json.loads(data))

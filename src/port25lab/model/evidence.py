@@ -9,26 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from port25lab.model.addresses import IpVersion
 
 LONGEST_REPLY = 4096
 """Characters of a reply that are kept; RFC 5321 section 4.5.3.1.5 allows 512 octets for a line."""
-
-
-class _WithTexts(BaseModel):
-    """A model with texts that are made from its facts. Where a report is read back, they are left out."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_texts(cls, data: Any) -> Any:
-        texts = cls.model_computed_fields
-        if isinstance(data, dict) and not texts.keys().isdisjoint(data):
-            return {name: value for name, value in data.items() if name not in texts}
-        return data
 
 
 class Stage(StrEnum):
@@ -168,7 +156,7 @@ def _end(address: str, port: int | None) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-class Decision(_WithTexts):
+class Decision(BaseModel):
     """The kernel's view: one packet of the attempt that a rule kept from passing, or sent elsewhere."""
 
     model_config = ConfigDict(extra="forbid")
@@ -210,7 +198,7 @@ class IcmpError(BaseModel):
     code: int
 
 
-class PacketSeen(_WithTexts):
+class PacketSeen(BaseModel):
     """A packet of an attempt where it was captured first (there it was made), or where it was captured last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -316,7 +304,7 @@ class Hop(BaseModel):
     """The node that owns the address that the relay dialled."""
 
 
-class Evidence(_WithTexts):
+class Evidence(BaseModel):
     """All that one attempt leaves."""
 
     model_config = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""A question: one path in one variant of a scenario, by one client and over one IP version, and the lab it needs."""
+"""A question: one path in one variant of a scenario, with one client and over one IP version, and the lab for it."""
 
 from __future__ import annotations
 

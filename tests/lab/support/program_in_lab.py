@@ -10,7 +10,6 @@ import json
 import sys
 from pathlib import Path
 
-from port25lab.engine.engine import _plan
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes
 from port25lab.machine import sandbox_trial
@@ -21,7 +20,7 @@ if sys.argv[1] == "no-user-namespace":
 
 with Sandboxes() as sandboxes:
     assert sandboxes.user_namespace == (sys.argv[1] == "user-namespace")
-    with Lab(sandboxes, _plan(lab_config(str(Path(__file__).with_name("street.py")), {}, {})), {}) as lab:
+    with Lab(sandboxes, lab_config(str(Path(__file__).with_name("street.py")), {}, {}).plan, {}) as lab:
         print("up", flush=True)
         for line in sys.stdin:
             node, *argv = json.loads(line)

@@ -110,3 +110,9 @@ def test_a_program_that_is_done_has_the_fields_that_the_manual_names() -> None:
     fields = done.model_dump(exclude={"kind"})
     assert list(fields) == ["returncode", "stdout", "stderr", "timed_out"]
     assert json.loads(done.encoded())["kind"] == "program-done"
+
+
+def test_the_texts_of_evidence_are_not_sent() -> None:
+    decision = json.loads(protocol.Attempted(evidence=dropped()).encoded())["evidence"]["decisions"][0]
+    assert decision["traced"]["kind"] == "SYN"
+    assert "packet" not in decision

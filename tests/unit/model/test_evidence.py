@@ -19,7 +19,7 @@ def test_a_packet_in_words_has_its_addresses_and_ports() -> None:
     )
 
 
-def test_the_json_has_the_texts_beside_the_facts_and_reads_the_facts_alone() -> None:
+def test_the_json_has_the_texts_beside_the_facts() -> None:
     evidence = ended(
         Stage.DONE, decisions=[decision()], packets=wire(), difference=difference("220 ***", "220 mx ESMTP")
     )
@@ -27,15 +27,15 @@ def test_the_json_has_the_texts_beside_the_facts_and_reads_the_facts_alone() -> 
     assert data["decisions"][0]["packet"] == "SYN 198.51.100.7:20000 > 203.0.113.25:25"
     assert data["packets"][0]["at"] == "pc/eth0"
     assert data["divergence"] == 'client side: "220 ***", server side: "220 mx ESMTP" (server to client, byte 4)'
-    data["decisions"][0]["packet"] = data["packets"][0]["at"] = data["divergence"] = "something else"
-    assert Evidence.model_validate(data) == evidence
 
 
 def test_on_the_way_to_the_engine_the_texts_are_left_out() -> None:
-    data = ended(Stage.DONE, decisions=[decision()], packets=wire()).model_dump(mode="json", round_trip=True)
+    evidence = ended(Stage.DONE, decisions=[decision()], packets=wire())
+    data = evidence.model_dump(mode="json", round_trip=True)
     assert "packet" not in data["decisions"][0]
     assert "at" not in data["packets"][0]
     assert "divergence" not in data
+    assert Evidence.model_validate(data) == evidence
     assert set(Decision.model_computed_fields) == {"packet"}
     assert set(PacketSeen.model_computed_fields) == {"at"}
 
