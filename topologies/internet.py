@@ -40,6 +40,7 @@ same parameters and builds faster. Parameters of a node, all optional:
     bridges    {name: {...}}       {"lan0": {"ports": ["lan1"], "ip": "192.168.1.1/24", "ip6": "2001:db8::1/64"}}
     services   [{"kind": ...}]     servers on the node (port25lab starts them; stock Mininet does not)
     names      [name]              its DNS names, first its hostname
+    aliases    [name]              more names that DNS has for its addresses
     public     [address]           addresses that the DNS publishes for it instead of its own
     resolvers  [address]           its DNS servers, for resolv.conf
     policies   [folder]            rules that belong to the network itself, such as NAT; folders of policies/

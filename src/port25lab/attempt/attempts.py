@@ -124,7 +124,7 @@ class Attempts:
             diverted=observed.diverted,
             icmp=observed.icmp,
             answered_by=observed.answered_by,
-            dialled=self._owner(observation.address),
+            dialled=self._dialled(observation.address, observed.answered_by),
             delivered_to=delivery.delivered_to,
             hops=[
                 *(_with_decisions(hop, observed.decisions) for hop in tries),
@@ -147,13 +147,13 @@ class Attempts:
                 "decisions": observed.decisions,
                 "packets": observed.packets if failed else [],
                 "answered_by": observed.answered_by,
-                "dialled": self._owner(hop.observation.address),
+                "dialled": self._dialled(hop.observation.address, observed.answered_by),
             }
         )
 
-    def _owner(self, address: str | None) -> str | None:
-        """The node that has this address."""
-        return self.plan.owner(address) if address else None
+    def _dialled(self, address: str | None, answered_by: str | None) -> str | None:
+        """The node that was dialled at this address."""
+        return self.plan.dialled(address, answered_by) if address else None
 
     @asynccontextmanager
     async def _turn(self, kind: ClientKind, host: LabHost, ports: range) -> AsyncIterator[None]:

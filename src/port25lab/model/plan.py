@@ -59,6 +59,8 @@ class NodePlan(_Frozen):
     routes: tuple[Route, ...] = ()
     services: tuple[dict[str, Any], ...] = ()
     names: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """More names that DNS has for the node's addresses. Its servers do not know them, and neither do certificates."""
     public: tuple[IPv4Address | IPv6Address, ...] = ()
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
     policies: tuple[str, ...] = ()
@@ -157,10 +159,25 @@ class Plan(_Frozen):
                 return node.name
         return None
 
+    def dialled(self, address: str, answered_by: str | None) -> str | None:
+        """The node that a client dials at an address, where several nodes publish it, or have it.
+
+        ``answered_by``: the node that took the connection. Where the address is that node's own, no other was meant: a
+        name may be published at another server's address. A router is not taken for the server of an address that
+        another node publishes, since its rules may redirect connections to it.
+        """
+        node = self.nodes.get(answered_by or "")
+        if node is not None:
+            interfaces = () if node.forward else tuple(own.ip for own in node.addresses)
+            if any(str(own) == address for own in (*node.public, *interfaces)):
+                return node.name
+        return self.owner(address)
+
     def server(self, to: str) -> NodePlan | None:
         """The node of a path's ``to``: a node's name, a DNS name, an address or ``mx:DOMAIN``; None: there is none."""
         for node in self.nodes.values():
-            if to == node.name or to in node.names or to in {f"{MX_PREFIX}{domain}" for domain in node.domains}:
+            names = (*node.names, *node.aliases)
+            if to == node.name or to in names or to in {f"{MX_PREFIX}{domain}" for domain in node.domains}:
                 return node
         owner = self.owner(to)
         return self.nodes[owner] if owner else None

@@ -181,7 +181,7 @@ def _wrong_parameters(name: str, service: Mapping[str, Any]) -> Iterator[Wrong]:
 
 def _wrong_names(node: NodePlan) -> Iterator[Wrong]:
     names = node.names or ((node.hostname,) if node.services else ())
-    for name in names:
+    for name in (*names, *node.aliases):
         if not _is_host_name(name):
             yield Wrong(f"{name!r} is no host name", "allowed are labels of letters, digits and hyphens (RFC 1123)")
 

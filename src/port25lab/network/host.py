@@ -283,7 +283,7 @@ def publish_names(plan: Plan) -> None:
     """
     lines = ["127.0.0.1 localhost"]
     for node in plan.nodes.values():
-        names = " ".join((*node.names, node.name))
+        names = " ".join((*node.names, *node.aliases, node.name))
         lines += [f"{address} {names}" for address in node.published]
     files = {"hosts": "\n".join([*lines, ""]), "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"}
     folder = FILES / ".lab"

@@ -4,6 +4,7 @@ import importlib
 import os
 import signal
 import sys
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from port25lab.engine.jobs import plan_jobs
 from port25lab.errors import InputError, Interrupted
 from port25lab.model import service_kinds
 from port25lab.model.path import PathSpec
-from port25lab.model.plan import Plan
+from port25lab.model.plan import InterfacePlan, NodePlan, Plan
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.questions import lab_config, load_questions, question_about
@@ -120,6 +121,20 @@ def test_a_server_is_found_by_every_name_it_has() -> None:
         assert server is not None and server.name == "home-server", to
     assert plan.server("mx:nowhere.example") is None
     assert plan.server("203.0.113.99") is None
+
+
+def test_a_name_published_at_another_servers_address_means_that_server() -> None:
+    eth0 = InterfacePlan.model_validate({"name": "eth0", "ip": "192.0.2.25/24"})
+    mx = NodePlan(name="mx", interfaces=(eth0,), aliases=("mail.shop.example",))
+    shop = NodePlan(name="shop", names=("www.shop.example",), public=(IPv4Address("192.0.2.25"),))
+    router = NodePlan(name="router", forward=True, interfaces=(eth0,))
+    plan = Plan(name="p", file=Path("p.py"), nodes={node.name: node for node in (mx, shop, router)})
+    assert plan.owner("192.0.2.25") == "shop"
+    assert plan.dialled("192.0.2.25", "mx") == "mx"
+    assert plan.dialled("192.0.2.25", "router") == "shop"
+    assert plan.dialled("192.0.2.25", None) == "shop"
+    assert plan.dialled("192.0.2.26", "mx") is None
+    assert plan.server("mail.shop.example") == mx
 
 
 def test_an_address_belongs_to_who_publishes_it_before_who_has_it() -> None:

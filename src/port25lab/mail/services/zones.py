@@ -98,7 +98,7 @@ class Zones:
 
     def _add_node(self, node: NodePlan) -> None:
         names = node.names or ((node.hostname,) if node.services else ())
-        for name in names:
+        for name in (*names, *node.aliases):
             for address in node.published:
                 self.add(name, "AAAA" if address.version == 6 else "A", str(address))
         for address in node.published if names else ():

@@ -24,7 +24,7 @@ def world() -> Plan:
         node("mx", 25, {"kind": "mx", "domains": ["example.net"]}, names=("mx.example.net", "www.example.net")),
         node("mx-2", 26, {"kind": "mx", "domains": ["example.net"]}, names=("mx2.example.net",)),
         node("home", 27, {"kind": "mx", "domains": ["home.example"]}, public=("198.51.100.1",)),
-        node("old", 28, dual=False),
+        node("old", 28, dual=False, aliases=("mail.customer.example",)),
         node("pc", 10),
         node("resolver", 54, {"kind": "resolver", "upstream": "192.0.2.53"}),
         node("customer", 11, resolvers=("192.0.2.54",)),
@@ -59,7 +59,9 @@ def values(message: dns.message.Message) -> list[str]:
         ("www.example.net", "A", ["192.0.2.25"]),
         ("example.net", "MX", ["10 mx.example.net.", "20 mx2.example.net."]),
         ("home.example.test", "A", ["198.51.100.1"]),
+        ("mail.customer.example", "A", ["192.0.2.28"]),
         ("25.2.0.192.in-addr.arpa", "PTR", ["mx.example.net."]),
+        ("28.2.0.192.in-addr.arpa", "PTR", ["old.example.test."]),
         ("example.net", "NS", ["dns.example.test."]),
     ],
 )
