@@ -118,3 +118,10 @@ def test_an_attempt_that_is_over_takes_no_more() -> None:
     lab.sightings.take([PORT], "pc")
     lab.syn("edge", PC, PORT, 1)
     assert lab.sightings.take([PORT], "pc")[0] == []
+
+
+def test_an_answer_is_known_by_what_it_acknowledges_where_its_syn_was_not_seen() -> None:
+    lab = Lab()
+    lab.syn("pc>", PC, PORT, 1)
+    lab.answer("r2", "SYN-ACK", MX, WAN, 61_000, 2)
+    assert [one.node for one in lab.sightings.take([PORT], "pc")[0]] == ["pc", "r2"]

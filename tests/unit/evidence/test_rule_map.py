@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from port25lab.errors import LabError
-from port25lab.evidence.rule_map import LoadedRules, Place
+from port25lab.evidence.rule_map import LoadedRules, Place, join_rules
 from port25lab.evidence.traced_packet import Passage
 from port25lab.model.evidence import Effect, PacketSummary
 from port25lab.model.policy import Origin, Policy, RulesFile
+from port25lab.network import firewall
 from port25lab.rules import parse
 
 
@@ -226,3 +228,40 @@ def test_other_handles_than_rules_are_a_failure_of_the_tool() -> None:
         LoadedRules("edge").learn(
             parse("*filter\n-A FORWARD -j DROP\nCOMMIT\n", "ip"), {("ip", "filter", "FORWARD"): [1, 2]}
         )
+
+
+class Node:
+    """A node whose kernel has these rules."""
+
+    name = "edge"
+
+    @staticmethod
+    def run_inside(call: Callable[[], object]) -> object:
+        return call()
+
+
+@pytest.mark.parametrize(
+    ("listed", "error"),
+    [
+        ("-A FORWARD -p tcp -j DROP", None),
+        ("-A FORWARD -p udp -j DROP", r"the kernel has '-p udp -j DROP', expected was '-p tcp -j DROP' \(rules.v4:2\)"),
+        ("-A FORWARD -p tcp -j DROP\n-A FORWARD -j LOG", "which no file brought"),
+        ("", "the kernel does not have '-p tcp -j DROP'"),
+    ],
+)
+def test_where_the_kernel_has_other_rules_than_were_read_the_tool_has_failed(
+    monkeypatch: pytest.MonkeyPatch, listed: str, error: str | None
+) -> None:
+    file = RulesFile(family="ip", file=Path("rules.v4"), content=b"*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n")
+    policy = Policy(name="m", folder=Path(), title="", description="", source="", sets=(), rules_files=(file,))
+    lines = list(filter(None, listed.split("\n")))
+    saved = "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", *lines, "COMMIT", ""])
+    monkeypatch.setattr(firewall, "listing", lambda node, family: saved)
+    handles = {("ip", "filter", "FORWARD"): list(range(len(lines)))}
+    monkeypatch.setattr(firewall, "list_handles", lambda: handles)
+    node: Any = Node()
+    if error is None:
+        assert join_rules(node, [policy]).blame(at(0)).line == 2
+        return
+    with pytest.raises(LabError, match=error):
+        join_rules(node, [policy])
