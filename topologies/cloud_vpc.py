@@ -4,8 +4,8 @@
     exempt-1 ──────┤
     vpc-relay ─────┼── igw ── cloud-edge ── ix ── (internet.py)
     nat-gw ────────┘    │
-      │  private subnet │
-    private-1 ──────────┘
+      │  private subnet │           │ │
+    private-1 ──────────┘  neighbour ┘ └ site
 
 The platform's policy goes to `cloud-edge`. `igw` is the VPC's router and its internet gateway in one: it maps 10.0.1.x
 to 203.0.113.x, one to one (policy cloud-igw), so cloud-edge sees public addresses, and no traffic inside the VPC.
@@ -19,6 +19,11 @@ IPv6 is global, without NAT.
     private-1    10.0.2.11              203.0.113.5     2001:db8:200:2::11        private1.vpc.example
     igw          10.0.1.1, 10.0.2.1     (10.255.0.2)    2001:db8:200:1::1, 2001:db8:200:2::1
     cloud-edge   10.255.0.1, 192.0.2.134                2001:db8:2ff:1::1
+    neighbour                           203.0.113.125   2001:db8:201::125         mail.neighbour.example, MX of the same
+    site         10.20.0.25, 172.16.0.25, 192.168.0.25  fd00:db8:16::25           mail.site.example, MX of the same
+
+`neighbour` is an instance of another customer: mail to it passes cloud-edge and stays inside the cloud. `site` is the
+customer's own network, on a private line to cloud-edge, with private addresses of each range (RFC 1918, RFC 4193).
 
 The set `exempt-instances` holds exempt-1 and vpc-relay, so that the relay can deliver on port 25 where a platform
 has exemptions (aws, azure); where it has none (gcp, digitalocean, hetzner), messages stay in the relay's queue.
@@ -63,8 +68,8 @@ class CloudVpc(Internet):
         )
         edge, igw = ("10.255.0.1", "2001:db8:2ff:1::1"), ("10.255.0.2", "2001:db8:2ff:1::2")
         self.connect(("cloud-edge", "core0"), edge, ("igw", "core0"), igw)
-        self.add_routes("cloud-edge", *through(igw, *PUBLIC))
-        self.add_routes("igw", *through(edge, "default"), *nowhere(VPC, PUBLIC[1]))
+        self.add_routes("cloud-edge", *through(igw, PUBLIC[0], VPC6), *nowhere(PUBLIC[1]))
+        self.add_routes("igw", *through(edge, "default"), *nowhere(VPC, VPC6))
 
         for number in ordinary:
             name = f"vm{number}.cloud.example"
@@ -78,6 +83,19 @@ class CloudVpc(Internet):
         self.add_routes("nat-gw", ("default", "10.0.1.1"))
         self.plug_in("public", "nat-gw", "public0", {"ip": "10.0.1.5/25"})
         self.plug_in("private", "nat-gw", "private0", {"ip": "10.0.2.5/24"})
+        self.add_beside_the_vpc()
+
+    def add_beside_the_vpc(self) -> None:
+        """Another customer's instance, and a site on a private line: their traffic with the VPC passes cloud-edge."""
+        gateway, own = ("203.0.113.126", "2001:db8:201::126"), ("203.0.113.125", "2001:db8:201::125")
+        names, port = ["mail.neighbour.example"], ("cloud-edge", "neighbour0")
+        self.add_server(port, gateway, "neighbour", own, names, mx("neighbour.example"))
+        gateway, own = ("172.16.0.26", "fd00:db8:16::26"), ("172.16.0.25", "fd00:db8:16::25")
+        names, port = ["mail.site.example"], ("cloud-edge", "site0")
+        others = {"lan10": "10.20.0.25/24", "lan192": "192.168.0.25/24"}
+        bridges = {name: {"ports": [], "ip": address, "ip6": None} for name, address in others.items()}
+        self.add_server(port, gateway, "site", own, names, mx("site.example"), public=[*own], bridges=bridges)
+        self.add_routes("cloud-edge", ("10.20.0.0/24", own[0]), ("192.168.0.0/24", own[0]))
 
     def add_public(
         self, name: str, host: int, names: list[str], *services: dict[str, Any], outside: str = "203.0.113."

@@ -24,3 +24,20 @@ def test_redirected_mail_arrives_by_another_server_than_the_one_dialled(lab: Lab
     verdict = isp.expect("intercepted", source="pc", to="mx:example.net", ip_version=4)
     assert {hop.node for hop in verdict.evidence.hops} == {"isp-relay"}
     assert verdict.evidence.hops[-1].observation.smtp_code == 250
+
+
+def test_a_tls_session_to_the_name_is_reset_and_not_dropped(lab: LabFactory) -> None:
+    isp = lab("residential_isp", policies={"isp-edge": "sni-reset"})
+    for version in (4, 6):
+        verdict = isp.expect(
+            "tampered",
+            by="isp-edge",
+            source="pc",
+            to="provider",
+            port=465,
+            security="implicit",
+            auth="alice",
+            ip_version=version,
+        )
+        assert [decision.effect for decision in verdict.evidence.decisions] == ["reject-reset"]
+        assert verdict.observation.errno == "ECONNRESET"

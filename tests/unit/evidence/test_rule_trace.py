@@ -399,6 +399,13 @@ def test_a_loss_names_each_node_once(edge: Overrun, core: Overrun) -> None:
     assert tracer.lost_since(since) == "the kernel lost trace events of core and edge (ENOBUFS)"
 
 
+def test_what_waits_in_the_kernel_is_read_before_an_attempt_is_judged(lab: Lab) -> None:
+    losses = lab.tracer.losses()
+    lab.says(event(1, headers(), verdict=DROP))
+    assert lab.tracer.lost_since(losses) is None
+    assert [found.blame.rule_number for found in lab.tracer.decisions([SEQUENCE])] == [4]
+
+
 def test_events_after_a_loss_are_read(edge: Overrun) -> None:
     tracer = watching(edge=edge)
     edge.drops()
@@ -608,6 +615,15 @@ def test_a_segment_is_known_by_the_addresses_and_ports_at_its_node(lab: Lab) -> 
     [found] = lab.tracer.decisions([], [("isp-edge", ends)])
     assert found.in_session
     assert lab.tracer.decisions([], [("isp-core", ends)]) == []
+
+
+def test_a_drop_in_the_session_stands_behind_the_one_at_its_opening(lab: Lab) -> None:
+    """A limit may drop a SYN and let its retransmission pass: what ended the session decides."""
+    lab.says(event(1, headers(), handle=8, verdict=DROP))
+    lab.says(event(2, headers(sequence=5, acknowledged=6, flags=ACK), verdict=DROP))
+    lab.tracer.drain()
+    found = lab.tracer.decisions([SEQUENCE], [("isp-edge", (CUSTOMER, PORT, MX, 25))])
+    assert [(one.blame.rule_number, one.in_session) for one in found] == [(5, False), (4, True)]
 
 
 def test_what_a_node_sends_is_known_by_its_port_before_nat(lab: Lab) -> None:

@@ -129,6 +129,19 @@ def test_commands_change_the_chain() -> None:
     assert list(ruleset.tables["filter"].chains) == ["INPUT", "FORWARD", "OUTPUT", "Q"]
 
 
+def test_each_chain_keeps_its_policy_and_the_last_one_that_is_set() -> None:
+    text = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT DROP [0:0]\n-P OUTPUT ACCEPT\nCOMMIT\n"
+    chains = parse(text, "ip").tables["filter"].chains
+    assert {name: chain.policy for name, chain in chains.items()} == {
+        "INPUT": "DROP",
+        "FORWARD": "DROP",
+        "OUTPUT": "ACCEPT",
+    }
+    (forward,) = [chain for chain in chains.values() if chain.name == "FORWARD"]
+    assert forward.place is not None
+    assert forward.place.line == 3
+
+
 def test_a_chain_under_another_name_takes_its_jumps_along() -> None:
     ruleset = parse("*filter\n:Q - [0:0]\n-A Q -j LOG\n-A FORWARD -g Q\n-E Q R\nCOMMIT\n", "ip")
     assert [str(one) for one in ruleset.rules()] == ["-A FORWARD -g R", "-A R -j LOG"]

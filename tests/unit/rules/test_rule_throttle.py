@@ -112,6 +112,8 @@ def test_rules_that_lead_elsewhere_are_known() -> None:
     first, second = loaded(text, "nat").rules()
     assert diverts(first.target)
     assert not diverts(second.target)
+    (proxied,) = loaded("-A PREROUTING -p tcp --dport 25 -j TPROXY --on-port 2525", "mangle").rules()
+    assert diverts(proxied.target)
 
 
 def test_stateless_matches_are_known() -> None:

@@ -159,6 +159,24 @@ def test_expectations_may_differ_by_ip_version(tmp_path: Path) -> None:
     ]
 
 
+def test_a_named_ip_version_wins_over_all_others(tmp_path: Path) -> None:
+    dropped = "{outcome: dropped, by: isp-edge}"
+    found = questions(
+        tmp_path,
+        f"{{from: pc, to: mx, variants: [op25b], expect: {{'*': {dropped}, ipv6: delivered}}}}",
+        f"{{from: pc, to: mx-org, variants: [op25b], expect: {{op25b: {{ipv4: {dropped}, '*': delivered}}}}}}",
+    )
+    assert [question.expected and question.expected.value for question in found] == ["dropped", "delivered"] * 2
+
+
+def test_a_named_variant_wins_over_all_others(tmp_path: Path) -> None:
+    found = questions(
+        tmp_path, "{from: pc, to: mx, ip: 4, expect: {'*': {outcome: dropped, by: isp-edge}, open: delivered}}"
+    )
+    expected = {question.variant: question.expected and question.expected.value for question in found}
+    assert expected == {"open": "delivered", "op25b": "dropped"}
+
+
 def test_attempts_that_depend_on_one_another(tmp_path: Path) -> None:
     head = HEAD.replace("variants:", "attempts: sequential\nvariants:")
     assert all(q.sequential for q in questions(tmp_path, "{from: pc, to: mx, expect: delivered}", head=head))

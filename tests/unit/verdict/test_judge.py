@@ -120,6 +120,12 @@ def test_of_several_rules_the_one_that_chose_the_server_is_blamed_for_an_interce
     )
 
 
+@pytest.mark.parametrize("target", ["DNAT", "REDIRECT", "NETMAP", "TPROXY", "DNPT", "SYNPROXY"])
+def test_every_target_that_chooses_a_server_is_blamed_for_it(target: str) -> None:
+    evidence = ended(Stage.BANNER, diverted=[diverted(target, 2), BEHIND])
+    assert blamed(evidence, Outcome.INTERCEPTED) == diverted(target, 2).blame
+
+
 def test_a_rule_that_sends_the_connection_to_another_port_is_blamed_for_what_that_port_says() -> None:
     evidence = replied(Stage.MAIL, 530, "Authentication required", "5.7.0", diverted=[DNAT, SOURCE])
     found = judged(evidence, Outcome.AUTH_REQUIRED, by="isp-edge", control=delivered())
@@ -216,6 +222,14 @@ def test_blocked_by_a_rule_on_another_node_than_expected_is_not_ok() -> None:
     assert found.reason == "expected a rule on hotel-router to decide, found isp-edge"
 
 
+def test_a_node_that_should_decide_is_missed_where_no_rule_decided() -> None:
+    evidence = ended(Stage.DONE, hops=[hop(errno="ECONNREFUSED")])
+    found = judged(evidence, Outcome.DEFERRED, by="isp-edge")
+    assert (found.outcome, found.blame) == (Outcome.DEFERRED, None)
+    assert not found.ok
+    assert found.reason == "expected a rule on isp-edge to decide, found none"
+
+
 def test_who_should_block_does_not_matter_where_nothing_should_be_blocked() -> None:
     assert judged(delivered(), Outcome.DELIVERED, by="isp-edge").ok
 
@@ -235,6 +249,17 @@ def test_a_deferred_message_blames_the_rule_that_its_relay_met() -> None:
 def test_a_deferred_message_blames_the_rule_although_the_relay_found_no_route_over_ipv6_after_it() -> None:
     tries = [hop(errno="ETIMEDOUT", decisions=[decision()]), hop(errno="ENETUNREACH", address=MX6)]
     assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame == rule()
+
+
+def test_of_several_rules_that_a_relay_met_the_last_one_is_blamed() -> None:
+    both = [decision(Effect.REJECT_RESET, rule(number=1)), decision(blame=rule(number=2))]
+    evidence = ended(Stage.DONE, hops=[hop(errno="ETIMEDOUT", decisions=both)])
+    assert judged(evidence, Outcome.DEFERRED).blame == rule(number=2)
+
+
+def test_of_several_tries_that_a_rule_blocked_the_last_one_is_blamed() -> None:
+    tries = [hop(errno="ETIMEDOUT", decisions=[decision(blame=rule(number=number))]) for number in (1, 2)]
+    assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame == rule(number=2)
 
 
 def test_a_greylisted_message_blames_no_rule_although_an_earlier_try_met_one() -> None:

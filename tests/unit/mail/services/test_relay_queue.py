@@ -100,6 +100,18 @@ async def test_a_refused_message_bounces_at_once() -> None:
         assert tries(delivery) == [("mx.example.test", "2001:db8::25", Stage.RCPT, 550)]
 
 
+@in_loop
+async def test_a_server_that_refuses_at_its_greeting_is_no_reason_to_bounce() -> None:
+    refusing = node("first", 33, {"kind": "greeting", "port": 25, "reply": "554 5.7.1 No mail from you"})
+    async with running(plan(*(refusing if one.name == "first" else one for one in world().nodes.values()))) as lab:
+        lab.services._zones.add("backup.example", "MX", "5 first.example.test.")
+        lab.services._zones.add("backup.example", "MX", "10 second.example.test.")
+        delivery = await send(lab, "x@backup.example")
+        refused = [(to, stage, why) for to, _, stage, why in tries(delivery) if to.startswith("first")]
+        assert refused == [("first.example.test", Stage.BANNER, 554)] * 2
+        assert "second.example.test" in [to for to, *_ in tries(delivery)]
+
+
 @pytest.mark.parametrize(
     ("recipient", "code", "enhanced"), [("x@nobody.example", 550, "5.1.2"), ("x@silent.example", 556, "5.1.10")]
 )
