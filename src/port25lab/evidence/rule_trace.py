@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
-from port25lab.evidence.traced_packet import MARK, Ends, Passage, TracedPacket, identity, marked, traced_packet
+from port25lab.evidence.traced_packet import MARK, Ends, Key, Passage, TracedPacket, identity, marked, traced_packet
 from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
@@ -136,10 +136,7 @@ class Tracer:
         """By number, by sequence number and by source port."""
         self._made: dict[tuple[str, int], dict[int, None]] = defaultdict(dict)
         """By node and source port: initial sequence numbers of the SYNs that the node itself sent, before its NAT."""
-        self._drops: dict[int, list[_Met]] = defaultdict(list)
-        """By initial sequence number."""
-        self._session_drops: dict[tuple[str, Ends], list[_Met]] = defaultdict(list)
-        """By node, addresses and ports."""
+        self._drops: dict[Key, list[_Met]] = defaultdict(list)
         self._diverted: dict[int, dict[tuple[str, Place], _Met]] = defaultdict(dict)
         """By initial sequence number."""
 
@@ -249,8 +246,8 @@ class Tracer:
             sequences: Initial sequence numbers of the attempt's SYNs, in order of time.
             ends: Nodes that its sessions passed, with the addresses and ports that its packets had there.
         """
-        drops = [drop for sequence in sequences for drop in self._drops.get(sequence, ())]
-        drops += [drop for end in ends for drop in self._session_drops.get(end, ())]
+        keys: list[Key] = [*sequences, *ends]
+        drops = [drop for key in keys for drop in self._drops.get(key, ())]
         found: dict[tuple[str, Place, bool], Decision] = {}
         for drop in drops:
             key = drop.node, drop.place, isinstance(drop.packet, TracedPacket) and drop.packet.kind == "segment"
@@ -317,10 +314,8 @@ class Tracer:
         if isinstance(packet, _Probed):
             packet.trail.drops.append(drop)
             packet.trail.dropped.set()
-        elif packet.kind == "segment":
-            self._session_drops[drop.node, packet.ends].append(drop)
         else:
-            self._drops[packet.initial_sequence].append(drop)
+            self._drops[packet.key(drop.node)].append(drop)
 
     def _count(self, packet: tuple[str, int], in_session: bool, *, new: bool) -> None:
         """Count the events of a packet. ``new``: its id belonged to another one before."""

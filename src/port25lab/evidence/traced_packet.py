@@ -24,6 +24,9 @@ TracedKind = Literal["SYN", "SYN-ACK", "RST", "segment"]
 Ends = tuple[str, int, str, int]
 """Address and port of the sender, then of the receiver."""
 
+Key = int | tuple[str, Ends]
+"""By what a packet is found again: the initial sequence number of its attempt, or its node with addresses and ports."""
+
 
 @dataclass(frozen=True)
 class TracedPacket:
@@ -41,6 +44,10 @@ class TracedPacket:
     def ends(self) -> Ends:
         """Addresses and ports."""
         return self.source, self.source_port, self.destination, self.destination_port
+
+    def key(self, node: str) -> Key:
+        """By what the packet is found again when its attempt is over. ``node``: where it was traced."""
+        return (node, self.ends) if self.kind == "segment" else self.initial_sequence
 
     @property
     def summary(self) -> PacketSummary:
