@@ -17,6 +17,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 from port25lab.errors import LabError
+from port25lab.kernel.patient_loop import PatientLoop
 from port25lab.lab import protocol
 from port25lab.lab.runtime import LabRuntime
 from port25lab.mail.services.certificates import Authority
@@ -38,7 +39,7 @@ def main(control: socket.socket, pcap: int | None = None) -> None:
 
     ``pcap``: descriptor of a file that gets all packets.
     """
-    loop = asyncio.new_event_loop()
+    loop = PatientLoop()
     server = LabServer(control, loop, pcap)
     threading.Thread(target=server.listen, daemon=True).start()
     loop.run_forever()
