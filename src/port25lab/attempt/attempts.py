@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from port25lab.attempt.admission import Admission
+from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
 from port25lab.evidence.observer import Observer
 from port25lab.mail.clients import CLIENTS
@@ -51,6 +52,7 @@ class Attempts:
     services: Services
     observer: Observer
     admission: Admission
+    starvation: Starvation
     ca_file: Path
     """Certificate of the lab's authority, for client programs."""
 
@@ -77,9 +79,12 @@ class Attempts:
 
         Returns evidence also where the network fails; a failure of the tool is in its ``error``.
         """
+        begun = self.starvation.begin()
         try:
             async with asyncio.timeout(WHOLE_SECONDS) as limit:
-                return await self._make(path, label, limit)
+                found = await self._make(path, label, limit)
+            doubt = self.starvation.doubt(found, begun, path.attempt)
+            return found.model_copy(update={"starved": doubt, "error": found.error or doubt}) if doubt else found
         except (LabError, OSError, TimeoutError) as error:
             text = str(error) or f"the attempt did not end within {WHOLE_SECONDS:.0f} s"
             return Evidence(observation=Observation(stage=Stage.RESOLVE), error=text)

@@ -71,7 +71,7 @@ def run(options: RunOptions) -> int:
     planned = jobs_module.plan_jobs(questions)
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
         hold = _alone_on_the_terminal(hold, progress)
-        report = engine.run(questions, progress=progress, jobs=options.jobs or engine.JOBS, on_lab_up=hold, pcap=pcap)
+        report = engine.run(questions, progress=progress, jobs=options.jobs, on_lab_up=hold, pcap=pcap)
     problems = _write_results(report, options)
     try:
         console = console_module.open_console(stderr=any(map(is_stdout, results.values())))

@@ -3,14 +3,14 @@
 Questions with the same topology, parameters and policies share one lab, and equal paths in it are tried once. The lab
 without policies is the control of all others with the same topology, and also answers variants without policies.
 
-An attempt proves nothing where the kernel's trace is incomplete. Its path is tried once more, alone in a new lab: a
-greylist or a limit of the same lab may remember the first attempt.
+An attempt proves nothing where the kernel's trace is incomplete, or where a limit in seconds ended it while its lab got
+too little processor time. Its path is tried once more when all other labs are done, alone in a new lab: a greylist or a
+limit of the same lab may remember the first attempt.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections import defaultdict
@@ -27,7 +27,7 @@ from port25lab.errors import LabError, MachineError
 from port25lab.evidence.capture_folder import CaptureFile, CaptureFolder, comment
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes
-from port25lab.machine import capacity, doctor
+from port25lab.machine import capacity, doctor, processors
 from port25lab.machine.versions import describe_environment, own_version
 from port25lab.model.client_kinds import CLIENT_KINDS, PROGRAMS_AT_ONCE
 from port25lab.model.evidence import Evidence, Observation, Stage
@@ -39,9 +39,6 @@ from port25lab.model.verdict import Report, Verdict
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
 from port25lab.verdict.judge import judge
-
-JOBS = 4 * (os.cpu_count() or 1)
-"""Labs that run side by side. Most of a lab's time is spent waiting for answers to dropped SYNs."""
 
 LISTEN_SECONDS = 0.5
 """Seconds after which a wait for labs is interrupted, so that a signal that came just before the wait is handled."""
@@ -55,7 +52,8 @@ Answers = dict[PathSpec, Evidence]
 class Engine:
     """Sandboxes, and the evidence from them so far. A path that was tried once is not tried again.
 
-    A context manager: leaving it ends every lab. ``progress`` receives the events; at most ``jobs`` labs are up.
+    A context manager: leaving it ends every lab. ``progress`` receives the events; at most ``jobs`` labs are up;
+    None: as many as the processors of this machine allow.
     ``on_lab_up`` is called with each lab while it is still up, one lab after another. ``keep_labs`` leaves labs up for
     the next questions. ``pcap`` gets a capture file of each lab's packets.
     """
@@ -64,12 +62,14 @@ class Engine:
         self,
         progress: Progress,
         *,
-        jobs: int = JOBS,
+        jobs: int | None = None,
         on_lab_up: OnLabUp | None = None,
         keep_labs: bool = False,
         pcap: CaptureFolder | None = None,
     ) -> None:
-        self._progress, self._jobs, self._on_lab_up, self._keep_labs = progress, jobs, on_lab_up, keep_labs
+        self._progress, self._on_lab_up, self._keep_labs = progress, on_lab_up, keep_labs
+        self.jobs = jobs or processors.labs_at_once()
+        """The most labs that are up at the same time."""
         self._pcap = pcap
         self._captures: dict[tuple[LabKey, bool], CaptureFile] = {}
         """By lab, and whether paths are tried a second time in it."""
@@ -126,7 +126,7 @@ class Engine:
         at_once = 1
         if missing:
             self._sandboxes = self._sandboxes or Sandboxes()
-            at_once = self._make_room(missing, self._sandboxes, self._jobs if self._on_lab_up is None else 1)
+            at_once = self._make_room(missing, self._sandboxes, self.jobs if self._on_lab_up is None else 1)
         self.labs += sum(job.key not in self._up for job in missing)
         if self._on_lab_up is None and missing:
             self._side_by_side(missing, at_once)
@@ -196,6 +196,8 @@ class Engine:
                 while not wait([future], timeout=LISTEN_SECONDS).done:
                     pass
                 self._keep(job, future.result())
+            for job in jobs:  # now that no other lab takes processor time
+                self._keep_again(job)
         except BaseException:
             # Ctrl-C or a bad rule ended the wait. End the labs: their threads then read the end of their sockets.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -255,8 +257,8 @@ class Engine:
                 for path, evidence in self._tried(lab, job):
                     answers[path] = evidence
                     self._progress.attempt_done(job.name)
-                self._try_again(job, answers)
                 if self._on_lab_up:
+                    self._try_again(job, answers)
                     known = {**self._answers, job.key: answers}
                     self._on_lab_up(
                         lab, [_verdict(question, known) for question in questions if lab_key(question) == job.key]
@@ -272,13 +274,20 @@ class Engine:
         for batch in job.batches:
             yield from lab.attempts(batch, self._labels.get(job.key))
 
+    def _keep_again(self, job: Job) -> None:
+        """Repeat attempts of a lab that is gone, where they proved nothing. A lab that fails changes no answer."""
+        answers = dict(self._answers[job.key])
+        with contextlib.suppress(LabError):
+            self._try_again(job, answers)
+            self._keep(job, answers)
+
     def _try_again(self, job: Job, answers: Answers) -> None:
-        """Repeat the attempts for which trace events were lost. If events are lost again, the path ends in `error`.
+        """Repeat the attempts that proved nothing. One that proves nothing again ends in `error`.
 
         Where attempts depend on one another, all of them are repeated. In a lab that a caller may have changed, none
         is: a new lab would be another network.
         """
-        lost = {path: why for path in job.paths if (why := answers[path].trace_lost)}
+        lost = {path: why for path in job.paths if (why := answers[path].unproven)}
         if not lost or job.key in self._lent:
             return
         any_reason = next(iter(lost.values()))
@@ -299,7 +308,7 @@ def run(
     questions: Sequence[Question],
     *,
     progress: Progress | None = None,
-    jobs: int = JOBS,
+    jobs: int | None = None,
     on_lab_up: OnLabUp | None = None,
     pcap: CaptureFolder | None = None,
 ) -> Report:
@@ -311,11 +320,12 @@ def run(
     started, clock = datetime.now(UTC), time.perf_counter()
     with Engine(progress or Quiet(), jobs=jobs, on_lab_up=on_lab_up, pcap=pcap) as engine:
         verdicts = engine.verdicts(questions)
+        at_once = engine.jobs
     environment = describe_environment() | {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
         "labs": engine.labs,
-        "jobs": jobs,
+        "jobs": at_once,
     }
     if pcap is not None:
         environment["pcap"] = pcap.as_data()

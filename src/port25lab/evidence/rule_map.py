@@ -33,6 +33,7 @@ from port25lab.rules import (
     decode,
     join,
     parse_listing,
+    refill_seconds,
     rejection,
     sets_of,
     stack,
@@ -128,6 +129,12 @@ class LoadedRules:
         effect = rule_kinds.steering(rule)
         if effect is not None and (policy is None or policy.origin == "user"):
             self._steering[place] = effect
+
+    @property
+    def refill_seconds(self) -> float | None:
+        """The shortest time after which a limit in a rule that decides lets one more packet pass; None: no limit."""
+        limits = (match for rule in self._rules.values() if rule_kinds.decides(rule) for match in rule.matches)
+        return min((found for match in limits if (found := refill_seconds(match)) is not None), default=None)
 
     @property
     def acts_in_sessions(self) -> bool:

@@ -162,6 +162,10 @@ class Tracer:
         """The rules of a node that is watched already, after more of them were loaded."""
         self._rules[node] = rules
 
+    def refill_seconds(self) -> float | None:
+        """The shortest time in which a limit of any node's rules lets one more packet pass; None: no limit."""
+        return min((s for rules in self._rules.values() if (s := rules.refill_seconds) is not None), default=None)
+
     def track(self, trail: PacketTrace) -> None:
         """Look out for the packets of a probe from now on."""
         self._trails["number", trail.number] = trail

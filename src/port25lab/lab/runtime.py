@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from port25lab.attempt.admission import Admission
 from port25lab.attempt.attempts import Attempts
+from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
 from port25lab.evidence import rule_map
 from port25lab.evidence.capture import Capture
@@ -85,7 +86,8 @@ class LabRuntime:
         clock.phase("capture")
         observer = Observer(self._tracer, self._capture, services.answered_by)
         admission = Admission(self._tracer)
-        self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, CA_FILE)
+        starvation = Starvation(self._tracer.refill_seconds())
+        self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, starvation, CA_FILE)
         if self._early:
             await self._attempts.open_early(self._early)
             for name, stack in self._policies.items():

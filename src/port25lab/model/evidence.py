@@ -331,10 +331,17 @@ class Evidence(BaseModel):
     """Of a hand-made packet, which has no session."""
     trace_lost: str | None = None
     """Why the kernel's trace is incomplete. Such an attempt proves nothing, and is made again."""
+    starved: str | None = None
+    """Why a limit in seconds that ended this attempt, or a rule's limit in seconds, proves nothing."""
     retried: str | None = None
     """Why an earlier attempt of the same path proved nothing, so that this one was made, alone in a new lab."""
     error: str | None = None
     """Why the tool failed, where it did."""
+
+    @property
+    def unproven(self) -> str | None:
+        """Why this attempt proves nothing, and has to be made again; None where it proves something."""
+        return self.trace_lost or self.starved
 
     @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
     @property

@@ -39,7 +39,7 @@ from port25lab.rules.model import (
     Target,
 )
 from port25lab.rules.packet import Packet, Sets, no_sets, sets_of
-from port25lab.rules.throttle import answers_of, by_chance, match_of, throttled
+from port25lab.rules.throttle import answers_of, by_chance, match_of, refill_seconds, throttled
 from port25lab.rules.trail import open_jumps, trail
 from port25lab.rules.values import RefusedError
 
@@ -86,6 +86,7 @@ __all__ = [
     "parse",
     "parse_listing",
     "reads",
+    "refill_seconds",
     "rejection",
     "sets_of",
     "stack",

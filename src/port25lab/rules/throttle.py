@@ -11,8 +11,12 @@ from collections.abc import Sequence
 
 from port25lab.rules.effects import is_random, over_limit
 from port25lab.rules.evaluate import Answers, Assumption, Outcome, walk
+from port25lab.rules.kinds.limits import Rate
 from port25lab.rules.model import Match, Rule, Ruleset
 from port25lab.rules.packet import Packet, Sets, no_sets
+
+_BYTES_SECONDS = 1.0
+"""A limit in bytes a second counts in seconds."""
 
 
 def match_of(assumption: Assumption) -> Match:
@@ -87,3 +91,15 @@ def answers_of(ruleset: Ruleset, known: dict[str, bool]) -> Answers:
         for index, match in enumerate(rule.all_matches())
         if match.module in known
     }
+
+
+def refill_seconds(match: Match) -> float | None:
+    """Seconds after which a limit in time lets one more packet pass, or forgets one; None for every other match."""
+    if match.module == "recent":
+        window = match.option("seconds")
+        return None if window is None else float(window.value)
+    for name, scale in (("limit", 10_000), ("hashlimit-upto", 1_000_000), ("hashlimit-above", 1_000_000)):
+        option = match.option(name) if match.module in ("limit", "hashlimit") else None
+        if option is not None:
+            return option.value.period / scale if isinstance(option.value, Rate) else _BYTES_SECONDS
+    return None

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from port25lab.rules import Decision, by_chance, diverts, is_stateless, over_limit, throttled, walk
+from port25lab.rules import (
+    Decision,
+    Source,
+    by_chance,
+    diverts,
+    is_stateless,
+    over_limit,
+    refill_seconds,
+    stack,
+    throttled,
+    walk,
+)
 from rule_packets import SYN, loaded
 
 ABOVE = "-m hashlimit --hashlimit-above 3/hour --hashlimit-mode srcip --hashlimit-name a"
@@ -121,3 +132,22 @@ def test_stateless_matches_are_known() -> None:
         "-A FORWARD -p tcp --dport 25 -m set --match-set a src -m conntrack --ctstate NEW -m foo --bar"
     ).rules()
     assert [is_stateless(match) for rule in rules for match in rule.all_matches()] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("match", "seconds"),
+    [
+        ("-m limit --limit 3/min", 20.0),
+        ("-m limit --limit 10/sec", 0.1),
+        ("-m hashlimit --hashlimit-above 5/hour --hashlimit-name x", 720.0),
+        ("-m hashlimit --hashlimit-upto 1mb/s --hashlimit-name x", 1.0),
+        ("-m recent --update --seconds 60 --hitcount 3", 60.0),
+        ("-m recent --set", None),
+        ("-m connlimit --connlimit-above 3", None),
+    ],
+)
+def test_after_which_time_a_limit_lets_one_more_pass(match: str, seconds: float | None) -> None:
+    source = stack([Source(f"*filter\n-A FORWARD -p tcp {match} -j DROP\nCOMMIT\n", "a")], "ip")
+    [rule] = source.rules()
+    found = [refill_seconds(one) for one in rule.all_matches()]
+    assert next((value for value in found if value is not None), None) == seconds
