@@ -229,8 +229,11 @@ class Rtnetlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, requests: list[tuple[str, bytes]]) -> None:
-        """Send requests. Each has a description; OSError has that of the first request that the kernel refuses."""
+    def send(self, requests: list[tuple[str, bytes]], *, tolerated: int = 0) -> None:
+        """Send requests. Each has a description; OSError has that of the first request that the kernel refuses.
+
+        ``tolerated``: an errno that is no failure.
+        """
         for start in range(0, len(requests), _SEND_AT_ONCE):
             chunk = requests[start : start + _SEND_AT_ONCE]
             self._socket.send(b"".join(_frame(number, body) for number, (_, body) in enumerate(chunk)))
@@ -241,7 +244,7 @@ class Rtnetlink:
                         continue
                     waiting -= 1
                     code = -struct.unpack_from("=i", body)[0]
-                    if code:
+                    if code not in (0, tolerated):
                         raise OSError(
                             code, f"{os.strerror(code)} ({errno.errorcode.get(code, code)}): {chunk[number][0]}"
                         )
@@ -260,7 +263,7 @@ class Rtnetlink:
                     if address is not None and not state & (_PERMANENT | _NOARP):
                         request = _NEIGHBOUR.pack(family, index, 0, 0, 0) + attribute(1, address)
                         learned.append((f"neighbour {ip_address(address)}", _message(_DELNEIGH, 0, request)))
-        self.send(learned)
+        self.send(learned, tolerated=errno.ENOENT)  # the kernel may have discarded some by now
 
 
 def _frame(number: int, message: bytes) -> bytes:

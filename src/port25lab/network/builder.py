@@ -174,7 +174,7 @@ class LabNet(Mininet):  # type: ignore[misc]
     def __init__(self, plan: Plan, ruled: Iterable[str] = ()) -> None:
         """``ruled``: the nodes that will have rules. Their neighbours are resolved, and they by their neighbours."""
         self.plan = plan
-        self._resolving = plan.resolving(ruled)
+        self._resolving = {end for segment in plan.resolving(ruled) for end in segment}
         self.home = namespaces.current_network()
         self._numbers = itertools.count(1)
         Mininet.inited = True  # otherwise it checks for root and raises limits; a sandbox needs neither
