@@ -114,8 +114,14 @@ class Neighbours:
         versions = {ip_address(address).version for address in targets}
         return list(dict.fromkeys(one for one in found if one is not None and one.address.version in versions))
 
-    def on_the_way(self, source: str, target: str) -> list[Resolution]:
-        """All resolutions that a packet needs from a node to an address, by the routes alone."""
+    def there_and_back(self, source: str, target: str) -> list[Resolution]:
+        """All resolutions that a packet from a node to an address and its answer need, by the routes alone."""
+        owner, version = self._plan.owner(target), ip_address(target).version
+        own = next((str(own.ip) for own in self._plan.nodes[source].addresses if own.version == version), None)
+        back = self._on_the_way(owner, own) if owner is not None and own is not None else []
+        return [*self._on_the_way(source, target), *back]
+
+    def _on_the_way(self, source: str, target: str) -> list[Resolution]:
         found: list[Resolution] = []
         node = source
         for _ in range(_MOST_HOPS):

@@ -99,7 +99,7 @@ class Observer:
                 diverting = {decision.blame.node for decision in diverted}
                 needed = self._neighbours.waited_for(client, waiting, captured.packets, connections, diverting)
             else:
-                needed = [hop for address in waiting for hop in self._neighbours.on_the_way(client, address)]
+                needed = [hop for address in waiting for hop in self._neighbours.there_and_back(client, address)]
             decisions += self._tracer.unresolved(needed)
         return Observed(
             decisions=decisions,

@@ -37,6 +37,7 @@ from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
     ARP,
+    ARP_RULES,
     ATTR_CHAIN,
     ATTR_HANDLE,
     ATTR_ID,
@@ -165,14 +166,11 @@ class Tracer:
 
         ``neighbours``: how many neighbours the node may ask for, by packets that are traced as well.
         """
-        ruleset = RULES.format(
-            table=TABLE, wanted="\n        ".join([SYNS, NEIGHBOURS, *PROBES, *[SESSIONS] * sessions])
-        )
-        done = node.run_inside(
-            lambda: subprocess.run(
-                ["nft", "-f", "-"], input=ruleset, capture_output=True, text=True, timeout=30, check=False
-            )
-        )
+        wanted = "\n        ".join([SYNS, NEIGHBOURS, *PROBES, *[SESSIONS] * sessions])
+        ruleset = RULES.format(table=TABLE, wanted=wanted)
+        done = _load(node, ARP_RULES.format(table=TABLE) + ruleset)
+        if done.returncode:
+            done = _load(node, ruleset)
         if done.returncode:
             raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
         self._rules[node.name] = rules
@@ -390,3 +388,10 @@ class Tracer:
         if trail is None:
             return None
         return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))
+
+
+def _load(node: LabNode, ruleset: str) -> subprocess.CompletedProcess[str]:
+    argv = ["nft", "-f", "-"]
+    return node.run_inside(  # type: ignore[no-any-return]
+        lambda: subprocess.run(argv, input=ruleset, capture_output=True, text=True, timeout=30, check=False)
+    )

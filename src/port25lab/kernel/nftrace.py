@@ -33,16 +33,6 @@ from port25lab.kernel.netlink import NETLINK_NETFILTER, SOL_NETLINK, attributes
 TABLE = "port25lab_trace"
 
 RULES = """
-table arp {table} {{
-    chain arriving {{
-        type filter hook input priority -350; policy accept;
-        meta nftrace set 1 accept
-    }}
-    chain leaving {{
-        type filter hook output priority -350; policy accept;
-        meta nftrace set 1 accept
-    }}
-}}
 table inet {table} {{
     chain arriving {{
         type filter hook prerouting priority -350; policy accept;
@@ -57,6 +47,20 @@ table inet {table} {{
 """``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: these rules run before all
 rules of the user's."""
 
+ARP_RULES = """
+table arp {table} {{
+    chain arriving {{
+        type filter hook input priority -350; policy accept;
+        meta nftrace set 1 accept
+    }}
+    chain leaving {{
+        type filter hook output priority -350; policy accept;
+        meta nftrace set 1 accept
+    }}
+}}
+"""
+"""The same for ARP. A kernel may lack it (CONFIG_NF_TABLES_ARP), and then has no rules for ARP to trace."""
+
 LEAVING = "leaving"
 """The chain of packets that a node itself sends."""
 
@@ -64,7 +68,7 @@ SYNS = "tcp flags & (syn | rst) != 0 meta nftrace set 1 accept"
 """Traces SYNs, SYN-ACKs, and the RSTs that refuse a connection."""
 
 NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } meta nftrace set 1 accept"
-"""Traces neighbour discovery, as the first table traces ARP. Rules of iptables meet no ARP; rules of nftables may."""
+"""Traces neighbour discovery (RFC 4861)."""
 
 RECEIVE_BUFFER = 212_992
 """Bytes of receive buffer that a node's trace socket asks for: the default of net.core.rmem_max (socket(7)). It never

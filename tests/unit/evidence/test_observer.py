@@ -75,7 +75,7 @@ class FakeNeighbours:
         self.asked.append((client, targets, about))
         return ["hop"]
 
-    def on_the_way(self, source: str, target: str) -> list[str]:
+    def there_and_back(self, source: str, target: str) -> list[str]:
         self.asked.append((source, target))
         return ["first hop", "second hop"]
 

@@ -92,9 +92,11 @@ def event(
 class Node:
     """A node that is traced: its kernel's end of the socket is ours."""
 
-    def __init__(self, name: str, kernel: Any, returncode: int = 0) -> None:
+    def __init__(self, name: str, kernel: Any, *returncodes: int) -> None:
+        """``returncodes``: of nft, each time that it is run."""
         self.name = name
-        self._answers = [subprocess.CompletedProcess(["nft"], returncode, "", "no such thing\n"), kernel]
+        ran = [subprocess.CompletedProcess(["nft"], code, "", "no such thing\n") for code in returncodes or (0,)]
+        self._answers = [*ran, kernel]
 
     def run_inside(self, _: Callable[[], object]) -> Any:
         return self._answers.pop(0)
@@ -613,9 +615,16 @@ def test_a_return_is_kept() -> None:
     assert kept(event(1, None, kind=RETURN, handle=7))
 
 
+def test_a_kernel_without_rules_for_arp_is_traced_all_the_same(edge: Overrun) -> None:
+    tracer, node = Tracer(), Node("edge", edge, 1, 0)
+    tracer.watch(node, LoadedRules("edge"))  # type: ignore[arg-type]
+    edge.drops()
+    assert tracer.losses() == 1
+
+
 def test_a_node_that_cannot_be_traced_is_a_failure_of_the_lab() -> None:
     with pytest.raises(LabError, match="isp-edge: nft: no such thing"):
-        Tracer().watch(Node("isp-edge", None, returncode=1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
+        Tracer().watch(Node("isp-edge", None, 1, 1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
 
 
 # -- raw-packet probes ------------------------------------------------------------------------------------------------
