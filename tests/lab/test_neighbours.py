@@ -158,3 +158,16 @@ def test_only_neighbours_of_rules_are_resolved_and_no_more_than_the_lab_was_admi
                 counts[version] += dynamic
     admitted = Need.of(plan, 1, 0, ruled).neighbours
     assert 0 < max(counts.values()) <= admitted
+
+
+def test_many_paths_that_wait_for_one_neighbour_all_end_alike(
+    engine: Engine, street: str, make_policy: Callable[..., str]
+) -> None:
+    """More than the 50 ICMP errors that Linux allows a namespace at once."""
+    policies = {"edge": make_policy("forgets", v6=FORGETS)}
+    verdicts = judged(
+        engine, street, policies, *(SIX | {"recipient": f"u{number}@example.net"} for number in range(90))
+    )
+    assert {(*said(verdict), verdict.evidence.retried) for verdict in verdicts} == {
+        ("unreachable", "neighbour-discovery", "edge", 2, None)
+    }
