@@ -159,17 +159,6 @@ def test_a_node_sees_its_own_interfaces_names_and_resolver_and_private_folders(l
     assert said("sender", "sh", "-c", "ls -d /proc/[0-9]* | wc -l") < ["9"], "other processes of this machine are seen"
 
 
-def test_neighbours_are_known_from_the_start_and_do_not_fill_the_machines_table(lab: LabFactory) -> None:
-    """gc_thresh3 is 1024 for all namespaces together; permanent entries do not count (Linux, net/core/neighbour.c)."""
-    isp = lab("residential_isp")
-    isp.expect("delivered", source="pc", to="mx:example.net", ip_version=6)
-    isp.expect("delivered", source="pc", to="mx:example.net", ip_version=4)
-    for node in ("pc", "cpe", "isp-edge", "isp-border", "ix", "mx"):
-        known = isp.run(node, "ip", "neigh")["stdout"].splitlines()
-        assert known
-        assert [line for line in known if not line.strip().endswith("PERMANENT") and not line.startswith("fe80:")] == []
-
-
 def test_a_lab_with_its_services_needs_less_than_120_megabytes(lab: LabFactory) -> None:
     isp = lab("residential_isp")
     isp.expect("delivered", source="pc", to="provider", port=465, security="implicit", auth="alice", ip_version=4)

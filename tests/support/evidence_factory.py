@@ -79,6 +79,12 @@ def on_answer(effect: Effect = Effect.DROP) -> Decision:
     return decision(effect).model_copy(update={"traced": answer})
 
 
+def of_neighbour(family: str = "ip") -> Decision:
+    """The kernel's word on a request for the next hop's link-layer address."""
+    asked = PacketSummary(kind="neighbour solicitation", source="fe80::1", neighbour="2001:db8::1")
+    return decision(blame=rule(family=family, chain="INPUT")).model_copy(update={"traced": asked})
+
+
 def in_session(effect: Effect = Effect.DROP, *modules: str) -> Decision:
     """The kernel's word on a packet of a session that was open already. ``modules``: of the rule's matches."""
     traced = PacketSummary(kind="segment")

@@ -120,7 +120,7 @@ class Attempts:
                     observation = await client.send(host, target, submission, ports[0], self.ca_file)
             if observation.stage is Stage.DONE and (not tries or tries[-1].observation.stage is Stage.DONE):
                 await delivery.settled(SETTLE_SECONDS)
-            observed = self.observer.collect(ports, host.name, losses)
+            observed = self.observer.collect(ports, host.name, losses, to=target.addresses)
         if observation.address is None:  # not every program reports it
             observation = observation.model_copy(update={"address": observed.dialled})
         return Evidence(
@@ -145,7 +145,8 @@ class Attempts:
     def _hop(self, relay_try: RelayTry) -> Hop:
         """A relay's try, with what was observed of it."""
         hop = relay_try.hop
-        observed = self.observer.collect([relay_try.source_port], hop.node)
+        address = hop.observation.address
+        observed = self.observer.collect([relay_try.source_port], hop.node, to=[address] if address else ())
         failed = hop.observation.stage is not Stage.DONE
         return hop.model_copy(
             update={

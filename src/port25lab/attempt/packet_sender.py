@@ -107,7 +107,8 @@ class PacketSender:
             seconds = round(time.perf_counter() - started, 6)
             if arrived and kind.arrival_point is ArrivalPoint.THERE and kind.answered:
                 await self._wait_for(exchange, answer, ANSWER_SECONDS)
-        observed = self._observer.collect([spec.source_port], path.source, exchange.losses, exchange.trace)
+        to = () if arrived else (spec.destination,)
+        observed = self._observer.collect([spec.source_port], path.source, exchange.losses, exchange.trace, to)
         node = exchange.arrives_at.node
         # The first drop decides. Whether another rule has dropped another fragment by now depends on the time.
         decisions = observed.decisions if arrived else observed.decisions[:1]

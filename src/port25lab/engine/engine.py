@@ -335,7 +335,8 @@ def run(
 def need_of(job: Job) -> capacity.Need:
     """The limited resources of this machine that a lab takes."""
     programs = sum(CLIENT_KINDS[path.client].program is not None for path in job.paths)
-    return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE))
+    ruled = {node for node, _ in job.config.policies} | {n.name for n in job.config.plan.nodes.values() if n.policies}
+    return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE), ruled)
 
 
 def failed(why: str) -> Evidence:

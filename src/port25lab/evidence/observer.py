@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from port25lab.evidence.capture import Capture, Captured
+from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.rule_trace import PacketTrace, Tracer
-from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference
+from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference, on_the_way_to
 from port25lab.network.builder import SOURCE_PORTS
 
 
@@ -39,13 +40,18 @@ class Observer:
     """Observes the attempts of a lab."""
 
     def __init__(
-        self, tracer: Tracer, capture: Capture, answered_by: Callable[[Iterable[tuple[str, str, int]]], str | None]
+        self,
+        tracer: Tracer,
+        capture: Capture,
+        answered_by: Callable[[Iterable[tuple[str, str, int]]], str | None],
+        neighbours: Neighbours,
     ) -> None:
         """``answered_by``: the node whose service took a connection first, by the servers' records.
 
-        It is asked about the SYNs that arrived: node, source address and source port of each.
+        It is asked about the SYNs that arrived: node, source address and source port of each. ``neighbours``: who
+        resolves whom.
         """
-        self._tracer, self._capture, self._answered_by = tracer, capture, answered_by
+        self._tracer, self._capture, self._answered_by, self._neighbours = tracer, capture, answered_by, neighbours
 
     def begin(self, ports: Sequence[int], label: str = "") -> int:
         """An attempt is about to be made from these source ports.
@@ -63,13 +69,18 @@ class Observer:
         return self._tracer.losses()
 
     def collect(
-        self, ports: Sequence[int], client: str, losses: int | None = None, packet: PacketTrace | None = None
+        self,
+        ports: Sequence[int],
+        client: str,
+        losses: int | None = None,
+        packet: PacketTrace | None = None,
+        to: Iterable[str] = (),
     ) -> Observed:
         """What was observed of an attempt that is over. May be called once for each attempt.
 
         ``ports``: its source ports. ``client``: the node that made it. ``losses``: what ``begin`` or ``track``
         returned; None where the loss of trace events counts for another attempt, as with a relay's try.
-        ``packet``: the hand-made packet, where it was one.
+        ``packet``: the hand-made packet, where it was one. ``to``: the addresses that may have been dialled.
         """
         trace_lost = None if losses is None else self._tracer.lost_since(losses)
         # The capture matches by the source ports of attempts; a hand-made packet may have another port, such as 25.
@@ -80,9 +91,19 @@ class Observer:
             decisions = self._tracer.decisions(connections.sequences, connections.ends)
         else:
             decisions = self._tracer.drops_of(packet)
+        diverted = self._tracer.diversions(connections.sequences)
+        # Where a rule met a packet of the attempt itself, that rule decided.
+        waiting = [address for address in to if not on_the_way_to(address, decisions)]
+        if waiting and self._tracer.neighbours_dropped:
+            if packet is None:
+                diverting = {decision.blame.node for decision in diverted}
+                needed = self._neighbours.waited_for(client, waiting, captured.packets, connections, diverting)
+            else:
+                needed = [hop for address in waiting for hop in self._neighbours.there_and_back(client, address)]
+            decisions += self._tracer.unresolved(needed)
         return Observed(
             decisions=decisions,
-            diverted=self._tracer.diversions(connections.sequences),
+            diverted=diverted,
             answered_by=self._answered_by(connections.arrivals),
             packets=captured.packets,
             icmp=captured.icmp,

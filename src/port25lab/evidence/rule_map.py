@@ -49,7 +49,7 @@ FAMILIES: tuple[Family, ...] = ("ip", "ip6")
 class Place:
     """Where the kernel keeps a rule: the key that a trace event carries."""
 
-    family: Literal["ip", "ip6", "inet"]
+    family: Literal["ip", "ip6", "inet", "arp"]
     table: str
     chain: str
     handle: int | None
@@ -140,6 +140,16 @@ class LoadedRules:
     def acts_in_sessions(self) -> bool:
         """Whether a rule may meet a session at any time: a limit, or one that is about other packets than SYNs."""
         return any(rule_kinds.acts_in_sessions(rule) for rule in self._rules.values())
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether a rule or a policy may do something to neighbour discovery, which no node forwards."""
+        ruleset = self._rulesets.get("ip6")
+        chains = (chain for table in ruleset.tables.values() for chain in table.chains.values()) if ruleset else ()
+        return any(
+            chain.policy is not None and chain.name != "FORWARD" and (chain.rules or chain.policy != "ACCEPT")
+            for chain in chains
+        )
 
     @property
     def steers(self) -> bool:

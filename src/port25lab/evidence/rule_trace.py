@@ -26,13 +26,18 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from port25lab.errors import LabError
+from port25lab.evidence.neighbour_packets import NeighbourPacket, arp_packet, discovery_packet, is_discovery
+from port25lab.evidence.neighbours import TRIES, Resolution
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
 from port25lab.evidence.traced_packet import MARK, Ends, Key, Passage, TracedPacket, identity, marked, traced_packet
 from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
+    ARP,
+    ARP_RULES,
     ATTR_CHAIN,
     ATTR_HANDLE,
     ATTR_ID,
@@ -43,6 +48,7 @@ from port25lab.kernel.nftrace import (
     ATTR_TRANSPORT_HEADER,
     EVENT_BYTES,
     LEAVING,
+    NEIGHBOURS,
     OWN_TABLE,
     RULES,
     SYNS,
@@ -63,6 +69,14 @@ PROBES = f"ip dscp {MARK} meta nftrace set 1 accept", f"ip6 dscp {MARK} meta nft
 AT_ONCE = 2
 """Packets that open an attempt's connection and may come before the lab's process gets to read: a SYN, and a SYN-ACK or
 the same SYN again."""
+
+NEIGHBOURS_AT_ONCE = 2 * TRIES
+"""Requests for neighbours that an attempt can cause at a node before the lab's process gets to read, answers counted:
+one neighbour on either side of the node."""
+
+
+_Counted = Literal["opening", "segment", "neighbour"]
+"""Packets that open or refuse a connection, those of a session, and those that resolve a neighbour."""
 
 
 @dataclass(eq=False)
@@ -90,15 +104,18 @@ class _Probed:
 class _Known:
     """The packet that a trace id stands for at the moment."""
 
-    packet: TracedPacket | _Probed
+    packet: TracedPacket | NeighbourPacket | _Probed
     """As the rules of the last base chain saw it."""
     passage: Passage
     hook: str = ""
     """The last base chain."""
 
     @property
-    def in_session(self) -> bool:
-        return isinstance(self.packet, TracedPacket) and self.packet.kind == "segment"
+    def counts_as(self) -> _Counted:
+        """The kind of packets whose events are counted together."""
+        if isinstance(self.packet, NeighbourPacket):
+            return "neighbour"
+        return "segment" if isinstance(self.packet, TracedPacket) and self.packet.kind == "segment" else "opening"
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ class _Met:
 
     node: str
     place: Place
-    packet: TracedPacket | _Probed
+    packet: TracedPacket | NeighbourPacket | _Probed
     passage: Passage
     effect: Effect | None = None
     """Of a rule that sent the packet elsewhere."""
@@ -124,10 +141,12 @@ class Tracer:
         """Bytes, by node."""
         self._sessions: set[str] = set()
         """Nodes at which every packet is traced."""
+        self._neighbours: dict[str, int] = {}
+        """By node: how many neighbours it may ask for."""
         self._events: dict[tuple[str, int], int] = {}
         """Of the packet that has this id now: how many events it has brought so far."""
-        self._most_events: dict[tuple[str, bool], int] = {}
-        """By node, and whether for packets of a session: the most events that one packet has brought so far."""
+        self._most_events: dict[tuple[str, _Counted], int] = {}
+        """By node and kind of packet: the most events that one packet has brought so far."""
         self._losses: list[str] = []
         """The node of each loss, in order of time."""
         self._rules: dict[str, LoadedRules] = {}
@@ -137,17 +156,21 @@ class Tracer:
         self._made: dict[tuple[str, int], dict[int, None]] = defaultdict(dict)
         """By node and source port: initial sequence numbers of the SYNs that the node itself sent, before its NAT."""
         self._drops: dict[Key, list[_Met]] = defaultdict(list)
+        self.neighbours_dropped = False
+        """Whether a rule has dropped a packet of ARP or neighbour discovery so far."""
         self._diverted: dict[int, dict[tuple[str, Place], _Met]] = defaultdict(dict)
         """By initial sequence number."""
 
-    def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False) -> None:
-        """Trace a node from now on: the packets that open a connection, or with ``sessions`` every one."""
-        ruleset = RULES.format(table=TABLE, wanted="\n        ".join([SYNS, *PROBES, *[SESSIONS] * sessions]))
-        done = node.run_inside(
-            lambda: subprocess.run(
-                ["nft", "-f", "-"], input=ruleset, capture_output=True, text=True, timeout=30, check=False
-            )
-        )
+    def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False, neighbours: int = 0) -> None:
+        """Trace a node from now on: the packets that open a connection, or with ``sessions`` every one.
+
+        ``neighbours``: how many neighbours the node may ask for, by packets that are traced as well.
+        """
+        wanted = "\n        ".join([SYNS, NEIGHBOURS, *PROBES, *[SESSIONS] * sessions])
+        ruleset = RULES.format(table=TABLE, wanted=wanted)
+        done = _load(node, ARP_RULES.format(table=TABLE) + ruleset)
+        if done.returncode:
+            done = _load(node, ruleset)
         if done.returncode:
             raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
         self._rules[node.name] = rules
@@ -155,6 +178,7 @@ class Tracer:
         self._sockets[kernel.fileno()] = node.name, kernel
         self._readable.register(kernel, select.EPOLLIN)
         self._buffers[node.name] = kernel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._neighbours[node.name] = neighbours
         if sessions:
             self._sessions.add(node.name)
 
@@ -202,15 +226,18 @@ class Tracer:
         ``segments``: the packets that may come at once from the sessions of all these attempts, beside those that open
         them. Each packet is taken to bring as many events as the one that has brought most so far.
         """
-        return all(
-            EVENT_BYTES * (AT_ONCE * attempts * self._most(node, False) + segments * self._most(node, True)) <= buffer
-            for node, buffer in self._buffers.items()
-        )
-
-    def _most(self, node: str, in_session: bool) -> int:
-        if in_session and node not in self._sessions:
-            return 0
-        return self._most_events.get((node, in_session), 1)
+        for node, buffer in self._buffers.items():
+            # Attempts that wait for the same neighbour wait for the same requests.
+            requests = NEIGHBOURS_AT_ONCE * min(attempts, self._neighbours[node])
+            at_once: dict[_Counted, int] = {
+                "opening": AT_ONCE * attempts,
+                "segment": segments if node in self._sessions else 0,
+                "neighbour": requests if self._rules[node].sees_neighbours else 0,
+            }
+            events = sum(number * self._most_events.get((node, kind), 1) for kind, number in at_once.items() if number)
+            if EVENT_BYTES * events > buffer:
+                return False
+        return True
 
     def losses(self) -> int:
         """How many times so far the kernel has dropped events. Drains first, so that a loss counts from when it was."""
@@ -259,6 +286,16 @@ class Tracer:
                 found[key] = self._decision(drop)
         return list(found.values())
 
+    def unresolved(self, resolutions: Iterable[Resolution]) -> list[Decision]:
+        """Every rule that kept a node from resolving a neighbour, each named once."""
+        found: dict[tuple[str, Place], Decision] = {}
+        for resolution in resolutions:
+            for drop in (drop for key in resolution.keys for drop in self._drops.get(key, ())):
+                known = self._decision(drop)
+                summary = known.traced.model_copy(update={"neighbour": str(resolution.address)})
+                found.setdefault((drop.node, drop.place), known.model_copy(update={"traced": summary}))
+        return list(found.values())
+
     def diversions(self, sequences: Iterable[int]) -> list[Decision]:
         """Every rule that changed where or how an attempt's SYNs went, in order of time, each named once."""
         found: dict[tuple[str, Place], Decision] = {}
@@ -277,11 +314,12 @@ class Tracer:
         key = node, struct.unpack(">I", event[ATTR_ID])[0]
         table, chain = event[ATTR_TABLE], event[ATTR_CHAIN]
         # Ids are reused: headers open each new packet, and come once for each base chain that it enters.
-        if ATTR_NETWORK_HEADER in event and ATTR_TRANSPORT_HEADER in event:
-            self._headers(key, event)
+        if ATTR_NETWORK_HEADER in event and (ATTR_TRANSPORT_HEADER in event or family == ARP):
+            self._headers(key, family, event)
         known = self._packets.get(key)
-        in_session = known is not None and known.in_session
-        self._count(key, in_session, new=ATTR_NETWORK_HEADER in event and (in_session or table == OWN_TABLE))
+        # The event of our own rule, which comes first, is left out by the kernel for all but opening packets.
+        kind = "opening" if known is None else known.counts_as
+        self._count(key, kind, new=ATTR_NETWORK_HEADER in event and (kind != "opening" or table == OWN_TABLE))
         if known is None or table == OWN_TABLE:
             return
         handle = struct.unpack(">Q", event[ATTR_HANDLE])[0] if ATTR_HANDLE in event else None
@@ -298,10 +336,16 @@ class Tracer:
                 met = _Met(node, place, known.packet, known.passage, effect)
                 self._diverted[known.packet.initial_sequence].setdefault((node, place), met)
 
-    def _headers(self, key: tuple[str, int], event: dict[int, bytes]) -> None:
+    def _headers(self, key: tuple[str, int], family: int, event: dict[int, bytes]) -> None:
         """Take the headers of a packet at its first rule in a base chain."""
-        network, transport = event[ATTR_NETWORK_HEADER], event[ATTR_TRANSPORT_HEADER]
-        packet = self._probed(network, transport) or traced_packet(network, transport)
+        network, transport = event[ATTR_NETWORK_HEADER], event.get(ATTR_TRANSPORT_HEADER, b"")
+        packet: TracedPacket | NeighbourPacket | _Probed | None
+        if family == ARP:
+            packet = arp_packet(network)
+        else:
+            packet = self._probed(network, transport)
+            if packet is None:
+                packet = (discovery_packet if is_discovery(network) else traced_packet)(network, transport)
         if packet is None:
             self._packets.pop(key, None)
             return
@@ -318,14 +362,15 @@ class Tracer:
         if isinstance(packet, _Probed):
             packet.trail.drops.append(drop)
             packet.trail.dropped.set()
-        else:
-            self._drops[packet.key(drop.node)].append(drop)
+            return
+        self._drops[packet.key(drop.node)].append(drop)
+        self.neighbours_dropped |= isinstance(packet, NeighbourPacket)
 
-    def _count(self, packet: tuple[str, int], in_session: bool, *, new: bool) -> None:
+    def _count(self, packet: tuple[str, int], kind: _Counted, *, new: bool) -> None:
         """Count the events of a packet. ``new``: its id belonged to another one before."""
         events = self._events[packet] = 1 if new else self._events.get(packet, 0) + 1
-        kind = packet[0], in_session
-        self._most_events[kind] = max(events, self._most_events.get(kind, 1))
+        most = packet[0], kind
+        self._most_events[most] = max(events, self._most_events.get(most, 1))
 
     def _probed(self, network: bytes, transport: bytes) -> _Probed | None:
         """The probe that a marked packet belongs to. Fragments are known by its number, TCP by ports and sequence."""
@@ -347,3 +392,10 @@ class Tracer:
         if trail is None:
             return None
         return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))
+
+
+def _load(node: LabNode, ruleset: str) -> subprocess.CompletedProcess[str]:
+    argv = ["nft", "-f", "-"]
+    return node.run_inside(  # type: ignore[no-any-return]
+        lambda: subprocess.run(argv, input=ruleset, capture_output=True, text=True, timeout=30, check=False)
+    )

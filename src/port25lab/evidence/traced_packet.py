@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 
+from port25lab.evidence.neighbour_packets import Asked, is_discovery
 from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
 from port25lab.model.evidence import PacketSummary
 from port25lab.rules import Packet
@@ -24,8 +25,9 @@ TracedKind = Literal["SYN", "SYN-ACK", "RST", "segment"]
 Ends = tuple[str, int, str, int]
 """Address and port of the sender, then of the receiver."""
 
-Key = int | tuple[str, Ends]
-"""By what a packet is found again: the initial sequence number of its attempt, or its node with addresses and ports."""
+Key = int | tuple[str, Ends] | Asked
+"""By what a packet is found again: the initial sequence number of its attempt, its node with addresses and ports, or
+the neighbour that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def packet_for_rules(
     Returns: the packet, None where the headers are cut short. Only a SYN tells its state: it opens a connection.
     """
     ip, tcp = fixed_header(network), tcp_header(transport)
-    if ip is None or tcp is None:
+    if ip is None or tcp is None or is_discovery(network):
         return None
     opens = tcp.flags & (SYN | ACK | RST) == SYN
     four = ip.ip_version == 4

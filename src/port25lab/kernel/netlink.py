@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
 
 NETLINK_NETFILTER = 12
 """The protocol number of a netlink socket to netfilter (linux/netlink.h)."""
@@ -34,13 +34,19 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 
 _U32 = struct.Struct("=I")
 
+_U64 = struct.Struct("=Q")
+
 _REQUEST_ACK = 0x1 | 0x4
 
 _CREATE = 0x400 | 0x200
 
 _REPLACE = 0x400 | 0x100
 
-_NEWLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 18, 20, 24, 28
+_NEWLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 18, 20, 24
+
+_NEWNEIGH, _DELNEIGH, _GETNEIGH, _SETNEIGHTBL = 28, 29, 30, 67
+
+_ERROR, _DONE, _DUMP = 2, 3, 0x300
 
 _MAC, _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD, _GSO_MAX_SEGS = 1, 3, 10, 18, 28, 40
 
@@ -52,7 +58,13 @@ _NODAD = 0x02
 
 _BLACKHOLE = 6
 
-_PERMANENT = 0x80
+_PERMANENT, _NOARP = 0x80, 0x40
+
+_TABLE_NAME, _TABLE_PARAMETERS = 1, 6
+"""Attributes of a neighbour table (linux/neighbour.h, NDTA)."""
+
+_INTERFACE, _BASE_REACHABLE, _RETRANSMIT, _STALE, _DELAY_PROBE = 1, 4, 5, 6, 7
+"""Parameters of a neighbour table for one interface (NDTPA)."""
 
 _SEND_AT_ONCE = 32
 """Requests sent before their answers are read, so that no answer is lost to a full receive buffer."""
@@ -187,6 +199,23 @@ def neighbour(index: int, ip: IPv4Address | IPv6Address, mac: bytes) -> bytes:
     return _message(_NEWNEIGH, _REPLACE, body + attribute(1, ip.packed) + attribute(2, mac))
 
 
+def resolution(index: int, ip_version: int, retransmit: int, keep: int) -> bytes:
+    """Set how an interface resolves its neighbours. Unlike the sysctls, this also works in a user namespace.
+
+    Args:
+        index: The interface.
+        ip_version: 4 for ARP, 6 for neighbour discovery.
+        retransmit: Milliseconds between two requests. Three without an answer are a failure (RFC 4861 section 7.2.2).
+        keep: Milliseconds for which an entry is used without being asked for again.
+    """
+    family, table = (socket.AF_INET, b"arp_cache") if ip_version == 4 else (socket.AF_INET6, b"ndisc_cache")
+    times = ((_RETRANSMIT, retransmit), (_BASE_REACHABLE, keep), (_DELAY_PROBE, keep), (_STALE, keep))
+    parameters = [attribute(kind, _U64.pack(milliseconds)) for kind, milliseconds in times]
+    body = struct.pack("=Bxxx", family) + attribute(_TABLE_NAME, table + b"\0")
+    body += _nested(_TABLE_PARAMETERS, attribute(_INTERFACE, _U32.pack(index)), *parameters)
+    return _message(_SETNEIGHTBL, 0, body)
+
+
 class Rtnetlink:
     """A route socket. It belongs to the network namespace in which the thread is when the socket is made."""
 
@@ -200,22 +229,41 @@ class Rtnetlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, requests: list[tuple[str, bytes]]) -> None:
-        """Send requests. Each has a description; OSError has that of the first request that the kernel refuses."""
+    def send(self, requests: list[tuple[str, bytes]], *, tolerated: int = 0) -> None:
+        """Send requests. Each has a description; OSError has that of the first request that the kernel refuses.
+
+        ``tolerated``: an errno that is no failure.
+        """
         for start in range(0, len(requests), _SEND_AT_ONCE):
             chunk = requests[start : start + _SEND_AT_ONCE]
             self._socket.send(b"".join(_frame(number, body) for number, (_, body) in enumerate(chunk)))
             waiting = len(chunk)
             while waiting:
                 for kind, number, body in messages(self._socket.recv(1 << 16)):
-                    if kind != 2:
+                    if kind != _ERROR:
                         continue
                     waiting -= 1
                     code = -struct.unpack_from("=i", body)[0]
-                    if code:
+                    if code not in (0, tolerated):
                         raise OSError(
                             code, f"{os.strerror(code)} ({errno.errorcode.get(code, code)}): {chunk[number][0]}"
                         )
+
+    def forget_neighbours(self) -> None:
+        """Delete all neighbours that were resolved, or are being resolved. Permanent ones stay."""
+        self._socket.send(_frame(0, struct.pack("=HH", _GETNEIGH, 0x1 | _DUMP) + _NEIGHBOUR.pack(0, 0, 0, 0, 0)))
+        learned: list[tuple[str, bytes]] = []
+        done = False
+        while not done:
+            for kind, _, body in messages(self._socket.recv(1 << 16)):
+                done |= kind in (_DONE, _ERROR)
+                if kind == _NEWNEIGH:
+                    family, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+                    address = dict(attributes(body, _NEIGHBOUR.size)).get(1)
+                    if address is not None and not state & (_PERMANENT | _NOARP):
+                        request = _NEIGHBOUR.pack(family, index, 0, 0, 0) + attribute(1, address)
+                        learned.append((f"neighbour {ip_address(address)}", _message(_DELNEIGH, 0, request)))
+        self.send(learned, tolerated=errno.ENOENT)  # the kernel may have discarded some by now
 
 
 def _frame(number: int, message: bytes) -> bytes:

@@ -16,6 +16,7 @@ from port25lab.kernel.bpf import (
     IF_ANY_BIT,
     IF_AT_LEAST,
     IF_EQUAL,
+    LOAD_BYTE,
     LOAD_BYTE_AT_X,
     LOAD_WORD,
     LOAD_WORD_AT_X,
@@ -46,11 +47,28 @@ table inet {table} {{
 """``wanted``: rules that set ``nftrace``. Raw has priority -300, connection tracking -200: these rules run before all
 rules of the user's."""
 
+ARP_RULES = """
+table arp {table} {{
+    chain arriving {{
+        type filter hook input priority -350; policy accept;
+        meta nftrace set 1 accept
+    }}
+    chain leaving {{
+        type filter hook output priority -350; policy accept;
+        meta nftrace set 1 accept
+    }}
+}}
+"""
+"""The same for ARP. A kernel may lack it (CONFIG_NF_TABLES_ARP), and then has no rules for ARP to trace."""
+
 LEAVING = "leaving"
 """The chain of packets that a node itself sends."""
 
 SYNS = "tcp flags & (syn | rst) != 0 meta nftrace set 1 accept"
 """Traces SYNs, SYN-ACKs, and the RSTs that refuse a connection."""
+
+NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } meta nftrace set 1 accept"
+"""Traces neighbour discovery (RFC 4861)."""
 
 RECEIVE_BUFFER = 212_992
 """Bytes of receive buffer that a node's trace socket asks for: the default of net.core.rmem_max (socket(7)). It never
@@ -88,8 +106,13 @@ _VERDICT_MASK = 0xFF
 
 OWN_TABLE = TABLE.encode() + b"\0"
 
-_FIRST_ATTRIBUTE = 20
-"""Offset of the first attribute in a message, behind the headers of netlink and nfnetlink."""
+_MESSAGE_FAMILY, _FIRST_ATTRIBUTE = 16, 20
+"""Offsets in a message: of the family, and of the first attribute behind the headers of netlink and nfnetlink."""
+
+ARP = 3
+"""The family of ARP in netfilter (NFPROTO_ARP)."""
+
+_ICMPV6 = 58
 
 _FIND, _NESTED = 0xFFFFF000 + 12, 0xFFFFF000 + 16
 """Loads that are BPF's extensions for netlink: A = the offset of the attribute of kind X, from offset A on, or inside
@@ -134,6 +157,7 @@ def _silent_events() -> list[Step | str]:
     Left out are that a base chain's policy accepts; and for a packet that opens no connection, that the first rule that
     it matches in a base chain accepts it, our own rules among them. Either event is the last one in its chain. The
     first event of a packet in a base chain has the packet's headers, so that no chain's events depend on another's.
+    Of ARP and ICMPv6 every event is left out in which a rule accepts: packets have no flags there.
     """
     lower_byte = 0 if sys.byteorder == "little" else 1  # of an attribute's length, which is below 256 here
     return [
@@ -145,11 +169,20 @@ def _silent_events() -> list[Step | str]:
         Step(LOAD_WORD_AT_X, 4),
         Step(IF_EQUAL, _DROP, ACCEPT, REFUSE),
         "rule",
+        Step(LOAD_BYTE, _MESSAGE_FAMILY),
+        Step(IF_EQUAL, ARP, "verdict"),
+        *_attribute(ATTR_NETWORK_HEADER),
+        Step(LOAD_BYTE_AT_X, 4),
+        Step(IF_AT_LEAST, 0x60, None, "flags"),
+        Step(LOAD_BYTE_AT_X, 4 + 6),
+        Step(IF_EQUAL, _ICMPV6, "verdict"),
+        "flags",
         *_attribute(ATTR_TRANSPORT_HEADER),
         Step(LOAD_BYTE_AT_X, lower_byte),
         Step(IF_AT_LEAST, 4 + 14, None, ACCEPT),
         Step(LOAD_BYTE_AT_X, 4 + 13),
         Step(IF_ANY_BIT, SYN, ACCEPT),
+        "verdict",
         *_attribute(ATTR_VERDICT),
         Step(SET_X, 1),
         Step(LOAD_WORD, _NESTED),

@@ -14,6 +14,7 @@ from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
 from port25lab.evidence import rule_map
 from port25lab.evidence.capture import Capture
+from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.mail.services.start import Services
@@ -61,9 +62,10 @@ class LabRuntime:
         Raises LabError, and InputError for a rule that iptables refuses.
         """
         clock = _Clock()
-        net = LabNet(self._plan)
+        net = LabNet(self._plan, self._policies)
         net.build()
         self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies)
+        neighbours = Neighbours(self._plan, self._policies, net.link_local())
         clock.phase("network")
         host_module.prepare_etc()
         host_module.publish_names(self._plan)
@@ -72,7 +74,8 @@ class LabRuntime:
             firewall.load(net[name], at_once, self._plan.sets)
             rules = rule_map.join_rules(net[name], at_once, self._plan.sets)
             sessions = rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
-            self._tracer.watch(net[name], rules, sessions=sessions)
+            self._tracer.watch(net[name], rules, sessions=sessions, neighbours=neighbours.count(name))
+        net.forget_neighbours()
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
         ports = iter(SOURCE_PORTS)
@@ -84,7 +87,7 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        observer = Observer(self._tracer, self._capture, services.answered_by)
+        observer = Observer(self._tracer, self._capture, services.answered_by, neighbours)
         admission = Admission(self._tracer)
         starvation = Starvation(self._tracer.refill_seconds())
         self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, starvation, CA_FILE)
@@ -93,6 +96,7 @@ class LabRuntime:
             for name, stack in self._policies.items():
                 firewall.load(net[name], stack, self._plan.sets, loaded=len(_of_network(stack)))
                 self._tracer.update_rules(name, rule_map.join_rules(net[name], stack, self._plan.sets))
+            net.forget_neighbours()
             clock.phase("late policies")
         return clock.seconds
 

@@ -2,7 +2,8 @@
 
 Limits on namespaces (``user.max_net_namespaces`` and its kin) count for everything that the user runs. Where a limit is
 near, or may be hidden, ``fit`` makes the namespaces that the labs would take, to see whether the kernel allows them.
-The limit on open files counts for one process, and each lab is one.
+The limit on open files counts for one process, and each lab is one. The tables of neighbours are the machine's: one for
+IPv4 and one for IPv6, for all namespaces together.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ LEAST = 64
 _ENGINE, _FOR_EACH_LAB = 32, 3
 """Open files of the engine's process: for itself, and for each lab."""
 
+NEIGHBOURS = 1024
+"""The kernel's own limit on entries in a table of neighbours: ``gc_thresh3``, where it cannot be read."""
+
+OTHERS_NEIGHBOURS = 128
+"""Entries that are left to everything else on this machine. The kernel discards unused ones by itself above so many."""
+
 SPARE = 4
 """A limit is near where it allows less than this many times the need: the user's other processes take some as well."""
 
@@ -51,19 +58,23 @@ class Need:
     """Mount namespaces: the sandbox's and one for each program that runs at the same time."""
     descriptors: int
     """Open files of its process."""
+    neighbours: int = 0
+    """Entries in the table of neighbours of either IP version."""
 
     @classmethod
-    def of(cls, plan: Plan, paths: int, programs: int) -> Need:
+    def of(cls, plan: Plan, paths: int, programs: int, ruled: Iterable[str] = ()) -> Need:
         """What a lab of this plan takes.
 
         ``paths``: how many paths are tried side by side. ``programs``: how many client programs may run at the same
-        time. Measured: with its rings, trace sockets and
-        listeners a lab has 6 descriptors for each node and each service. A path has a connection with two ends for
-        some of its time; in the whole catalogue 259 paths of one lab had 173 more open files at most.
+        time. ``ruled``: the nodes with rules, whose neighbours are resolved. Measured: with its rings, trace sockets
+        and listeners a lab has 6 descriptors for each node and each service. A path has a connection with two ends for
+        some of its time; in the whole catalogue 259 paths of one lab had 173 more open files at most. A link has an
+        entry at both ends, and over IPv6 another one for each end's link-local address.
         """
         services = sum(len(node.services) for node in plan.nodes.values())
         files = 64 + 6 * (len(plan.nodes) + services) + 2 * paths
-        return cls(f"a lab of {plan.name}", 1 + len(plan.nodes), 1 + programs, files)
+        links = sum(len(segment) - 1 for segment in plan.resolving(ruled))
+        return cls(f"a lab of {plan.name}", 1 + len(plan.nodes), 1 + programs, files, 4 * links)
 
 
 LARGEST = Need("the largest lab of the catalogue", 28, 9, 1024)
@@ -108,12 +119,43 @@ def fit(
     Raises MachineError where there is no room for one lab.
     """
     labs = max(1, min(at_once, len(needs), (descriptors - _ENGINE) // _FOR_EACH_LAB))
+    labs = min(labs, _by_neighbours(needs, up))
     most = max(needs, key=lambda need: need.networks)
     largest = replace(most, mounts=max(need.mounts for need in needs))
     if not _near(labs + up, largest):
         return labs
     result = sandbox_trial.by(way, make, labs, largest.networks, largest.mounts, way.user_namespace)
     return judge(result, largest)
+
+
+def _by_neighbours(needs: Sequence[Need], up: int) -> int:
+    """How many of these labs the tables of neighbours have room for, whichever of them are up at the same time."""
+    largest = sorted(needs, key=lambda need: -need.neighbours)
+    limit = _neighbour_limit()
+    left = limit - OTHERS_NEIGHBOURS - up * largest[0].neighbours
+    fitting = 0
+    for need in largest:
+        left -= need.neighbours
+        if left < 0:
+            break
+        fitting += 1
+    if not fitting:
+        enough = 1 << (limit - left).bit_length()
+        raise MachineError(
+            f"{largest[0].name} takes {largest[0].neighbours} entries in the table of neighbours, and the limit "
+            f"(gc_thresh3) for all that is up is {limit}",
+            f"sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={enough} net.ipv6.neigh.default.gc_thresh3={enough}",
+        )
+    return fitting
+
+
+def _neighbour_limit() -> int:
+    """Entries of the smaller table. A container cannot read the limits of its host."""
+    found = []
+    for version in (4, 6):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int((PROC / f"sys/net/ipv{version}/neigh/default/gc_thresh3").read_text()))
+    return min(found, default=NEIGHBOURS)
 
 
 def judge(result: Mapping[str, Any], need: Need) -> int:

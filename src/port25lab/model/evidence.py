@@ -100,7 +100,7 @@ class Blame(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     node: str
-    family: Literal["ip", "ip6", "inet"]
+    family: Literal["ip", "ip6", "inet", "arp"]
     table: str
     chain: str
     rule_number: int | None
@@ -136,14 +136,18 @@ class PacketSummary(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    """``SYN``, ``SYN-ACK``, ``RST`` or ``segment``; or what a hand-made packet is, in words."""
+    """``SYN``, ``SYN-ACK``, ``RST`` or ``segment``; or what another packet is, in words."""
     source: str | None = None
     source_port: int | None = None
     destination: str | None = None
     destination_port: int | None = None
+    neighbour: str | None = None
+    """Of a packet of ARP or neighbour discovery: the address that is asked for."""
 
     def __str__(self) -> str:
-        """``SYN 198.51.100.7:20000 > 203.0.113.25:25``."""
+        """``SYN 198.51.100.7:20000 > 203.0.113.25:25``, or ``neighbour solicitation for 2001:db8::1``."""
+        if self.neighbour is not None:
+            return f"{self.kind} for {self.neighbour}"
         if self.source is None or self.destination is None:
             return self.kind
         source, destination = _end(self.source, self.source_port), _end(self.destination, self.destination_port)
@@ -174,6 +178,11 @@ class Decision(BaseModel):
     by_chance: bool = False
     """A ``statistic`` match decided: another packet like this one may pass."""
 
+    @property
+    def of_neighbour(self) -> bool:
+        """Whether the packet is one of ARP or neighbour discovery, for which the attempt's own packets waited."""
+        return self.traced.neighbour is not None
+
     @computed_field  # type: ignore[prop-decorator]  # python/mypy#14461
     @property
     def packet(self) -> str:
@@ -183,8 +192,8 @@ class Decision(BaseModel):
 
 def on_the_way_to(address: str, decisions: Iterable[Decision]) -> list[Decision]:
     """The decisions on packets to one address: those of its family, and those in a table of both families."""
-    family = "ip6" if ":" in address else "ip"
-    return [found for found in decisions if found.blame.family in (family, "inet")]
+    families = ("ip6", "inet") if ":" in address else ("ip", "inet", "arp")
+    return [found for found in decisions if found.blame.family in families]
 
 
 class IcmpError(BaseModel):

@@ -20,6 +20,7 @@ class Mechanism(StrEnum):
 
     SYN_DROP = "syn-drop"
     ANSWER_DROP = "answer-drop"
+    NEIGHBOUR_DISCOVERY = "neighbour-discovery"
     REJECT_ICMP = "reject-icmp"
     REJECT_RESET = "reject-reset"
     RATE_LIMIT = "rate-limit"
@@ -65,6 +66,11 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
     Mechanism.ANSWER_DROP: MechanismInfo(
         "the SYN gets out, and a rule drops the server's answer (inbound, source port 25)",
         "Qian et al., IEEE S&P 2010",
+        middle=True,
+    ),
+    Mechanism.NEIGHBOUR_DISCOVERY: MechanismInfo(
+        "a rule drops neighbour discovery or ARP, so that a node cannot send to the next one",
+        "RFC 4861 7.2, RFC 4890 4.4.1",
         middle=True,
     ),
     Mechanism.REJECT_ICMP: MechanismInfo(

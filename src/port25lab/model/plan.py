@@ -22,6 +22,11 @@ NOT_PUBLISHED = tuple(
 """Address blocks that public DNS should not carry: RFC 1918, RFC 6598, RFC 4193, link-local."""
 
 
+Segment = dict[tuple[str, str], tuple[IPInterface, ...]]
+"""Interfaces that are joined by links and bridges, by node and name, with their addresses. Ports of a bridge are left
+out: the bridge has the addresses."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -134,6 +139,31 @@ class Plan(_Frozen):
                 if node not in self.nodes or interface not in {i.name for i in self.nodes[node].interfaces}:
                     raise ValueError(f"link to {node}/{interface}, which does not exist")
         return self
+
+    def segments(self) -> list[Segment]:
+        """The links with what bridges join to them: who can be whose neighbour."""
+        behind: dict[tuple[str, str], tuple[str, str]] = {}
+        addresses: dict[tuple[str, str], tuple[IPInterface, ...]] = {}
+        for node in self.nodes.values():
+            ports: Iterable[tuple[str, InterfacePlan | BridgePlan]] = (
+                *((port.name, port) for port in node.interfaces),
+                *node.bridges.items(),
+            )
+            for name, port in ports:
+                addresses[node.name, name] = tuple(own for own in (port.ip, port.ip6) if own is not None)
+            for name, bridge in node.bridges.items():
+                behind |= {(node.name, port): (node.name, name) for port in bridge.ports}
+        of: dict[tuple[str, str], Segment] = {}
+        for link in self.links:
+            ends = [behind.get(end, end) for end in ((link.node1, link.interface1), (link.node2, link.interface2))]
+            whole = {member: addresses[member] for end in ends for member in (*of.get(end, ()), end)}
+            of |= dict.fromkeys(whole, whole)
+        return list({id(segment): segment for segment in of.values()}.values())
+
+    def resolving(self, ruled: Iterable[str]) -> list[Segment]:
+        """The segments on which neighbours are really resolved: those of ``ruled``, the nodes with rules."""
+        nodes = set(ruled)
+        return [segment for segment in self.segments() if any(node in nodes for node, _ in segment)]
 
     def with_services(self, more: Mapping[str, Iterable[dict[str, Any]]]) -> Plan:
         """The same plan with more services by node, such as those of policies."""

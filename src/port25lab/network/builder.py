@@ -4,9 +4,10 @@ Stock Mininet starts a shell on a pty for each node (13 ms) and runs `ip` for ea
 node is a network namespace held by a file descriptor, its shell starts at its first ``cmd``, and all links and
 addresses go to the kernel in netlink batches. No link is deleted: the kernel removes a sandbox's namespaces.
 
-Each node has permanent neighbour entries for the other ends of its links. Linux keeps the neighbours of all namespaces
-in one table of 1024 entries (``gc_thresh3``, which root alone can raise): twenty labs side by side fill it, and packets
-get lost. Permanent entries do not count.
+Neighbours are resolved by ARP and neighbour discovery where rules can matter: on the links of nodes that have a policy.
+Elsewhere both ends of a link have permanent entries. Linux keeps the neighbours of all namespaces in two tables of 1024
+entries, one for each IP version (``gc_thresh3``, which root alone can raise): twenty labs side by side would fill them,
+and packets get lost. Permanent entries do not count; ``machine.capacity`` admits labs by the others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address
 from typing import Any
 
 from mininet.link import Intf, Link
@@ -38,6 +39,7 @@ EVERY_NODE = {
     "net/ipv6/conf/default/accept_dad": "0",
     "net/ipv6/conf/default/router_solicitations": "0",
     "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/default/addr_gen_mode": "0",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv4/ip_local_port_range": "50000 60999",
@@ -45,21 +47,29 @@ EVERY_NODE = {
     "net/ipv4/tcp_syn_linear_timeouts": "0",
     "net/ipv4/tcp_rto_max_ms": "1000",
     "net/ipv4/tcp_reflect_tos": "1",
-}
-"""Settings of every node. A SYN is sent twice, as by the engine's own clients, and the attempt ends 1 s after the
-second one (2 s after it on kernels before 6.15, which always double the wait). A SYN-ACK has the DSCP of the hand-made
-SYN that it answers."""
-
-ROUTERS = {
-    "net/ipv4/ip_forward": "1",
-    "net/ipv6/conf/all/forwarding": "1",
     "net/ipv4/icmp_ratelimit": "0",
     "net/ipv4/icmp_msgs_per_sec": "100000",
     "net/ipv4/icmp_msgs_burst": "100000",
     "net/ipv6/icmp/ratelimit": "0",
 }
-"""Settings of nodes that forward. Linux limits the ICMP errors of each namespace, and in a burst of attempts a REJECT
-would look like a DROP."""
+"""Settings of every node. A SYN is sent twice, as by the engine's own clients, and the attempt ends 1 s after the
+second one (2 s after it on kernels before 6.15, which always double the wait). A SYN-ACK has the DSCP of the hand-made
+SYN that it answers. Linux limits the ICMP errors of each namespace, and in a burst of attempts a REJECT would look like
+a DROP; an unreachable neighbour as well, of which a host tells itself by ICMP."""
+
+ROUTERS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+}
+"""Settings of nodes that forward."""
+
+
+RETRANSMIT_MILLISECONDS = 250
+"""Time between two requests for a neighbour. After three without an answer the packet that waits is given up, and its
+sender gets an error: before the client's second SYN at 1 s, and before it gives up. The default of 1 s is too long."""
+
+KEEP_MILLISECONDS = 3_600_000
+"""A resolved neighbour is not asked again in a lab's lifetime, so that no verdict depends on how long a lab is up."""
 
 
 class PlanTopo(Topo):  # type: ignore[misc]
@@ -161,8 +171,10 @@ class LabLink(Link):  # type: ignore[misc]
 class LabNet(Mininet):  # type: ignore[misc]
     """A ``Mininet`` that is built by netlink batches. It has no controller and no switches."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, ruled: Iterable[str] = ()) -> None:
+        """``ruled``: the nodes that will have rules. Their neighbours are resolved, and they by their neighbours."""
         self.plan = plan
+        self._resolving = {end for segment in plan.resolving(ruled) for end in segment}
         self.home = namespaces.current_network()
         self._numbers = itertools.count(1)
         Mininet.inited = True  # otherwise it checks for root and raises limits; a sandbox needs neither
@@ -218,8 +230,25 @@ class LabNet(Mininet):  # type: ignore[misc]
         with netlink.Rtnetlink() as kernel:
             kernel.send(requests)
 
+    def link_local(self) -> dict[tuple[str, str], IPv6Address]:
+        """The link-local address that the kernel gives each interface, by node and name (RFC 4291 appendix A)."""
+        found = {}
+        for node in self.hosts:
+            for name in (*(port.name for port in node.plan.interfaces), *node.plan.bridges):
+                mac = node.mac(name)
+                identifier = bytes([mac[0] ^ 0x02]) + mac[1:3] + b"\xff\xfe" + mac[3:]
+                found[node.name, name] = IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+        return found
+
+    def forget_neighbours(self) -> None:
+        """Delete what nodes have learned of their neighbours: rules that were loaded now act as on a booted router."""
+        for name in {name for name, _ in self._resolving}:
+            node = self[name]
+            with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
+                kernel.forget_neighbours()
+
     def _neighbours(self) -> dict[str, list[tuple[str, bytes]]]:
-        """For each node the requests that set its neighbours: the other ends of its links."""
+        """For each node the requests that set its permanent neighbours: the other ends of its links without rules."""
         known: dict[tuple[str, str], tuple[IPInterface, ...]] = {
             (node.name, name): tuple(own for own in (port.ip, port.ip6) if own is not None)
             for node in self.hosts
@@ -229,6 +258,8 @@ class LabNet(Mininet):  # type: ignore[misc]
         for link in self.links:
             for here, there in ((link.intf1, link.intf2), (link.intf2, link.intf1)):
                 own, other = here.node.behind(here.name), there.node.behind(there.name)
+                if (here.node.name, own) in self._resolving:
+                    continue
                 for address in known[there.node.name, other]:
                     request = netlink.neighbour(here.node.index(own), address.ip, there.node.mac(other))
                     found[here.node.name].append((f"neighbour {address.ip} on {own}", request))
@@ -250,6 +281,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         for port in ports:
             for own in (port.ip, port.ip6):
                 if own is not None:
+                    if (node.name, port.name) in self._resolving:
+                        timing = netlink.resolution(
+                            node.index(port.name), own.version, RETRANSMIT_MILLISECONDS, KEEP_MILLISECONDS
+                        )
+                        requests.append((f"resolution on {port.name}", timing))
                     requests.append((f"address {own} on {port.name}", netlink.address(node.index(port.name), own)))
         requests += neighbours
         for route in node.plan.routes:

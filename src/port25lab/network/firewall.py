@@ -29,7 +29,7 @@ RESTORE: dict[Family, str] = {"ip": "iptables-restore", "ip6": "ip6tables-restor
 
 SAVE: dict[Family, str] = {"ip": "iptables-save", "ip6": "ip6tables-save"}
 
-FAMILY_NUMBER: dict[int, Literal["ip", "ip6", "inet"]] = {2: "ip", 10: "ip6", 1: "inet"}
+FAMILY_NUMBER: dict[int, Literal["ip", "ip6", "inet", "arp"]] = {2: "ip", 10: "ip6", 1: "inet", 3: "arp"}
 
 _NETLINK_NETFILTER = 12
 

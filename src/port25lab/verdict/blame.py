@@ -54,6 +54,8 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
         return _last(last_try.decisions) if last_try is not None and failed_to_connect else None
     if outcome is control:
         return None
+    if outcome is Outcome.UNREACHABLE and decision is not None and decision.of_neighbour:
+        return decision.blame
     if outcome is Outcome.UNREACHABLE:
         return _last(_astray(evidence))
     if outcome is Outcome.CLOSED or (outcome in OF_A_REPLY and control is not None):

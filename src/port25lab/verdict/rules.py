@@ -26,6 +26,10 @@ ERRNOS_OF_EFFECT = {
 }
 """The errors that a client can see if the rule did what the trace says."""
 
+ERRNOS_OF_NEIGHBOUR = frozenset({"EHOSTUNREACH", "ETIMEDOUT"})
+"""The errors that a client can see if a node on the way does not find the next one: its own or a router's error, or
+nothing, where the answer gets lost."""
+
 ANSWERS = ("SYN-ACK", "RST")
 
 READS_CONTENT = frozenset({"string", "tls"})
@@ -43,6 +47,8 @@ def effect_on_client(decision: Decision) -> Effect:
 
 def opening_refused(decision: Decision) -> Classification:
     """A rule blocked the opening of the connection: by its effect on the client, and by the packet, SYN or SYN-ACK."""
+    if decision.of_neighbour:
+        return Classification(Outcome.DROPPED, Mechanism.NEIGHBOUR_DISCOVERY)
     found = CLASSIFICATION_OF_EFFECT[effect_on_client(decision)]
     if decision.by_chance:
         return Classification(found.outcome, Mechanism.RANDOM_LOSS)
@@ -60,6 +66,8 @@ def hand_made_packet(views: Views) -> Classification | None:
         return Classification(Outcome.REACHED, Mechanism.NONE)
     if decision is None:
         return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
+    if decision.of_neighbour:
+        return Classification(Outcome.DROPPED, Mechanism.NEIGHBOUR_DISCOVERY)
     kind = PACKET_KINDS.get(arrival.packet)
     if kind is not None and kind.early and decision.effect is not Effect.THROTTLE:
         return Classification(CLASSIFICATION_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
@@ -75,6 +83,8 @@ def connection_refused(views: Views) -> Classification | None:
     decision = views.decision
     if decision is None or views.observed.stage is not Stage.CONNECT:
         return None
+    if decision.of_neighbour and views.observed.errno in UNREACHABLE_ERRNOS:
+        return Classification(Outcome.UNREACHABLE, Mechanism.NEIGHBOUR_DISCOVERY)
     # A reset right behind the handshake may come before the client knows that it is connected.
     return session_cut(views) if decision.in_session else opening_refused(decision)
 
@@ -110,10 +120,16 @@ def disagreement(evidence: Evidence) -> str | None:
             if observed.errno == "ETIMEDOUT" and not sent_astray(views):
                 return "the client timed out, and the trace has no rule that dropped its packets"
             return None
+        if decision.of_neighbour:
+            if observed.errno in ERRNOS_OF_NEIGHBOUR:
+                return None
+            return f"the client saw {observed.errno}, and the trace has a dropped {decision.packet}"
         if not decision.in_session and observed.errno not in ERRNOS_OF_EFFECT[effect_on_client(decision)]:
             return f"the client saw {observed.errno}, and the trace has {decision.effect} on {decision.blame.node}"
         return None
-    if decision is not None and not (decision.in_session or decision.by_chance or decision.effect is Effect.THROTTLE):
+    if decision is not None and not (
+        decision.in_session or decision.of_neighbour or decision.by_chance or decision.effect is Effect.THROTTLE
+    ):
         # A limit, or chance, may block a SYN and let its retransmission pass. A session that was cut has an outcome of
         # its own.
         return (

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from evidence_factory import decision, difference, wire
+from evidence_factory import decision, difference, of_neighbour, wire
 from port25lab.evidence.capture import Capture, Captured
 from port25lab.evidence.connections import Connections, Made
+from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import PacketTrace, Tracer
 from port25lab.model.evidence import Decision, Effect
@@ -25,6 +26,7 @@ class FakeTracer:
     def __init__(self) -> None:
         self.lost: list[str] = []
         self.tracked: list[PacketTrace] = []
+        self.neighbours_dropped = False
 
     def losses(self) -> int:
         return len(self.lost)
@@ -44,6 +46,9 @@ class FakeTracer:
     def made(self, node: str, port: int) -> list[int]:
         return [7] if (node, port) == ("pc", PORTS[0]) else []
 
+    def unresolved(self, resolutions: Iterable[str]) -> list[Decision]:
+        return [of_neighbour("ip6") for _ in resolutions]
+
     def drops_of(self, packet: PacketTrace) -> list[Decision]:
         return [decision(Effect.REJECT_ICMP)]
 
@@ -62,6 +67,19 @@ class FakeCapture:
         return PASSED_ON
 
 
+class FakeNeighbours:
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def waited_for(self, client: str, targets: list[str], *about: object) -> list[str]:
+        self.asked.append((client, targets, about))
+        return ["hop"]
+
+    def there_and_back(self, source: str, target: str) -> list[str]:
+        self.asked.append((source, target))
+        return ["first hop", "second hop"]
+
+
 class Fakes:
     def __init__(self) -> None:
         self.tracer, self.capture = FakeTracer(), FakeCapture()
@@ -69,7 +87,10 @@ class Fakes:
         def answered(arrivals: Iterable[tuple[str, str, int]]) -> str | None:
             return next((node for node, _, _ in arrivals), None)
 
-        self.observer = Observer(cast(Tracer, self.tracer), cast(Capture, self.capture), answered)
+        self.neighbours = FakeNeighbours()
+        self.observer = Observer(
+            cast(Tracer, self.tracer), cast(Capture, self.capture), answered, cast(Neighbours, self.neighbours)
+        )
 
 
 @pytest.fixture
@@ -110,6 +131,24 @@ def test_a_hand_made_packet_is_traced_by_itself_and_its_losses_count_from_then_o
     assert lab.tracer.tracked == [packet]
     assert found.decisions == [decision(Effect.REJECT_ICMP)]
     assert found.trace_lost == "edge"
+
+
+def test_a_neighbour_that_was_not_found_decides_where_no_rule_met_a_packet_to_that_address(lab: Fakes) -> None:
+    assert lab.observer.collect(PORTS, "pc", to=["2001:db8::1"]).decisions == [decision()]
+    assert lab.neighbours.asked == []
+    lab.tracer.neighbours_dropped = True
+    found = lab.observer.collect(PORTS, "pc", to=["192.0.2.1", "2001:db8::1"])
+    assert found.decisions == [decision(), of_neighbour("ip6")]
+    assert lab.neighbours.asked == [("pc", ["2001:db8::1"], (PASSED_ON.packets, CONNECTIONS, {"isp-edge"}))]
+    assert lab.observer.collect(PORTS, "pc", to=["192.0.2.1"]).decisions == [decision()]
+
+
+def test_a_hand_made_packet_may_wait_for_any_hop_on_its_way(lab: Fakes) -> None:
+    lab.tracer.neighbours_dropped = True
+    packet = PacketTrace("a fragment", 7, 1000, PORTS[1])
+    found = lab.observer.collect([PORTS[1]], "pc", 0, packet, ["2001:db8::1"])
+    assert found.decisions == [decision(Effect.REJECT_ICMP), of_neighbour("ip6"), of_neighbour("ip6")]
+    assert lab.neighbours.asked == [("pc", "2001:db8::1")]
 
 
 @pytest.mark.parametrize("port", [25, 0], ids=["source port 25", "no address was dialled"])

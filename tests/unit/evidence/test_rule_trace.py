@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from bpf_interpreter import run
+from neighbour_factory import arp, discovery
 from port25lab.errors import LabError
+from port25lab.evidence.neighbours import Resolution
 from port25lab.evidence.rule_map import LoadedRules
 from port25lab.evidence.rule_trace import PacketTrace, Tracer
 from port25lab.evidence.traced_packet import MARK
@@ -29,7 +31,7 @@ CUSTOMER, MX, NATTED = "198.51.100.7", "203.0.113.25", "192.0.2.1"
 PORT, SEQUENCE = 20_000, 0x01020304
 SYN, ACK, FIN = 0x02, 0x10, 0x01
 
-IPV4, INET, IPV6 = 2, 1, 10
+IPV4, INET, IPV6, ARP = 2, 1, 10, 3
 POLICY, RETURN, RULE = 1, 2, 3
 DROP, ACCEPT, JUMP = 0, 1, -3
 
@@ -56,7 +58,7 @@ def headers(
 
 def event(
     trace_id: int,
-    packet: tuple[bytes, bytes] | None = None,
+    packet: tuple[bytes, bytes | None] | None = None,
     *,
     kind: int = RULE,
     handle: int | None = 7,
@@ -80,7 +82,9 @@ def event(
     if policy is not None:
         parts.append(attribute(16, struct.pack(">I", policy)))
     if packet is not None:
-        parts += [attribute(8, packet[0]), attribute(9, packet[1])]
+        parts.append(attribute(8, packet[0]))
+        if packet[1] is not None:
+            parts.append(attribute(9, packet[1]))
     body = struct.pack(">BBH", family, 0, 0) + b"".join(parts)
     return struct.pack("=IHHII", 16 + len(body), (10 << 8) | 17, 0, 0, 0) + body
 
@@ -88,9 +92,11 @@ def event(
 class Node:
     """A node that is traced: its kernel's end of the socket is ours."""
 
-    def __init__(self, name: str, kernel: Any, returncode: int = 0) -> None:
+    def __init__(self, name: str, kernel: Any, *returncodes: int) -> None:
+        """``returncodes``: of nft, each time that it is run."""
         self.name = name
-        self._answers = [subprocess.CompletedProcess(["nft"], returncode, "", "no such thing\n"), kernel]
+        ran = [subprocess.CompletedProcess(["nft"], code, "", "no such thing\n") for code in returncodes or (0,)]
+        self._answers = [*ran, kernel]
 
     def run_inside(self, _: Callable[[], object]) -> Any:
         return self._answers.pop(0)
@@ -364,10 +370,13 @@ def core() -> Iterator[Overrun]:
         yield kernel
 
 
-def watching(sessions: bool = False, **kernels: Overrun) -> Tracer:
+def watching(
+    sessions: bool = False, neighbours: int = 0, rules: LoadedRules | None = None, **kernels: Overrun
+) -> Tracer:
     tracer = Tracer()
     for name, kernel in kernels.items():
-        tracer.watch(Node(name, kernel), LoadedRules(name), sessions=sessions)  # type: ignore[arg-type]
+        node: Any = Node(name, kernel)
+        tracer.watch(node, rules or LoadedRules(name), sessions=sessions, neighbours=neighbours)
     return tracer
 
 
@@ -459,6 +468,40 @@ def test_packets_of_sessions_take_room_where_they_are_traced(edge: Overrun) -> N
     assert not tracer.has_room(10, 41)
 
 
+SEES_NEIGHBOURS = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
+
+
+def test_requests_for_neighbours_take_room_where_rules_may_meet_them(edge: Overrun) -> None:
+    tracer = watching(edge=edge, neighbours=3)
+    assert tracer.has_room(50, 0)
+    tracer.update_rules("edge", sees := LoadedRules("edge"))
+    sees.learn(parse(SEES_NEIGHBOURS, "ip6", file="rules.v6"), {})
+    assert tracer.has_room(41, 0)
+    assert not tracer.has_room(42, 0)
+    assert watching(edge=edge, neighbours=0, rules=sees).has_room(50, 0)
+    edge.says(event(1, discovery(135, CPE, EDGE), family=IPV6, verdict=JUMP) + event(1, family=IPV6, verdict=DROP))
+    tracer.drain()
+    assert tracer.has_room(32, 0)
+    assert not tracer.has_room(33, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "sees"),
+    [
+        (SEES_NEIGHBOURS, True),
+        ("*raw\n-A PREROUTING -j LOG\nCOMMIT\n", True),
+        ("*filter\n:FORWARD DROP [0:0]\n:mine - [0:0]\n-A FORWARD -j mine\n-A mine -j DROP\nCOMMIT\n", False),
+        ("*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n", False),
+    ],
+)
+def test_rules_that_meet_what_is_not_forwarded_see_neighbours(text: str, sees: bool) -> None:
+    rules = LoadedRules("edge")
+    ruleset = parse(text, "ip6", file="rules.v6")
+    chains = [(table.name, chain) for table in ruleset.tables.values() for chain in table.chains.values()]
+    rules.learn(ruleset, {("ip6", table, chain.name): [*range(len(chain.rules))] for table, chain in chains})
+    assert rules.sees_neighbours is sees
+
+
 def test_a_lab_in_which_nothing_is_traced_has_room_for_all() -> None:
     assert Tracer().has_room(1_000_000, 1_000_000)
 
@@ -471,6 +514,51 @@ def test_the_event_loop_is_woken_by_events_of_any_node(lab: Lab) -> None:
     assert ready.poll(0)
     lab.tracer.drain()
     assert not ready.poll(0)
+
+
+# -- neighbours -------------------------------------------------------------------------------------------------------
+
+CPE, EDGE = "2001:db8:ff::2", "2001:db8:ff::1"
+HOP = Resolution("cpe", frozenset({CPE}), ip_address(EDGE), "isp-edge")
+
+
+def arp_headers(operation: int = 1, address: str = "192.0.2.2") -> tuple[bytes, None]:
+    """The headers of an event of ARP: it has no transport header."""
+    return arp(operation, "192.0.2.1", address), None
+
+
+@pytest.mark.parametrize("kind", [135, 136])
+def test_a_rule_that_drops_neighbour_discovery_is_blamed_by_who_needs_it(lab: Lab, kind: int) -> None:
+    packet = discovery(kind, *((CPE, EDGE) if kind == 135 else (EDGE, CPE)))
+    lab.says(event(1, packet, handle=5, verdict=JUMP, family=IPV6), event(1, verdict=DROP, family=IPV6))
+    assert lab.blamed() == []
+    assert lab.tracer.neighbours_dropped
+    [found] = lab.tracer.unresolved([HOP, HOP])
+    assert (found.blame.node, found.blame.rule_number, found.effect) == ("isp-edge", 3, Effect.DROP)
+    assert found.packet == f"neighbour {'solicitation' if kind == 135 else 'advertisement'} for {EDGE}"
+    for other in (
+        HOP._replace(owner="isp-core"),
+        HOP._replace(asks_from=frozenset({EDGE})),
+        HOP._replace(address=ip_address(CPE)),
+    ):
+        assert lab.tracer.unresolved([other]) == []
+
+
+@pytest.mark.parametrize("operation", [1, 2])
+def test_a_rule_that_drops_arp_is_blamed(lab: Lab, operation: int) -> None:
+    network = arp(operation, *(("192.0.2.1", "192.0.2.2") if operation == 1 else ("192.0.2.2", "192.0.2.1")))
+    lab.says(event(1, (network, None), handle=5, verdict=DROP, family=ARP, chain="in"))
+    lab.tracer.drain()
+    [found] = lab.tracer.unresolved([Resolution("pc", frozenset({"192.0.2.1"}), ip_address("192.0.2.2"), "isp-edge")])
+    assert (found.blame.family, found.blame.rule) == ("arp", "handle 5")
+    assert found.packet == f"ARP {'request' if operation == 1 else 'reply'} for 192.0.2.2"
+
+
+def test_neighbours_that_rules_let_pass_are_no_ones_fault(lab: Lab) -> None:
+    lab.says(event(1, discovery(135, CPE, EDGE), handle=5, verdict=JUMP, family=IPV6), event(1, family=IPV6))
+    lab.tracer.drain()
+    assert not lab.tracer.neighbours_dropped
+    assert lab.tracer.unresolved([HOP]) == []
 
 
 # -- which events the kernel leaves out --------------------------------------------------------------------------------
@@ -502,6 +590,22 @@ def test_of_a_segment_only_the_first_rule_of_a_chain_that_accepts_is_left_out(ve
     assert kept(event(1, None, verdict=verdict)), "its headers came with an earlier event of the same chain"
 
 
+@pytest.mark.parametrize(("verdict", "told"), [(ACCEPT, False), (DROP, True), (JUMP, True), (-1, True)])
+@pytest.mark.parametrize("address", ["2001:db8::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::"])
+def test_of_neighbour_discovery_rules_that_accept_are_left_out_whatever_its_bytes(
+    verdict: int, told: bool, address: str
+) -> None:
+    assert kept(event(1, discovery(135, CPE, address), verdict=verdict, family=IPV6)) is told
+    assert kept(event(1, discovery(136, address, CPE), verdict=verdict, family=INET)) is told
+    assert kept(event(1, arp_headers(address="192.0.2.2"), verdict=verdict, family=ARP)) is told
+
+
+def test_ipv4_with_a_byte_like_that_of_icmpv6_is_tcp_all_the_same() -> None:
+    network, segment = headers()
+    fragmented = network[:6] + b"\x3a\0" + network[8:]
+    assert kept(event(1, (fragmented, segment), verdict=ACCEPT))
+
+
 def test_a_fragment_too_short_for_a_tcp_header_is_kept() -> None:
     assert kept(event(1, (headers()[0], b"\0" * 8)))
     assert kept(event(1, (headers()[0], b"")))
@@ -511,9 +615,16 @@ def test_a_return_is_kept() -> None:
     assert kept(event(1, None, kind=RETURN, handle=7))
 
 
+def test_a_kernel_without_rules_for_arp_is_traced_all_the_same(edge: Overrun) -> None:
+    tracer, node = Tracer(), Node("edge", edge, 1, 0)
+    tracer.watch(node, LoadedRules("edge"))  # type: ignore[arg-type]
+    edge.drops()
+    assert tracer.losses() == 1
+
+
 def test_a_node_that_cannot_be_traced_is_a_failure_of_the_lab() -> None:
     with pytest.raises(LabError, match="isp-edge: nft: no such thing"):
-        Tracer().watch(Node("isp-edge", None, returncode=1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
+        Tracer().watch(Node("isp-edge", None, 1, 1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
 
 
 # -- raw-packet probes ------------------------------------------------------------------------------------------------

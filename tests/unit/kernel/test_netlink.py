@@ -83,6 +83,22 @@ def test_a_neighbour_is_permanent(ip: str, family: int) -> None:
     assert values == {1: ip_address(ip).packed, 2: mac}
 
 
+@pytest.mark.parametrize(
+    ("version", "family", "table"), [(4, socket.AF_INET, b"arp_cache\0"), (6, socket.AF_INET6, b"ndisc_cache\0")]
+)
+def test_how_an_interface_resolves_its_neighbours_is_set_in_milliseconds(
+    version: int, family: int, table: bytes
+) -> None:
+    head, values = body(netlink.resolution(7, version, 250, 90_000), 67, REQUEST_ACK, 4)
+    assert head == bytes([family, 0, 0, 0])
+    assert values[1] == table
+    parameters = dict(netlink.attributes(values[6]))
+    assert parameters.pop(1) == struct.pack("=I", 7)
+    assert {kind: struct.unpack("=Q", value)[0] for kind, value in parameters.items()} == {
+        5: 250, 4: 90_000, 6: 90_000, 7: 90_000
+    }  # fmt: skip
+
+
 def test_a_bridge_is_created_up() -> None:
     head, values = body(netlink.bridge("lan", 20), NEWLINK, REQUEST_ACK | CREATE_EXCL, 16)
     assert struct.unpack("=4xiII", head) == (20, UP, UP)
@@ -150,6 +166,8 @@ class Kernel:
     def __init__(self, refused: dict[int, int] | None = None) -> None:
         self.refused = refused or {}
         self.sent: list[list[bytes]] = []
+        self.lists: list[bytes] = []
+        """What it answers to a request that asks for a list."""
         self._answers: list[bytes] = []
 
     def bind(self, address: tuple[int, int]) -> None:
@@ -161,6 +179,9 @@ class Kernel:
     def send(self, data: bytes) -> None:
         requests = list(_split(data))
         self.sent.append(requests)
+        if self.lists:
+            self._answers, self.lists = self.lists, []
+            return
         done = sum(len(batch) for batch in self.sent[:-1])
         answers = b""
         for number, request in enumerate(requests):
@@ -205,6 +226,43 @@ def test_a_refused_request_is_named_with_the_kernels_own_error(kernel: Kernel) -
     with netlink.Rtnetlink() as route, pytest.raises(OSError, match=r"File exists \(EEXIST\): link h40$") as caught:
         route.send(requests)
     assert caught.value.errno == errno.EEXIST
+
+
+def entry(index: int, ip: str, state: int) -> bytes:
+    """A neighbour as the kernel lists it."""
+    address = ip_address(ip)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    listed = struct.pack("=BxxxiHBB", family, index, state, 0, 1) + netlink.attribute(1, address.packed)
+    return struct.pack("=IHHII", 16 + len(listed), 28, 2, 0, 0) + listed
+
+
+@pytest.mark.parametrize("refused", [0, errno.ENOENT])
+def test_only_neighbours_that_were_resolved_are_forgotten(kernel: Kernel, refused: int) -> None:
+    permanent, multicast, reachable, stale, failed = 0x80, 0x40, 0x02, 0x04, 0x20
+    first = entry(2, "192.0.2.1", permanent) + entry(2, "ff02::1", multicast) + entry(2, "192.0.2.2", reachable)
+    second = entry(3, "2001:db8::1", failed) + entry(3, "fe80::1", stale) + struct.pack("=IHHIIi", 20, 3, 2, 0, 0, 0)
+    kernel.lists, kernel.refused = [first, second], {1: refused, 2: refused, 3: refused}
+    with netlink.Rtnetlink() as route:
+        route.forget_neighbours()
+    [asked], deletions = kernel.sent
+    assert struct.unpack_from("=IHH", asked) == (28, 30, 0x301)
+    found = []
+    for request in deletions:
+        _, kind, flags, _, _ = struct.unpack_from("=IHHII", request)
+        family, index = struct.unpack_from("=Bxxxi", request, 16)
+        address = ip_address(dict(netlink.attributes(request, 28))[1])
+        assert (kind, flags, family) == (29, REQUEST_ACK, socket.AF_INET if address.version == 4 else socket.AF_INET6)
+        found.append((index, str(address)))
+    assert found == [(2, "192.0.2.2"), (3, "2001:db8::1"), (3, "fe80::1")]
+
+
+def test_another_error_than_that_a_neighbour_is_gone_is_one(kernel: Kernel) -> None:
+    kernel.lists, kernel.refused = (
+        [entry(2, "192.0.2.2", 2) + struct.pack("=IHHIIi", 20, 3, 2, 0, 0, 0)],
+        {1: errno.EPERM},
+    )
+    with netlink.Rtnetlink() as route, pytest.raises(PermissionError, match=r"neighbour 192\.0\.2\.2"):
+        route.forget_neighbours()
 
 
 def test_messages_of_one_receive_are_told_apart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from port25lab.engine import jobs as jobs_module
 from port25lab.errors import MachineError
 from port25lab.machine import capacity, sandbox_trial
 from port25lab.scenario import catalogue, questions
+from port25lab.scenario.topology import load_topology
 
 WAY = sandbox_trial.Way(user_namespace=True)
 SMALL, LARGE = capacity.Need("a lab of small", 5, 9, 100), capacity.Need("a lab of large", 20, 1, 900)
@@ -69,6 +71,49 @@ def test_labs_that_are_up_count_as_well(proc: Path, made: dict[str, Any]) -> Non
     assert "asked" not in made
     capacity.fit([SMALL], 1, WAY, up=30)
     assert "asked" in made
+
+
+RESOLVING = [replace(SMALL, neighbours=300), replace(LARGE, neighbours=100), replace(SMALL, neighbours=400)]
+
+
+def table_of(proc: Path, version: int, entries: int) -> None:
+    folder = proc / f"sys/net/ipv{version}/neigh/default"
+    folder.mkdir(parents=True)
+    (folder / "gc_thresh3").write_text(f"{entries}\n")
+
+
+@pytest.mark.parametrize(("entries", "labs"), [(4096, 3), (928, 3), (927, 2), (828, 2), (827, 1), (528, 1)])
+def test_as_many_labs_are_up_as_the_smaller_table_of_neighbours_has_room_for(
+    proc: Path, made: dict[str, Any], entries: int, labs: int
+) -> None:
+    table_of(proc, 4, 100_000)
+    table_of(proc, 6, entries)
+    assert capacity.fit(RESOLVING, 8, WAY) == labs
+
+
+def test_where_the_limit_on_neighbours_is_hidden_it_is_the_kernels_own(proc: Path, made: dict[str, Any]) -> None:
+    assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY) == 8
+
+
+def test_neighbours_of_labs_that_are_up_count_as_well(proc: Path, made: dict[str, Any]) -> None:
+    assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY, up=6) == 2
+
+
+def test_a_lab_with_too_many_neighbours_is_refused(proc: Path, made: dict[str, Any]) -> None:
+    with pytest.raises(MachineError) as caught:
+        capacity.fit([replace(LARGE, neighbours=1500), SMALL], 8, WAY)
+    assert str(caught.value) == (
+        "a lab of large takes 1500 entries in the table of neighbours, and the limit (gc_thresh3) for all that is up "
+        "is 1024; sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=2048 net.ipv6.neigh.default.gc_thresh3=2048"
+    )
+
+
+def test_neighbours_count_on_the_links_of_nodes_with_rules_alone() -> None:
+    plan = load_topology("hotel", {"rooms": 3})
+    assert capacity.Need.of(plan, 1, 0).neighbours == 0
+    room = capacity.Need.of(plan, 1, 0, ["guest-1"]).neighbours
+    gateway = capacity.Need.of(plan, 1, 0, ["hotel-gw"]).neighbours
+    assert 0 < room < gateway <= 4 * len(plan.links)
 
 
 def test_in_a_container_limits_may_be_hidden_and_room_is_tried(proc: Path, made: dict[str, Any]) -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from evidence_factory import MX6, decision, delivered, diverted, dropped, ended, hop, in_session, replied, rule, wire
+from evidence_factory import (
+    MX6,
+    decision,
+    delivered,
+    diverted,
+    dropped,
+    ended,
+    hop,
+    in_session,
+    of_neighbour,
+    replied,
+    rule,
+    wire,
+)
 from port25lab.model.evidence import Effect, Evidence, IcmpError, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
@@ -24,6 +37,15 @@ def judged(
     control: Evidence | None = None,
 ) -> Judgement:
     return judge(evidence, expected, by, control)
+
+
+def test_the_rule_that_dropped_neighbour_discovery_is_blamed_where_the_host_is_unreachable() -> None:
+    lost = ended(Stage.CONNECT, "EHOSTUNREACH", decisions=[of_neighbour()], diverted=[diverted()])
+    found = judge(lost, Outcome.UNREACHABLE, "isp-edge", delivered(), Mechanism.NEIGHBOUR_DISCOVERY)
+    assert found.ok
+    assert found.blame == of_neighbour().blame
+    alike = judged(lost, Outcome.UNREACHABLE, control=ended(Stage.CONNECT, "EHOSTUNREACH"))
+    assert alike.blame is None
 
 
 def test_blocked_as_expected_with_a_rule_and_a_control_is_ok() -> None:

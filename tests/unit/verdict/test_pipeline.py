@@ -17,6 +17,7 @@ from evidence_factory import (
     ended,
     hop,
     in_session,
+    of_neighbour,
     on_answer,
     replied,
     rule,
@@ -253,6 +254,18 @@ def test_a_session_although_the_kernel_dropped_its_syn_is_a_disagreement() -> No
     assert disagreement(evidence) == "the client reached stage rcpt, and the trace has drop on isp-edge"
 
 
+def test_a_neighbour_that_is_not_found_explains_an_unreachable_host_or_silence_and_nothing_else() -> None:
+    for errno in ("EHOSTUNREACH", "ETIMEDOUT"):
+        assert disagreement(ended(Stage.CONNECT, errno, decisions=[of_neighbour()])) is None
+    said = disagreement(ended(Stage.CONNECT, "ECONNREFUSED", decisions=[of_neighbour()]))
+    assert said == "the client saw ECONNREFUSED, and the trace has a dropped neighbour solicitation for 2001:db8::1"
+
+
+def test_a_session_although_a_neighbour_was_not_found_at_first_is_no_disagreement() -> None:
+    """Another address of the same server was dialled before."""
+    assert disagreement(ended(Stage.RCPT, smtp_code=550, decisions=[of_neighbour()])) is None
+
+
 def test_an_undisturbed_delivery_is_no_disagreement() -> None:
     assert disagreement(delivered()) is None
 
@@ -349,6 +362,24 @@ EXAMPLES = [
         Mechanism.REJECT_RESET,
     ),
     Example("limit", dropped(decisions=[decision(Effect.THROTTLE)]), Outcome.THROTTLED, Mechanism.RATE_LIMIT),
+    Example(
+        "a router does not find the next one",
+        ended(Stage.CONNECT, "EHOSTUNREACH", decisions=[of_neighbour()]),
+        Outcome.UNREACHABLE,
+        Mechanism.NEIGHBOUR_DISCOVERY,
+    ),
+    Example(
+        "the answer's next hop is not found",
+        ended(Stage.CONNECT, "ETIMEDOUT", decisions=[of_neighbour()]),
+        Outcome.DROPPED,
+        Mechanism.NEIGHBOUR_DISCOVERY,
+    ),
+    Example(
+        "a hand-made packet that waits for its next hop",
+        probed(None, of_neighbour()),
+        Outcome.DROPPED,
+        Mechanism.NEIGHBOUR_DISCOVERY,
+    ),
     Example("nothing listens", ended(Stage.CONNECT, "ECONNREFUSED"), Outcome.CLOSED, Mechanism.NO_LISTENER),
     Example("no route", ended(Stage.CONNECT, "ENETUNREACH"), Outcome.UNREACHABLE, Mechanism.NO_ROUTE),
     Example(
