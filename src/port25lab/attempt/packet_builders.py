@@ -1,7 +1,8 @@
 """Hand-made packets, built with scapy. In: a ``PacketSpec``. Out: bytes, from the IP header on. Pure; needs no lab.
 
-These packets carry the mark by which nodes trace them (a DSCP value for local use, RFC 2474 section 6) and a number: as
-identification in IPv4, as flow label in IPv6. Both survive routers and address translation.
+A packet is known by a number, which senders choose at random as these do: the identification in IPv4, the flow label in
+IPv6; and by its sequence number. They survive routers and address translation. Nothing else tells it from what a Linux
+host sends, beyond what its kind is about.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from port25lab.evidence.traced_packet import MARK
 from port25lab.model.addresses import IpVersion
 
 PIECE = 8
@@ -49,7 +49,7 @@ class PacketSpec:
     source_port: int
     port: int
     number: int
-    """1 to 65535, unique in a lab."""
+    """1 to 65535, random, and no other packet of the lab has it at the time."""
     sequence: int
     """Initial sequence number, or the field that has its place in other protocols: 32 bits, random."""
 
@@ -135,9 +135,9 @@ def ping(spec: PacketSpec) -> list[bytes]:
 def too_big(spec: PacketSpec, arrived: bytes) -> list[bytes]:
     """The ICMP error about a packet as it ``arrived`` at the destination (RFC 1191, RFC 8201)."""
     if spec.version == 4:
-        about: Layers = IP(src=spec.destination, dst=IP(arrived).src, tos=MARK << 2, id=spec.number)
+        about: Layers = IP(src=spec.destination, dst=IP(arrived).src, id=spec.number)
         return [bytes(about / ICMP(type=3, code=4, nexthopmtu=SMALL_MTU) / Raw(arrived[:28]))]
-    about = IPv6(src=spec.destination, dst=IPv6(arrived).src, tc=MARK << 2, fl=spec.number)
+    about = IPv6(src=spec.destination, dst=IPv6(arrived).src, fl=spec.number)
     return [bytes(about / ICMPv6PacketTooBig(mtu=SMALL_MTU) / Raw(arrived[:SMALL_MTU]))]
 
 
@@ -150,16 +150,23 @@ BUILDERS: Mapping[str, Callable[[PacketSpec], list[bytes]]] = {
 
 def _ip(spec: PacketSpec, **more: Any) -> Layers:
     if spec.version == 4:
-        return IP(src=spec.source, dst=spec.destination, tos=MARK << 2, id=spec.number, **more)
-    return IPv6(src=spec.source, dst=spec.destination, tc=MARK << 2, fl=spec.number, **more)
+        return IP(src=spec.source, dst=spec.destination, id=spec.number, **{"flags": "DF"} | more)
+    return IPv6(src=spec.source, dst=spec.destination, fl=spec.number, **more)
 
 
 def _tcp(spec: PacketSpec, flags: str = "S", **more: Any) -> Layers:
-    return TCP(sport=spec.source_port, dport=spec.port, seq=spec.sequence, flags=flags, **more)
+    """As Linux sends it: with the window and the options of its SYNs."""
+    usual: dict[str, Any] = {"window": 64240, "options": _options(spec)}
+    return TCP(sport=spec.source_port, dport=spec.port, seq=spec.sequence, flags=flags, **usual | more)
+
+
+def _options(spec: PacketSpec) -> list[tuple[str, Any]]:
+    size = 1460 if spec.version == 4 else 1440
+    return [("MSS", size), ("SAckOK", b""), ("Timestamp", (spec.number, 0)), ("NOP", None), ("WScale", 7)]
 
 
 def _inner(spec: PacketSpec) -> Layers:
-    """The packet inside a tunnel: unmarked, since no node may recognise it there."""
+    """The packet inside a tunnel: without the number, since no node may take it for the outer one."""
     layer = IP if spec.version == 4 else IPv6
     return layer(src=spec.source, dst=spec.destination) / TCP(sport=spec.source_port, dport=25, seq=spec.sequence)
 

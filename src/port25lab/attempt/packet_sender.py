@@ -8,7 +8,6 @@ that neither arrives nor is dropped by a rule is an error of the tool, not a blo
 from __future__ import annotations
 
 import asyncio
-import itertools
 import secrets
 import socket
 import time
@@ -22,8 +21,7 @@ from port25lab.attempt.packet_builders import PacketSpec
 from port25lab.attempt.packet_watch import Expected, Listener, attach_filter
 from port25lab.errors import LabError
 from port25lab.evidence.observer import Observer
-from port25lab.evidence.rule_trace import PacketTrace
-from port25lab.evidence.traced_packet import MARK
+from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.mail.clients.base import Target
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Evidence, Observation, Stage
@@ -41,8 +39,6 @@ ANSWER_SECONDS = 0.1
 _SYN_ACK, _RST = 0x12, 0x04
 
 _ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
-
-_TRAFFIC_CLASS = {4: (socket.IPPROTO_IP, socket.IP_TOS), 6: (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)}
 
 
 @dataclass(frozen=True)
@@ -73,20 +69,21 @@ class PacketSender:
 
     def __init__(self, plan: Plan, hosts: Mapping[str, LabHost], observer: Observer) -> None:
         self._plan, self._hosts, self._observer = plan, hosts, observer
-        self._numbers = itertools.count(1)
-        self._listeners: dict[str, Listener] = {}
+        self._numbers: set[int] = set()
+        """Those that packets have had so far."""
+        self._listeners: dict[tuple[str, bool], Listener] = {}
+        """By node, and whether it sees the segments of open sessions."""
         self._early: dict[PathSpec, _Exchange | str] = {}
         """Packets that continue a session; or why the session could not be opened."""
 
     async def open(self, path: PathSpec, target: Target) -> None:
-        """Open the session that a packet is to continue later. From here on its packets are marked, and traced."""
+        """Open the session that a packet is to continue later."""
         exchange = self._prepare(path, target)
         try:
             session = await exchange.sender.connect(target.addresses[0], target.port, exchange.spec.source_port)
         except OSError as error:
             self._early[path] = f"no session could be opened before the policies: {error.strerror or error}"
             return
-        session.setsockopt(*_TRAFFIC_CLASS[exchange.spec.version], MARK << 2)
         self._early[path] = replace(exchange, session=session)
 
     async def send(self, path: PathSpec, target: Target, label: str = "") -> Evidence:
@@ -148,17 +145,17 @@ class PacketSender:
             destination=destination,
             source_port=kind.source_port or host.source_port(),
             port=target.port,
-            number=next(self._numbers),
+            number=self._number(),
             sequence=secrets.randbits(32),
         )
-        trace = PacketTrace(kind.text, spec.number, spec.sequence, spec.source_port)
+        trace = PacketTrace(kind.text, spec.number, spec.sequence, spec.source_port if kind.early else None)
         return _Exchange(
             kind=kind,
             spec=spec,
             trace=trace,
             sender=host,
-            destination=self._listener(owner),
-            source=self._listener(path.spoof or path.source),
+            destination=self._listener(owner, kind.early),
+            source=self._listener(path.spoof or path.source, kind.early),
             losses=self._observer.track(trace),
         )
 
@@ -172,13 +169,21 @@ class PacketSender:
             raise LabError(f"{path.spoof or path.source} has no IPv{version} address")
         return own[0]
 
-    def _listener(self, node: str) -> Listener:
-        if node not in self._listeners:
+    def _number(self) -> int:
+        while (number := 1 + secrets.randbelow(0xFFFF)) in self._numbers:
+            pass
+        self._numbers.add(number)
+        return number
+
+    def _listener(self, node: str, sessions: bool) -> Listener:
+        key = node, sessions
+        if key not in self._listeners:
             kernel = self._hosts[node].packets()
-            attach_filter(kernel)
-            listener = self._listeners[node] = Listener(node, kernel)
+            if not sessions:
+                attach_filter(kernel)
+            listener = self._listeners[key] = Listener(node, kernel)
             asyncio.get_running_loop().add_reader(kernel, listener.read)
-        return self._listeners[node]
+        return self._listeners[key]
 
     async def _send_new(self, exchange: _Exchange) -> Expected | None:
         """Send the packet. Returns the packet that had to arrive, or None where it did not."""

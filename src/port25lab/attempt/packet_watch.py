@@ -1,7 +1,7 @@
 """The hand-made packets that arrive at a node, from a packet socket in its namespace.
 
 In: bytes as the node's interfaces receive them, before any rule of the node. Out: each ``Expected`` packet that came.
-The kernel filters for the mark of hand-made packets, so that the socket costs nothing while mail is sent.
+The kernel passes on what may be a hand-made packet or an answer to it: the socket costs little while mail is sent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from port25lab.evidence.traced_packet import MARK
-from port25lab.kernel.bpf import ACCEPT, AND, IF_EQUAL, LOAD_BYTE, LOAD_HALF, REFUSE, Step, assemble, attach
-from port25lab.kernel.headers import ip_header
+from port25lab.kernel.bpf import (
+    ACCEPT,
+    AND,
+    IF_ANY_BIT,
+    IF_EQUAL,
+    IPV4_LENGTH_TO_X,
+    LOAD_BYTE,
+    LOAD_BYTE_AT_X,
+    LOAD_HALF,
+    REFUSE,
+    Step,
+    assemble,
+    attach,
+)
+from port25lab.kernel.headers import RST, SYN, ip_header
 
 PACKET_OUTGOING = 4
 """A packet that the node itself sends (packet(7))."""
@@ -124,18 +136,23 @@ FILTER = assemble(
         Step(IF_EQUAL, 0x40, "ipv4"),
         Step(IF_EQUAL, 0x60, "ipv6", REFUSE),
         "ipv4",
-        Step(LOAD_BYTE, 1),
-        Step(AND, 0xFC),
-        Step(IF_EQUAL, MARK << 2, ACCEPT, REFUSE),
+        Step(LOAD_BYTE, 9),
+        Step(IF_EQUAL, _TCP, None, ACCEPT),
+        Step(LOAD_HALF, 6),
+        Step(IF_ANY_BIT, 0x3FFF, ACCEPT),
+        Step(IPV4_LENGTH_TO_X, 0),
+        Step(LOAD_BYTE_AT_X, 13),
+        Step(IF_ANY_BIT, SYN | RST, ACCEPT, REFUSE),
         "ipv6",
-        Step(LOAD_HALF, 0),
-        Step(AND, 0x0FC0),
-        Step(IF_EQUAL, MARK << 6, ACCEPT, REFUSE),
+        Step(LOAD_BYTE, 6),
+        Step(IF_EQUAL, _TCP, None, ACCEPT),
+        Step(LOAD_BYTE, 40 + 13),
+        Step(IF_ANY_BIT, SYN | RST, ACCEPT, REFUSE),
     ]
 )
-"""Accepts marked packets alone, by their DSCP, on a socket whose packets begin with the IP header."""
+"""Leaves out the segments of open TCP sessions, on a socket whose packets begin with the IP header."""
 
 
 def attach_filter(kernel: socket.socket) -> None:
-    """Let the kernel pass on marked packets alone."""
+    """Let the kernel leave out the segments of open sessions."""
     attach(kernel, FILTER)

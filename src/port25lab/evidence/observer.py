@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from port25lab.evidence.capture import Capture, Captured
 from port25lab.evidence.neighbours import Neighbours
-from port25lab.evidence.rule_trace import PacketTrace, Tracer
+from port25lab.evidence.packet_trace import PacketTrace
+from port25lab.evidence.rule_trace import Tracer
 from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference, on_the_way_to
 from port25lab.network.builder import SOURCE_PORTS
 
@@ -90,7 +91,8 @@ class Observer:
         if packet is None:
             decisions = self._tracer.decisions(connections.sequences, connections.ends)
         else:
-            decisions = self._tracer.drops_of(packet)
+            # NAT may have given a session that it continues another port.
+            decisions = self._tracer.drops_of(packet) or self._tracer.decisions((), connections.ends)
         diverted = self._tracer.diversions(connections.sequences)
         # Where a rule met a packet of the attempt itself, that rule decided.
         waiting = [address for address in to if not on_the_way_to(address, decisions)]

@@ -6,7 +6,7 @@ prints text and no JSON in the versions that are around.
 
 An attempt is known by the initial sequence numbers of its SYNs, which survive NAT of addresses and ports (RFC 9293
 section 3.4.1); packets of an open session by the addresses and ports that they have at a node. ``capture`` tells both.
-A raw-packet probe may be no TCP at all, or a fragment: its packets carry a mark, and a number of the probe's own.
+A hand-made packet may be no TCP at all, or a fragment: ``packet_trace`` knows it.
 
 The kernel keeps events in a buffer until they are read, and drops what does not fit. Three things keep that from
 happening with the buffer that every Linux distribution allows: the kernel leaves out events that say nothing, the
@@ -17,7 +17,6 @@ attempts that it can concern are known: ``run`` tries them once more.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import select
 import socket
@@ -25,15 +24,15 @@ import struct
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from port25lab.errors import LabError
 from port25lab.evidence.neighbour_packets import NeighbourPacket, arp_packet, discovery_packet, is_discovery
 from port25lab.evidence.neighbours import TRIES, Resolution
+from port25lab.evidence.packet_trace import Made, MadePackets, PacketTrace
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
-from port25lab.evidence.traced_packet import MARK, Ends, Key, Passage, TracedPacket, identity, marked, traced_packet
-from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
+from port25lab.evidence.traced_packet import Ends, Key, Passage, TracedPacket, identity, traced_packet
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
     ARP,
@@ -48,7 +47,7 @@ from port25lab.kernel.nftrace import (
     ATTR_TRANSPORT_HEADER,
     EVENT_BYTES,
     LEAVING,
-    NEIGHBOURS,
+    OTHERS,
     OWN_TABLE,
     RULES,
     SYNS,
@@ -58,13 +57,11 @@ from port25lab.kernel.nftrace import (
     is_queue,
     open_socket,
 )
-from port25lab.model.evidence import Decision, Effect, PacketSummary
-from port25lab.network.builder import SOURCE_PORTS, LabNode
+from port25lab.model.evidence import Decision, Effect
+from port25lab.network.builder import LabNode
 
 SESSIONS = "meta l4proto tcp meta nftrace set 1 accept"
 """All packets of TCP, for nodes whose rules act in mid-session: NAT may give a session any port."""
-
-PROBES = f"ip dscp {MARK} meta nftrace set 1 accept", f"ip6 dscp {MARK} meta nftrace set 1 accept"
 
 AT_ONCE = 2
 """Packets that open an attempt's connection and may come before the lab's process gets to read: a SYN, and a SYN-ACK or
@@ -79,32 +76,11 @@ _Counted = Literal["opening", "segment", "neighbour"]
 """Packets that open or refuse a connection, those of a session, and those that resolve a neighbour."""
 
 
-@dataclass(eq=False)
-class PacketTrace:
-    """A raw-packet probe on its way: by what its packets are known, and those of them that a rule dropped."""
-
-    what: str
-    number: int
-    """Identification of its IPv4 packets, flow label of its IPv6 packets."""
-    sequence: int
-    source_port: int
-    drops: list[_Met] = field(default_factory=list)
-    dropped: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(frozen=True)
-class _Probed:
-    """What a trace event tells of a probe's packet, or of an answer to it."""
-
-    trail: PacketTrace
-    summary: PacketSummary
-
-
 @dataclass
 class _Known:
     """The packet that a trace id stands for at the moment."""
 
-    packet: TracedPacket | NeighbourPacket | _Probed
+    packet: TracedPacket | NeighbourPacket | Made
     """As the rules of the last base chain saw it."""
     passage: Passage
     hook: str = ""
@@ -124,7 +100,7 @@ class _Met:
 
     node: str
     place: Place
-    packet: TracedPacket | NeighbourPacket | _Probed
+    packet: TracedPacket | NeighbourPacket | Made
     passage: Passage
     effect: Effect | None = None
     """Of a rule that sent the packet elsewhere."""
@@ -151,8 +127,7 @@ class Tracer:
         """The node of each loss, in order of time."""
         self._rules: dict[str, LoadedRules] = {}
         self._packets: dict[tuple[str, int], _Known] = {}
-        self._trails: dict[tuple[str, int], PacketTrace] = {}
-        """By number, by sequence number and by source port."""
+        self._made_by_hand = MadePackets()
         self._made: dict[tuple[str, int], dict[int, None]] = defaultdict(dict)
         """By node and source port: initial sequence numbers of the SYNs that the node itself sent, before its NAT."""
         self._drops: dict[Key, list[_Met]] = defaultdict(list)
@@ -166,7 +141,7 @@ class Tracer:
 
         ``neighbours``: how many neighbours the node may ask for, by packets that are traced as well.
         """
-        wanted = "\n        ".join([SYNS, NEIGHBOURS, *PROBES, *[SESSIONS] * sessions])
+        wanted = "\n        ".join([SYNS, OTHERS, *[SESSIONS] * sessions])
         ruleset = RULES.format(table=TABLE, wanted=wanted)
         done = _load(node, ARP_RULES.format(table=TABLE) + ruleset)
         if done.returncode:
@@ -191,16 +166,14 @@ class Tracer:
         return min((s for rules in self._rules.values() if (s := rules.refill_seconds) is not None), default=None)
 
     def track(self, trail: PacketTrace) -> None:
-        """Look out for the packets of a probe from now on."""
-        self._trails["number", trail.number] = trail
-        self._trails["sequence", trail.sequence] = trail
-        if trail.source_port in SOURCE_PORTS:
-            self._trails["port", trail.source_port] = trail
+        """Look out for a hand-made packet from now on."""
+        self._made_by_hand.track(trail)
 
     def drops_of(self, trail: PacketTrace) -> list[Decision]:
-        """Every rule that kept a packet of this probe, or an answer to it, from passing, each named once."""
+        """Every rule that kept a hand-made packet, or an answer to it, from passing, each named once. It is over."""
+        self._made_by_hand.forget(trail)
         found: dict[tuple[str, Place], Decision] = {}
-        for drop in trail.drops:
+        for drop in self._drops.pop(trail, ()):
             if (drop.node, drop.place) not in found:
                 found[drop.node, drop.place] = self._decision(drop)
         return list(found.values())
@@ -339,11 +312,11 @@ class Tracer:
     def _headers(self, key: tuple[str, int], family: int, event: dict[int, bytes]) -> None:
         """Take the headers of a packet at its first rule in a base chain."""
         network, transport = event[ATTR_NETWORK_HEADER], event.get(ATTR_TRANSPORT_HEADER, b"")
-        packet: TracedPacket | NeighbourPacket | _Probed | None
+        packet: TracedPacket | NeighbourPacket | Made | None
         if family == ARP:
             packet = arp_packet(network)
         else:
-            packet = self._probed(network, transport)
+            packet = self._made_by_hand.find(network, transport)
             if packet is None:
                 packet = (discovery_packet if is_discovery(network) else traced_packet)(network, transport)
         if packet is None:
@@ -359,11 +332,9 @@ class Tracer:
 
     def _dropped(self, drop: _Met) -> None:
         packet = drop.packet
-        if isinstance(packet, _Probed):
-            packet.trail.drops.append(drop)
-            packet.trail.dropped.set()
-            return
         self._drops[packet.key(drop.node)].append(drop)
+        if isinstance(packet, Made):
+            packet.trail.dropped.set()
         self.neighbours_dropped |= isinstance(packet, NeighbourPacket)
 
     def _count(self, packet: tuple[str, int], kind: _Counted, *, new: bool) -> None:
@@ -371,27 +342,6 @@ class Tracer:
         events = self._events[packet] = 1 if new else self._events.get(packet, 0) + 1
         most = packet[0], kind
         self._most_events[most] = max(events, self._most_events.get(most, 1))
-
-    def _probed(self, network: bytes, transport: bytes) -> _Probed | None:
-        """The probe that a marked packet belongs to. Fragments are known by its number, TCP by ports and sequence."""
-        tag = marked(network) if self._trails else None
-        if tag is None:
-            return None
-        number, source, destination = tag
-        what, keys = None, [("number", number)]
-        tcp = tcp_header(transport)
-        if tcp is not None:
-            source_port, destination_port, sequence = tcp.source_port, tcp.destination_port, tcp.sequence
-            flags = tcp.flags & (SYN | ACK | RST)
-            if flags == SYN | ACK:
-                what, sequence = "SYN-ACK", tcp.acknowledged - 1
-            elif flags & RST:
-                what, sequence = "RST", sequence - 1
-            keys = [("sequence", sequence & 0xFFFFFFFF), ("port", source_port), ("port", destination_port), *keys]
-        trail = next((self._trails[key] for key in keys if key in self._trails), None)
-        if trail is None:
-            return None
-        return _Probed(trail, PacketSummary(kind=what or trail.what, source=source, destination=destination))
 
 
 def _load(node: LabNode, ruleset: str) -> subprocess.CompletedProcess[str]:

@@ -13,21 +13,19 @@ from ipaddress import ip_address
 from typing import Literal
 
 from port25lab.evidence.neighbour_packets import Asked, is_discovery
+from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
 from port25lab.model.evidence import PacketSummary
 from port25lab.rules import Packet
-
-MARK = 0b101011
-"""The DSCP of raw-packet probes, from the pool for local use (RFC 2474 section 6). Linux answers with it as well."""
 
 TracedKind = Literal["SYN", "SYN-ACK", "RST", "segment"]
 
 Ends = tuple[str, int, str, int]
 """Address and port of the sender, then of the receiver."""
 
-Key = int | tuple[str, Ends] | Asked
-"""By what a packet is found again: the initial sequence number of its attempt, its node with addresses and ports, or
-the neighbour that is asked for."""
+Key = int | tuple[str, Ends] | Asked | PacketTrace
+"""By what a packet is found again: the initial sequence number of its attempt, its node with addresses and ports, the
+neighbour that is asked for, or the trace of a hand-made packet."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def identity(network: bytes, transport: bytes) -> object:
 def traced_packet(network: bytes, transport: bytes) -> TracedPacket | None:
     """Addresses, ports and the attempt's sequence number; None for what is not a whole IP and TCP header."""
     ip, tcp = fixed_header(network), tcp_header(transport)
-    if ip is None or tcp is None:
+    if ip is None or tcp is None or not ip.may_be_tcp:
         return None
     kind: TracedKind = "segment"
     if tcp.flags & SYN:
@@ -171,11 +169,3 @@ def packet_for_rules(
         direction="ORIGINAL" if opens else None,
         connmark=0 if opens else None,
     )
-
-
-def marked(network: bytes) -> tuple[int, str, str] | None:
-    """A probe's number and the addresses in the header of a marked packet; None for every other packet."""
-    ip = fixed_header(network)
-    if ip is None or ip.dscp != MARK:
-        return None
-    return ip.number, text(ip.source), text(ip.destination)

@@ -52,13 +52,23 @@ class FixedHeader(NamedTuple):
     """The part of an IP header that every packet has: 20 bytes of IPv4, 40 of IPv6."""
 
     ip_version: Literal[4, 6]
-    dscp: int
+    protocol: int
+    """IPv6: of the header behind it, which may be an extension header."""
     number: int
     """IPv4: the identification. IPv6: the flow label. The sender chooses either."""
     ttl: int
     """IPv6: the hop limit."""
     source: bytes
     destination: bytes
+    fragment: bool
+    """IPv6: as far as no other extension header stands before."""
+
+    @property
+    def may_be_tcp(self) -> bool:
+        """Whether a whole TCP header may follow: behind extension headers of IPv6, too."""
+        if self.fragment:
+            return False
+        return self.protocol == _TCP or (self.ip_version == 6 and self.protocol in (_HOP_BY_HOP, _ROUTING, _OPTIONS))
 
 
 class IpHeader(NamedTuple):
@@ -153,11 +163,11 @@ def fixed_header(data: bytes) -> FixedHeader | None:
     version = data[0] >> 4 if data else 0
     try:
         if version == 4:
-            _, service, _, number, _, ttl, _, source, destination = _IPV4_HEADER.unpack_from(data)
-            return FixedHeader(4, service >> 2, number, ttl, source, destination)
+            _, _, _, number, fragment, ttl, protocol, source, destination = _IPV4_HEADER.unpack_from(data)
+            return FixedHeader(4, protocol, number, ttl, source, destination, bool(fragment & 0x3FFF))
         if version == 6:
-            first, _, _, ttl, source, destination = _IPV6_HEADER.unpack_from(data)
-            return FixedHeader(6, first >> 22 & 0x3F, first & 0xFFFFF, ttl, source, destination)
+            first, _, protocol, ttl, source, destination = _IPV6_HEADER.unpack_from(data)
+            return FixedHeader(6, protocol, first & 0xFFFFF, ttl, source, destination, protocol == _FRAGMENT)
     except struct.error:
         pass
     return None

@@ -67,8 +67,12 @@ LEAVING = "leaving"
 SYNS = "tcp flags & (syn | rst) != 0 meta nftrace set 1 accept"
 """Traces SYNs, SYN-ACKs, and the RSTs that refuse a connection."""
 
-NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } meta nftrace set 1 accept"
-"""Traces neighbour discovery (RFC 4861)."""
+OTHERS = """
+        meta l4proto != tcp meta nftrace set 1 accept
+        ip frag-off & 0x3fff != 0 meta nftrace set 1 accept
+        exthdr frag exists meta nftrace set 1 accept
+"""
+"""Traces every other protocol (DNS, ICMP, neighbour discovery, what is made by hand), and fragments of TCP."""
 
 RECEIVE_BUFFER = 212_992
 """Bytes of receive buffer that a node's trace socket asks for: the default of net.core.rmem_max (socket(7)). It never

@@ -73,7 +73,7 @@ class LabRuntime:
             at_once = _of_network(stack) if self._early else stack
             firewall.load(net[name], at_once, self._plan.sets)
             rules = rule_map.join_rules(net[name], at_once, self._plan.sets)
-            sessions = rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
+            sessions = bool(self._early) or rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions, neighbours=neighbours.count(name))
         net.forget_neighbours()
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)

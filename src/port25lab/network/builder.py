@@ -46,16 +46,15 @@ EVERY_NODE = {
     "net/ipv4/tcp_syn_retries": "1",
     "net/ipv4/tcp_syn_linear_timeouts": "0",
     "net/ipv4/tcp_rto_max_ms": "1000",
-    "net/ipv4/tcp_reflect_tos": "1",
     "net/ipv4/icmp_ratelimit": "0",
     "net/ipv4/icmp_msgs_per_sec": "100000",
     "net/ipv4/icmp_msgs_burst": "100000",
     "net/ipv6/icmp/ratelimit": "0",
 }
 """Settings of every node. A SYN is sent twice, as by the engine's own clients, and the attempt ends 1 s after the
-second one (2 s after it on kernels before 6.15, which always double the wait). A SYN-ACK has the DSCP of the hand-made
-SYN that it answers. Linux limits the ICMP errors of each namespace, and in a burst of attempts a REJECT would look like
-a DROP; an unreachable neighbour as well, of which a host tells itself by ICMP."""
+second one (2 s after it on kernels before 6.15, which always double the wait). Linux limits the ICMP errors of each
+namespace, and in a burst of attempts a REJECT would look like a DROP; an unreachable neighbour as well, of which a host
+tells itself by ICMP."""
 
 ROUTERS = {
     "net/ipv4/ip_forward": "1",

@@ -15,7 +15,6 @@ from port25lab.attempt import packet_builders
 from port25lab.attempt.packet_builders import BUILDERS, PacketSpec
 from port25lab.attempt.packet_watch import Expected, Listener, Pieces, attach_filter
 from port25lab.errors import InputError
-from port25lab.evidence.traced_packet import MARK
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.scenario.questions import load_questions
 
@@ -32,12 +31,11 @@ def whole(built: list[bytes]) -> Any:
     return found[0]
 
 
-def marked(packet: bytes) -> tuple[int, int]:
-    """Mark and number, read from the bytes."""
+def number_of(packet: bytes) -> int:
+    """The identification or flow label, read from the bytes."""
     if packet[0] >> 4 == 4:
-        return packet[1] >> 2, struct.unpack_from(">H", packet, 4)[0]
-    (word,) = struct.unpack_from(">I", packet)
-    return word >> 22 & 0x3F, word & 0xFFFFF
+        return int(struct.unpack_from(">H", packet, 4)[0])
+    return int(struct.unpack_from(">I", packet)[0]) & 0xFFFFF
 
 
 # -- what is built -----------------------------------------------------------------------------------------------------
@@ -49,9 +47,9 @@ def test_every_kind_has_a_builder_and_every_builder_a_kind() -> None:
 
 @SHOTS
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_packet_is_marked_numbered_and_addressed(name: str, spec: PacketSpec) -> None:
+def test_every_packet_is_numbered_and_addressed(name: str, spec: PacketSpec) -> None:
     for packet in BUILDERS[name](spec):
-        assert marked(packet) == (MARK, 7)
+        assert number_of(packet) == 7
         ends = (packet[12:16], packet[16:20]) if spec.version == 4 else (packet[8:24], packet[24:40])
         family = socket.AF_INET if spec.version == 4 else socket.AF_INET6
         assert tuple(socket.inet_ntop(family, end) for end in ends) == (spec.source, spec.destination)
@@ -106,7 +104,7 @@ def test_too_big_quotes_the_packet_as_it_arrived_and_goes_where_it_came_from(spe
     protocol = socket.IPPROTO_ICMP if spec.version == 4 else socket.IPPROTO_ICMPV6
     assert Expected(spec.token, protocol=protocol).fits(whole([error]))
     assert met[:28] in error
-    assert translated.source.encode() and marked(error) == (MARK, 7)
+    assert translated.source.encode() and number_of(error) == 7
 
 
 # -- what is recognised ------------------------------------------------------------------------------------------------
@@ -172,18 +170,30 @@ def test_what_a_node_sends_itself_has_not_arrived_there() -> None:
         assert sight.arrived.is_set() is arrived
 
 
-def test_the_filter_for_the_mark_is_one_that_the_kernel_takes() -> None:
+def test_the_filter_leaves_out_segments_of_open_sessions() -> None:
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with left, right:
         attach_filter(right)
         right.setblocking(False)
         [syn4], [syn6] = packet_builders.syn(V4), packet_builders.syn(V6)
-        unmarked4, unmarked6 = syn4[:1] + b"\0" + syn4[2:], b"\x60\0" + syn6[2:]
-        for packet in (unmarked4, unmarked6, b"\x45", b"", b"x" * 60):
+        segment4, segment6 = (packet[:at] + b"\x10" + packet[at + 1 :] for packet, at in ((syn4, 33), (syn6, 53)))
+        for packet in (segment4, segment6, b"\x45", b"", b"x" * 60):
             left.send(packet)
-        left.send(syn4)
-        left.send(syn6)
-        assert [right.recv(2048), right.recv(2048)] == [syn4, syn6]
+        [datagram] = packet_builders.udp(V6)
+        pieces = packet_builders.fragments(V4)
+        for packet in (syn4, syn6, datagram, *pieces):
+            left.send(packet)
+        assert [right.recv(2048) for _ in range(6)] == [syn4, syn6, datagram, *pieces]
+
+
+@SHOTS
+def test_a_syn_is_as_linux_sends_it(spec: PacketSpec) -> None:
+    [syn] = packet_builders.syn(spec)
+    segment = whole([syn]).payload
+    assert struct.unpack_from(">H", segment, 14) == (64240,)
+    assert [segment[20], segment[24], segment[26], segment[36], segment[37]] == [2, 4, 8, 1, 3]  # MSS to window scale
+    assert syn[1] == 0 if spec.version == 4 else syn[:2] == b"\x60\0"  # no DSCP
+    assert spec.version == 6 or syn[6] == 0x40  # don't fragment
 
 
 # -- what a scenario may ask -------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from bpf_interpreter import run
 from neighbour_factory import arp, discovery
 from port25lab.errors import LabError
 from port25lab.evidence.neighbours import Resolution
+from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.evidence.rule_map import LoadedRules
-from port25lab.evidence.rule_trace import PacketTrace, Tracer
-from port25lab.evidence.traced_packet import MARK
+from port25lab.evidence.rule_trace import Tracer
 from port25lab.kernel import bpf
 from port25lab.kernel.netlink import attribute
 from port25lab.kernel.nftrace import EVENT_BYTES, _silent_events
@@ -627,67 +627,27 @@ def test_a_node_that_cannot_be_traced_is_a_failure_of_the_lab() -> None:
         Tracer().watch(Node("isp-edge", None, 1, 1), LoadedRules("isp-edge"))  # type: ignore[arg-type]
 
 
-# -- raw-packet probes ------------------------------------------------------------------------------------------------
-
-
-def probed(source: str = CUSTOMER, *, number: int = 7, transport: bytes | None = None) -> tuple[bytes, bytes]:
-    """The headers of a marked packet of the probe with this number."""
-    network, segment = headers(source, MX if source == CUSTOMER else "2001:db8::25")
-    if source == CUSTOMER:
-        network = network[:1] + bytes([MARK << 2]) + network[2:4] + struct.pack(">H", number) + network[6:]
-    else:
-        network = struct.pack(">I", 6 << 28 | MARK << 22 | number) + network[4:]
-    return network, segment if transport is None else transport
+# -- hand-made packets -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def trail(lab: Lab) -> PacketTrace:
-    trail = PacketTrace("a fragment", 7, SEQUENCE, PORT)
+    trail = PacketTrace("a fragment", 7, SEQUENCE)
     lab.tracer.track(trail)
     return trail
 
 
-@pytest.mark.parametrize(("source", "family", "number"), [(CUSTOMER, IPV4, 4), ("2001:db8::7", IPV6, 3)])
-def test_a_packet_without_ports_is_known_by_its_number(
-    lab: Lab, trail: PacketTrace, source: str, family: int, number: int
-) -> None:
-    lab.says(event(1, probed(source, transport=b"\0" * 8)), event(1, verdict=DROP, family=family))
-    lab.tracer.drain()
+def test_a_rule_that_drops_a_hand_made_packet_is_found_and_told_at_once(lab: Lab, trail: PacketTrace) -> None:
+    lab.says(event(1, headers(), verdict=DROP))
+    assert lab.blamed() == []  # it is no attempt's
     assert trail.dropped.is_set()
-    [found] = lab.tracer.drops_of(trail)
-    assert (found.blame.rule_number, found.traced.kind) == (number, "a fragment")
+    assert [found.blame.rule_number for found in lab.tracer.drops_of(trail)] == [4]
 
 
-def test_a_probe_is_not_taken_for_an_attempt(lab: Lab, trail: PacketTrace) -> None:
-    lab.says(event(1, probed(), verdict=DROP))
-    assert lab.blamed() == []
-    assert len(lab.tracer.drops_of(trail)) == 1
-
-
-@pytest.mark.parametrize(
-    ("what", "sequence", "acknowledged", "flags"),
-    [("SYN-ACK", 99, SEQUENCE + 1, SYN | ACK), ("RST", SEQUENCE + 1, 0, 0x04), ("RST", SEQUENCE + 1, 1, 0x14)],
-)
-def test_answers_to_a_probe_are_known_by_what_they_acknowledge(
-    lab: Lab, trail: PacketTrace, what: str, sequence: int, acknowledged: int, flags: int
-) -> None:
-    _, answer = headers(ports=(25, 25), sequence=sequence, acknowledged=acknowledged, flags=flags)
-    lab.says(event(1, probed(number=60_000, transport=answer), verdict=DROP))
-    lab.tracer.drain()
-    assert [found.traced.kind for found in lab.tracer.drops_of(trail)] == [what]
-
-
-def test_a_marked_packet_of_no_probe_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:
-    lab.says(event(1, probed(number=8, transport=headers(ports=(PORT + 1, 25), sequence=5)[1]), verdict=DROP))
-    assert lab.blamed(5) == [("isp-edge", 4)]
-    assert not trail.dropped.is_set()
-
-
-def test_an_unmarked_packet_with_a_probes_number_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:
-    network, segment = probed()
-    lab.says(event(1, (network[:1] + b"\0" + network[2:], segment), verdict=DROP))
-    assert lab.blamed() == [("isp-edge", 4)]
+def test_a_packet_that_is_over_is_an_ordinary_one(lab: Lab, trail: PacketTrace) -> None:
     assert lab.tracer.drops_of(trail) == []
+    lab.says(event(1, headers(), verdict=DROP))
+    assert lab.blamed() == [("isp-edge", 4)]
 
 
 # -- rules that led to a decision, and what NAT leaves alone -----------------------------------------------------------

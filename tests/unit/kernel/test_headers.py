@@ -217,12 +217,12 @@ def test_noise_never_raises() -> None:
 # -- headers by themselves ---------------------------------------------------------------------------------------------
 
 
-def test_the_fixed_header_has_what_a_sender_marks_its_packets_with() -> None:
+def test_the_fixed_header_has_what_a_sender_numbers_its_packets_with() -> None:
     four = fixed_header(ipv4(tcp(2), 6, service=0b101011_01))
     six = fixed_header(ipv6(b"", 44, service=0b101011_10, label=0xABCDE))
     assert four and six
-    assert (four.ip_version, four.dscp, four.number, four.ttl) == (4, 0b101011, 1, 64)
-    assert (six.ip_version, six.dscp, six.number, six.ttl) == (6, 0b101011, 0xABCDE, 64)
+    assert (four.ip_version, four.protocol, four.number, four.ttl, four.fragment) == (4, 6, 1, 64, False)
+    assert (six.ip_version, six.protocol, six.number, six.ttl, six.fragment) == (6, 44, 0xABCDE, 64, True)
     assert [ip_address(one).compressed for one in (four.source, four.destination)] == [ROUTER, CLIENT]
     assert [ip_address(one).compressed for one in (six.source, six.destination)] == [ROUTER6, SERVER6]
 
