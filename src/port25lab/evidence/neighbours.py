@@ -91,16 +91,15 @@ class Neighbours:
             connections: Its connections.
             diverting: Nodes that sent it elsewhere, so that the packet's destination does not tell the next hop.
         """
-        last: dict[tuple[str, int | None], PacketSeen] = {}
-        for packet in packets:
-            if packet.kind in ("SYN", *_ANSWERS):
-                last[packet.kind, packet.sequence] = packet
+        last = {
+            (packet.kind, packet.sequence): packet
+            for packet in packets
+            if packet.kind in ("SYN", *_ANSWERS) and not packet.leaving
+        }
         dialled = {packet.destination for packet in packets if packet.kind == "SYN" and packet.node == client}
         found = [self._next_hop(client, address) for address in targets if address not in dialled]
-        answered = any(kind in _ANSWERS for kind, _ in last)
+        answered = any(packet.kind in _ANSWERS for packet in packets)
         for packet in last.values():
-            if packet.leaving:
-                continue
             arrived = self._has(packet.node, packet.destination)
             if packet.kind == "SYN" and packet.node in diverting:
                 found += self._all_of(packet.node)

@@ -41,7 +41,7 @@ NEIGHBOURS = 1024
 """The kernel's own limit on entries in a table of neighbours: ``gc_thresh3``, where it cannot be read."""
 
 OTHERS_NEIGHBOURS = 128
-"""Entries that are left to everything else on this machine. The kernel discards unused ones by itself above so many."""
+"""Entries that are left to everything else on this machine."""
 
 SPARE = 4
 """A limit is near where it allows less than this many times the need: the user's other processes take some as well."""
@@ -119,7 +119,7 @@ def fit(
     Raises MachineError where there is no room for one lab.
     """
     labs = max(1, min(at_once, len(needs), (descriptors - _ENGINE) // _FOR_EACH_LAB))
-    labs = min(labs, _by_neighbours(needs, up))
+    labs = min(labs, _by_neighbours(needs))
     most = max(needs, key=lambda need: need.networks)
     largest = replace(most, mounts=max(need.mounts for need in needs))
     if not _near(labs + up, largest):
@@ -128,11 +128,14 @@ def fit(
     return judge(result, largest)
 
 
-def _by_neighbours(needs: Sequence[Need], up: int) -> int:
-    """How many of these labs the tables of neighbours have room for, whichever of them are up at the same time."""
+def _by_neighbours(needs: Sequence[Need]) -> int:
+    """How many of these labs the tables of neighbours have room for, whichever of them are up at the same time.
+
+    Labs that are up and idle do not count: in a full table, the kernel discards entries of more than 5 s ago.
+    """
     largest = sorted(needs, key=lambda need: -need.neighbours)
     limit = _neighbour_limit()
-    left = limit - OTHERS_NEIGHBOURS - up * largest[0].neighbours
+    left = limit - OTHERS_NEIGHBOURS
     fitting = 0
     for need in largest:
         left -= need.neighbours
@@ -143,7 +146,7 @@ def _by_neighbours(needs: Sequence[Need], up: int) -> int:
         enough = 1 << (limit - left).bit_length()
         raise MachineError(
             f"{largest[0].name} takes {largest[0].neighbours} entries in the table of neighbours, and the limit "
-            f"(gc_thresh3) for all that is up is {limit}",
+            f"(gc_thresh3) for all namespaces is {limit}",
             f"sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={enough} net.ipv6.neigh.default.gc_thresh3={enough}",
         )
     return fitting

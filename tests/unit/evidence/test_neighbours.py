@@ -147,7 +147,11 @@ def test_a_node_that_sent_the_syn_elsewhere_may_wait_for_any_neighbour() -> None
 
 def test_a_packet_that_was_lost_on_a_link_waits_for_none() -> None:
     assert waits(LEFT) == []
-    assert waits(LEFT, seen("cpe"), seen("cpe", leaving=True)) == []
+    assert waits(LEFT, seen("mx"), seen("mx", "SYN-ACK", leaving=True, to=PC6, source=MX6, port=25)) == []
+
+
+def test_a_retransmission_that_has_only_just_left_changes_nothing() -> None:
+    assert waits(LEFT, seen("edge"), LEFT) == [("edge", MX6, "mx")]
 
 
 def test_a_blackhole_is_not_a_neighbour() -> None:

@@ -95,16 +95,16 @@ def test_where_the_limit_on_neighbours_is_hidden_it_is_the_kernels_own(proc: Pat
     assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY) == 8
 
 
-def test_neighbours_of_labs_that_are_up_count_as_well(proc: Path, made: dict[str, Any]) -> None:
-    assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY, up=6) == 2
+def test_neighbours_of_labs_that_are_idle_do_not_count(proc: Path, made: dict[str, Any]) -> None:
+    assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY, up=20) == 8
 
 
 def test_a_lab_with_too_many_neighbours_is_refused(proc: Path, made: dict[str, Any]) -> None:
     with pytest.raises(MachineError) as caught:
         capacity.fit([replace(LARGE, neighbours=1500), SMALL], 8, WAY)
     assert str(caught.value) == (
-        "a lab of large takes 1500 entries in the table of neighbours, and the limit (gc_thresh3) for all that is up "
-        "is 1024; sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=2048 net.ipv6.neigh.default.gc_thresh3=2048"
+        "a lab of large takes 1500 entries in the table of neighbours, and the limit (gc_thresh3) for all "
+        "namespaces is 1024; sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=2048 net.ipv6.neigh.default.gc_thresh3=2048"
     )
 
 
