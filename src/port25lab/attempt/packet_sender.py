@@ -109,7 +109,8 @@ class PacketSender:
         node = exchange.arrives_at.node
         # The first drop decides. Whether another rule has dropped another fragment by now depends on the time.
         decisions = observed.decisions if arrived else observed.decisions[:1]
-        lost = f"{kind.text} did not arrive at {node} within {LOST_SECONDS} s, and no rule dropped it as far as it could be followed"
+        missing = f"{kind.text} did not arrive at {node} within {LOST_SECONDS} s"
+        lost = f"{missing}, and no rule dropped it as far as it could be followed"
         return Evidence(
             observation=Observation(stage=Stage.CONNECT, address=spec.destination, seconds=seconds),
             decisions=decisions,
