@@ -125,7 +125,7 @@ def test_arp_that_a_rule_of_nftables_drops_is_blamed(
     lab: LabFactory, street: str, make_policy: Callable[..., str]
 ) -> None:
     """Policies have no rules for ARP: the test loads its own into a lab that is up."""
-    small = lab(street, policies={"edge": make_policy("empty", v4="*filter\nCOMMIT\n")})
+    small = lab(street, policies={"edge": make_policy("logs", v6="*filter\n-A INPUT -j LOG\nCOMMIT\n")})
     done = small.run("edge", "nft", "-f", "-", stdin=NO_ARP)
     assert done["returncode"] == 0, done["stderr"]
     small.run("sender", "ip", "neigh", "flush", "all")
@@ -137,15 +137,20 @@ def test_arp_that_a_rule_of_nftables_drops_is_blamed(
     assert found.evidence.decisions[-1].packet == "ARP request for 198.51.100.1"
 
 
-def test_only_neighbours_of_rules_are_resolved_and_no_more_than_the_lab_was_admitted_for(lab: LabFactory) -> None:
+def test_only_where_a_rule_sees_it_is_a_neighbour_resolved_and_no_more_than_the_lab_was_admitted_for(
+    lab: LabFactory, make_policy: Callable[..., str]
+) -> None:
     """gc_thresh3 is 1024 for all namespaces together; permanent entries do not count (Linux, net/core/neighbour.c)."""
-    isp = lab("residential_isp", policies={"isp-edge": "op25b"})
+    isp = lab(
+        "residential_isp",
+        policies={"isp-edge": ["op25b", make_policy("logs", v6="*filter\n-A INPUT -j LOG\nCOMMIT\n")]},
+    )
     plan = isp.up.plan
     for version in (4, 6):
         isp.expect("delivered", source="office", to="mx:example.net", ip_version=version)
         isp.expect("dropped", source="home-server", to="mx:example.net", ip_version=version)
         isp.expect("delivered", source="home-server", to="isp-relay", ip_version=version)
-    ruled = ["isp-edge", *(node.name for node in plan.nodes.values() if node.policies)]
+    ruled = ["isp-edge"]
     resolving = {end for segment in plan.resolving(ruled) for end in segment}
     counts = {4: 0, 6: 0}
     for node in plan.nodes:

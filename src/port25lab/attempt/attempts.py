@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from port25lab.attempt.admission import Admission
 from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
-from port25lab.evidence.observer import Observer
+from port25lab.evidence.observer import Observed, Observer
 from port25lab.mail.clients import CLIENTS
 from port25lab.mail.clients.base import Mta, Target
 from port25lab.mail.message import build_message
-from port25lab.mail.resolver import DnsFailure, addresses, mx
+from port25lab.mail.resolver import DnsFailure, Query, addresses, mx
 from port25lab.mail.services.mailbox import RelayTry
 from port25lab.mail.services.start import Services
 from port25lab.mail.smtp_session import Submission
@@ -91,10 +91,11 @@ class Attempts:
 
     async def _make(self, path: PathSpec, label: str, limit: asyncio.Timeout) -> Evidence:
         host = self.hosts[path.source]
+        losses = self.observer.losses()
         try:
             target = await self._target(host, path)
         except DnsFailure as failure:
-            return Evidence(observation=Observation(stage=Stage.RESOLVE, reply=str(failure)))
+            return self._unresolved(host, failure, losses)
         if path.packet is not None:
             limit.reschedule(None)
             async with self.admission.admitted():
@@ -141,6 +142,23 @@ class Attempts:
             trace_lost=observed.trace_lost,
             error=observed.trace_lost or self._dead_service(path),
         )
+
+    def _unresolved(self, host: LabHost, failure: DnsFailure, losses: int) -> Evidence:
+        """The evidence of an attempt whose name could not be resolved."""
+        observed = self._lookups(host.name, failure.queries, losses)
+        return Evidence(
+            observation=Observation(stage=Stage.RESOLVE, reply=str(failure)),
+            decisions=observed.decisions,
+            diverted=observed.diverted,
+            unanswered=not failure.answered,
+            trace_lost=observed.trace_lost,
+            error=observed.trace_lost,
+        )
+
+    def _lookups(self, node: str, queries: Iterable[Query], losses: int) -> Observed:
+        numbers = {query.number: None for query in queries}
+        ports = [query.source_port for query in queries if query.source_port is not None]
+        return self.observer.lookups(numbers, ports, node, losses)
 
     def _hop(self, relay_try: RelayTry) -> Hop:
         """A relay's try, with what was observed of it."""

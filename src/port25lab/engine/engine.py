@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from port25lab.engine.jobs import Job, LabKey, control_key, first, lab_key, plan_jobs
 from port25lab.engine.progress import Progress, Quiet
@@ -33,6 +33,7 @@ from port25lab.model.client_kinds import CLIENT_KINDS, PROGRAMS_AT_ONCE
 from port25lab.model.evidence import Evidence, Observation, Stage
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import MX_PREFIX, PathSpec
+from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.service_kinds import SERVICE_KINDS
 from port25lab.model.verdict import Report, Verdict
@@ -335,8 +336,15 @@ def run(
 def need_of(job: Job) -> capacity.Need:
     """The limited resources of this machine that a lab takes."""
     programs = sum(CLIENT_KINDS[path.client].program is not None for path in job.paths)
-    ruled = {node for node, _ in job.config.policies} | {n.name for n in job.config.plan.nodes.values() if n.policies}
+    ruled = [node for node, stack in _stacks(job.config) if any(policy.sees_neighbours for policy in stack)]
     return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE), ruled)
+
+
+def _stacks(config: LabConfig) -> Iterator[tuple[str, list[Policy]]]:
+    """The policies of each node: the network's own, then those under test."""
+    yield from _policies(config).items()
+    for node in config.plan.nodes.values():
+        yield node.name, [load_policy(name, config.plan.file, "network") for name in node.policies]
 
 
 def failed(why: str) -> Evidence:
@@ -389,5 +397,5 @@ def _require(config: LabConfig) -> None:
                     doctor.require_kernel(feature, f"policy {policy.name}")
 
 
-def _policies(config: LabConfig) -> dict[str, list[Any]]:
+def _policies(config: LabConfig) -> dict[str, list[Policy]]:
     return {node: [load_policy(str(ref)) for ref in refs] for node, refs in config.policies}

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from port25lab.evidence.capture import Capture, Captured
+from port25lab.evidence.name_packets import Lookup
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.evidence.rule_trace import Tracer
@@ -114,3 +115,21 @@ class Observer:
             dialled=connections.dialled,
             trace_lost=trace_lost,
         )
+
+    def lookups(self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: int) -> Observed:
+        """What was observed of DNS lookups that failed.
+
+        ``numbers``: of the queries. ``ports``: source ports of the connections for those that were sent over TCP.
+        ``client``: the node that asked. ``losses``: what ``losses`` returned before the first query.
+        """
+        over_tcp = self.collect(list(ports), client, losses)
+        keys = [Lookup(number) for number in numbers]
+        return replace(
+            over_tcp,
+            decisions=[*self._tracer.decisions(keys), *over_tcp.decisions],
+            diverted=[*self._tracer.diversions(keys), *over_tcp.diverted],
+        )
+
+    def losses(self) -> int:
+        """How often trace events were lost so far."""
+        return self._tracer.losses()

@@ -143,13 +143,8 @@ class LoadedRules:
 
     @property
     def sees_neighbours(self) -> bool:
-        """Whether a rule or a policy may do something to neighbour discovery, which no node forwards."""
-        ruleset = self._rulesets.get("ip6")
-        chains = (chain for table in ruleset.tables.values() for chain in table.chains.values()) if ruleset else ()
-        return any(
-            chain.policy is not None and chain.name != "FORWARD" and (chain.rules or chain.policy != "ACCEPT")
-            for chain in chains
-        )
+        """Whether a rule or a policy may do something to neighbour discovery."""
+        return any(ruleset.sees_neighbours for ruleset in self._rulesets.values())
 
     @property
     def steers(self) -> bool:

@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from port25lab.errors import LabError
-from port25lab.evidence.neighbour_packets import NeighbourPacket, arp_packet, discovery_packet, is_discovery
+from port25lab.evidence.name_packets import NamePacket, name_packet
+from port25lab.evidence.neighbour_packets import NeighbourPacket, arp_packet, discovery_packet
 from port25lab.evidence.neighbours import TRIES, Resolution
 from port25lab.evidence.packet_trace import Made, MadePackets, PacketTrace
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
@@ -80,7 +81,7 @@ _Counted = Literal["opening", "segment", "neighbour"]
 class _Known:
     """The packet that a trace id stands for at the moment."""
 
-    packet: TracedPacket | NeighbourPacket | Made
+    packet: TracedPacket | NeighbourPacket | NamePacket | Made
     """As the rules of the last base chain saw it."""
     passage: Passage
     hook: str = ""
@@ -100,7 +101,7 @@ class _Met:
 
     node: str
     place: Place
-    packet: TracedPacket | NeighbourPacket | Made
+    packet: TracedPacket | NeighbourPacket | NamePacket | Made
     passage: Passage
     effect: Effect | None = None
     """Of a rule that sent the packet elsewhere."""
@@ -133,8 +134,7 @@ class Tracer:
         self._drops: dict[Key, list[_Met]] = defaultdict(list)
         self.neighbours_dropped = False
         """Whether a rule has dropped a packet of ARP or neighbour discovery so far."""
-        self._diverted: dict[int, dict[tuple[str, Place], _Met]] = defaultdict(dict)
-        """By initial sequence number."""
+        self._diverted: dict[Key, dict[tuple[str, Place], _Met]] = defaultdict(dict)
 
     def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False, neighbours: int = 0) -> None:
         """Trace a node from now on: the packets that open a connection, or with ``sessions`` every one.
@@ -243,11 +243,11 @@ class Tracer:
                 if kind == TRACE_MESSAGE:
                     self._event(node, body[0], dict(attributes(body, NFNETLINK_HEADER)))
 
-    def decisions(self, sequences: Iterable[int], ends: Iterable[tuple[str, Ends]] = ()) -> list[Decision]:
+    def decisions(self, sequences: Iterable[Key], ends: Iterable[tuple[str, Ends]] = ()) -> list[Decision]:
         """Every rule that kept a packet of an attempt from passing, in order of time, each named once.
 
         Args:
-            sequences: Initial sequence numbers of the attempt's SYNs, in order of time.
+            sequences: Initial sequence numbers of the attempt's SYNs, in order of time; or its lookups.
             ends: Nodes that its sessions passed, with the addresses and ports that its packets had there.
         """
         keys: list[Key] = [*sequences, *ends]
@@ -269,7 +269,7 @@ class Tracer:
                 found.setdefault((drop.node, drop.place), known.model_copy(update={"traced": summary}))
         return list(found.values())
 
-    def diversions(self, sequences: Iterable[int]) -> list[Decision]:
+    def diversions(self, sequences: Iterable[Key]) -> list[Decision]:
         """Every rule that changed where or how an attempt's SYNs went, in order of time, each named once."""
         found: dict[tuple[str, Place], Decision] = {}
         for sequence in sequences:
@@ -303,22 +303,23 @@ class Tracer:
         rules = self._rules[node]
         if dropped or (is_queue(event) and rules.takes(place_of(family, table, chain, handle))):
             self._dropped(_Met(node, place_of(family, table, chain, handle), known.packet, known.passage))
-        elif rules.steers and isinstance(known.packet, TracedPacket) and known.packet.kind == "SYN":
+        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket)) and known.packet.opens:
             place = place_of(family, table, chain, handle)
             if effect := rules.steering(place, known.hook):
                 met = _Met(node, place, known.packet, known.passage, effect)
-                self._diverted[known.packet.initial_sequence].setdefault((node, place), met)
+                self._diverted[known.packet.key(node)].setdefault((node, place), met)
 
     def _headers(self, key: tuple[str, int], family: int, event: dict[int, bytes]) -> None:
         """Take the headers of a packet at its first rule in a base chain."""
         network, transport = event[ATTR_NETWORK_HEADER], event.get(ATTR_TRANSPORT_HEADER, b"")
-        packet: TracedPacket | NeighbourPacket | Made | None
+        packet: TracedPacket | NeighbourPacket | NamePacket | Made | None
         if family == ARP:
             packet = arp_packet(network)
         else:
             packet = self._made_by_hand.find(network, transport)
             if packet is None:
-                packet = (discovery_packet if is_discovery(network) else traced_packet)(network, transport)
+                packet = discovery_packet(network, transport) or name_packet(network, transport)
+            packet = packet or traced_packet(network, transport)
         if packet is None:
             self._packets.pop(key, None)
             return

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 
+from port25lab.evidence.name_packets import Lookup
 from port25lab.evidence.neighbour_packets import Asked, is_discovery
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
@@ -23,9 +24,9 @@ TracedKind = Literal["SYN", "SYN-ACK", "RST", "segment"]
 Ends = tuple[str, int, str, int]
 """Address and port of the sender, then of the receiver."""
 
-Key = int | tuple[str, Ends] | Asked | PacketTrace
+Key = int | tuple[str, Ends] | Asked | Lookup | PacketTrace
 """By what a packet is found again: the initial sequence number of its attempt, its node with addresses and ports, the
-neighbour that is asked for, or the trace of a hand-made packet."""
+neighbour that is asked for, the number of a lookup, or the trace of a hand-made packet."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class TracedPacket:
     def ends(self) -> Ends:
         """Addresses and ports."""
         return self.source, self.source_port, self.destination, self.destination_port
+
+    @property
+    def opens(self) -> bool:
+        """Whether it is the first packet of a connection: NAT decides on it."""
+        return self.kind == "SYN"
 
     def key(self, node: str) -> Key:
         """By what the packet is found again when its attempt is over. ``node``: where it was traced."""

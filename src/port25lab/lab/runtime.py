@@ -62,10 +62,11 @@ class LabRuntime:
         Raises LabError, and InputError for a rule that iptables refuses.
         """
         clock = _Clock()
-        net = LabNet(self._plan, self._policies)
+        resolving = [name for name, stack in self._policies.items() if any(policy.sees_neighbours for policy in stack)]
+        net = LabNet(self._plan, resolving)
         net.build()
         self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies)
-        neighbours = Neighbours(self._plan, self._policies, net.link_local())
+        neighbours = Neighbours(self._plan, resolving, net.link_local())
         clock.phase("network")
         host_module.prepare_etc()
         host_module.publish_names(self._plan)

@@ -9,8 +9,11 @@ A name that does not resolve raises ``DnsFailure``, whose text says why and whic
 from __future__ import annotations
 
 import asyncio
+import itertools
+import secrets
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -25,17 +28,20 @@ from port25lab.mail.host import Host
 from port25lab.model.addresses import IpVersion
 from port25lab.model.service_kinds import DNS_PORT
 
-TRY_SECONDS = 1.0
-"""Time before a query is sent again; doubled each time, as resolvers do."""
+TRY_SECONDS = 0.5
+"""Time before a query is sent again; doubled each time, as resolvers do. Nothing is concluded from it in a lab."""
 
-TRIES = 3
-"""How often a query is sent to a server over UDP before the next server is asked."""
+TRIES = 2
+"""How often a query is sent to a server over UDP before the next server is asked: as often as glibc does."""
 
 TCP_SECONDS = 2.0
 
 PAYLOAD = 1232
 """Bytes that fit into a UDP packet on every path (DNS flag day 2020)."""
 
+
+_NUMBERS, _SPREAD = itertools.count(secrets.randbelow(0x10000)), 0x9E37
+"""All queries of a lab come from one process. An odd factor gives each of 65,536 in turn a number of its own."""
 
 _AnyRecord = Any
 """A record of dnspython, whose fields depend on its type."""
@@ -46,9 +52,30 @@ _ADDRESS_TYPES: dict[IpVersion, dns.rdatatype.RdataType] = {6: dns.rdatatype.AAA
 class DnsFailure(Exception):  # noqa: N818  # what the network did, not an error of port25lab
     """A name did not resolve. ``smtp_code`` and ``enhanced_code`` are set where the failure is permanent for mail."""
 
-    def __init__(self, text: str, smtp_code: int | None = None, enhanced_code: str | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        smtp_code: int | None = None,
+        enhanced_code: str | None = None,
+        queries: Iterable[Query] = (),
+        *,
+        answered: bool = True,
+    ) -> None:
+        """``queries``: those that were sent in vain. ``answered``: whether a server or the name says so."""
         super().__init__(text)
         self.smtp_code, self.enhanced_code = smtp_code, enhanced_code
+        self.queries, self.answered = tuple(queries), answered
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query to one server."""
+
+    server: str
+    number: int
+    """Of the message (ID): the same in the answer."""
+    source_port: int | None = None
+    """Of the connection, where it was sent over TCP as well."""
 
 
 @dataclass(frozen=True, order=True)
@@ -81,9 +108,12 @@ async def addresses(host: Host, name: str, ip_version: IpVersion | None) -> list
     )
     found = [record.address for answer in answers if not isinstance(answer, BaseException) for record in answer]
     if not found:
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, DnsFailure):
+                raise failure
+        if failures:
+            raise _first_unanswered([failure for failure in failures if isinstance(failure, DnsFailure)])
         wanted = " or ".join(f"IPv{version}" for version in versions)
         raise DnsFailure(f"{name} has no {wanted} address", 550, "5.1.2")
     return found
@@ -95,19 +125,30 @@ async def ask(host: Host, server: str, query: dns.message.Message) -> dns.messag
     ``host``: the node that asks. ``server``: its address. Returns the server's answer. Raises DnsFailure where the
     server cannot be reached or does not answer.
     """
+    sent = Query(server, query.id)
     try:
         answer = await _over_udp(host, server, query)
-        return await _over_tcp(host, server, query) if answer.flags & dns.flags.TC else answer
+        if answer.flags & dns.flags.TC:
+            sent = replace(sent, source_port=host.source_port())
+            answer = await _over_tcp(host, sent, query)
+        return answer
     except TimeoutError:
-        raise DnsFailure(f"the DNS server {server} does not answer") from None
+        raise DnsFailure(f"the DNS server {server} does not answer", queries=[sent], answered=False) from None
     except (OSError, EOFError, dns.exception.DNSException) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DnsFailure(f"the DNS server {server} cannot be asked: {reason}") from None
+        text = f"the DNS server {server} cannot be asked: {reason}"
+        raise DnsFailure(text, queries=[sent], answered=False) from None
 
 
-def question(name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
-    """A query as clients of the lab send it."""
-    return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD)
+def question(
+    name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType, number: int | None = None
+) -> dns.message.Message:
+    """A query as clients of the lab send it.
+
+    ``number``: of the query on whose behalf it is sent; None: one that no other query of this process has had lately.
+    """
+    number = next(_NUMBERS) * _SPREAD & 0xFFFF if number is None else number
+    return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD, id=number)
 
 
 async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> list[_AnyRecord]:
@@ -117,18 +158,29 @@ async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> li
     except (dns.exception.DNSException, UnicodeError):
         raise DnsFailure(f"{name!r} is no domain name", 550, "5.1.2") from None
     failure = DnsFailure(f"{host.name} has no DNS server to ask")
+    sent: list[Query] = []
     for server in host.resolvers:
+        sent.append(Query(server, query.id))
         try:
             answer = await ask(host, server, query)
         except DnsFailure as silent:
-            failure = silent
+            failure, sent[-1:] = silent, silent.queries
             continue
         if answer.rcode() == dns.rcode.NXDOMAIN:
-            raise DnsFailure(f"{name} does not exist (NXDOMAIN from {server})", 550, "5.1.2")
+            raise DnsFailure(f"{name} does not exist (NXDOMAIN from {server})", 550, "5.1.2", sent)
         if answer.rcode() == dns.rcode.NOERROR:
             return _chased(answer)
-        failure = DnsFailure(f"{name} cannot be resolved ({dns.rcode.to_text(answer.rcode())} from {server})")
+        text = f"{name} cannot be resolved ({dns.rcode.to_text(answer.rcode())} from {server})"
+        failure = DnsFailure(text, answered=answer.rcode() != dns.rcode.SERVFAIL)
+    failure.queries = tuple(sent)
     raise failure
+
+
+def _first_unanswered(failures: Sequence[DnsFailure]) -> DnsFailure:
+    """The failure that says most: one without an answer, with the queries of all of them."""
+    failure = next((one for one in failures if not one.answered), failures[0])
+    failure.queries = tuple(query for one in failures for query in one.queries)
+    return failure
 
 
 def _chased(answer: dns.message.Message) -> list[_AnyRecord]:
@@ -156,9 +208,10 @@ async def _over_udp(host: Host, server: str, query: dns.message.Message) -> dns.
     raise TimeoutError
 
 
-async def _over_tcp(host: Host, server: str, query: dns.message.Message) -> dns.message.Message:
+async def _over_tcp(host: Host, sent: Query, query: dns.message.Message) -> dns.message.Message:
     async with asyncio.timeout(TCP_SECONDS):
-        reader, writer = await asyncio.open_connection(sock=await host.connect(server, DNS_PORT))
+        connection = await host.connect(sent.server, DNS_PORT, sent.source_port)
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             writer.write(query.to_wire(prepend_length=True))
             length = int.from_bytes(await reader.readexactly(2), "big")

@@ -338,6 +338,8 @@ class Evidence(BaseModel):
     """The first difference between the two sides of a node that forwards sessions."""
     arrival: Arrival | None = None
     """Of a hand-made packet, which has no session."""
+    unanswered: bool = False
+    """No DNS server answered the client's lookups, or the client does not tell whether one did."""
     trace_lost: str | None = None
     """Why the kernel's trace is incomplete. Such an attempt proves nothing, and is made again."""
     starved: str | None = None

@@ -36,6 +36,8 @@ class RulesFile(_Frozen):
     """The whole file, unchanged."""
     chains: tuple[tuple[str, str], ...] = ()
     """Table and name of the chains that are the policy's own."""
+    sees_neighbours: bool = False
+    """Whether its rules may do something to neighbour discovery."""
 
 
 class Policy(_Frozen):
@@ -53,6 +55,11 @@ class Policy(_Frozen):
     """Programs that run on the policy's node, such as a proxy that its rules lead to: kinds of ``services``."""
     watch: Watch = "syn"
     origin: Origin = "user"
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether its rules may do something to neighbour discovery."""
+        return any(file.sees_neighbours for file in self.rules_files)
 
     def without_ipv6(self) -> Policy:
         """The same policy on a kernel without IPv6."""

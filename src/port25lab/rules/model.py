@@ -173,6 +173,20 @@ class Ruleset:
         for table in self.tables.values():
             yield from table.rules()
 
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether a rule or a policy may do something to neighbour discovery: no node forwards or translates that.
+
+        iptables has no rules for ARP.
+        """
+        return self.family == "ip6" and any(
+            chain.rules or chain.policy not in (None, "ACCEPT")
+            for table in self.tables.values()
+            if table.name != "nat"
+            for chain in table.chains.values()
+            if chain.name in BUILTIN_CHAINS[table.name] and chain.name != "FORWARD"
+        )
+
     def set_names(self) -> dict[str, Rule]:
         """Names of the address sets that rules look up or fill, each with the first rule that does."""
         found: dict[str, Rule] = {}

@@ -49,7 +49,7 @@ def read_rules(family: Family, file: Path, sets: tuple[str, ...]) -> RulesFile:
         for chain in table.chains
         if chain not in BUILTIN_CHAINS[table.name]
     )
-    return RulesFile(family=family, file=file, content=content, chains=chains)
+    return RulesFile(family=family, file=file, content=content, chains=chains, sees_neighbours=ruleset.sees_neighbours)
 
 
 def _any_name(name: str, version: int) -> tuple[int, ...]:

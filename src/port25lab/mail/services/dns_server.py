@@ -103,7 +103,7 @@ class Resolver:
         response = dns.message.make_response(query, recursion_available=True, our_payload=PAYLOAD)
         asked = query.question[0]
         try:
-            known = await self._look_up(asked.name, asked.rdtype)
+            known = await self._look_up(asked.name, asked.rdtype, query.id)
         except DnsFailure:
             response.set_rcode(dns.rcode.SERVFAIL)
             return response
@@ -111,12 +111,13 @@ class Resolver:
         response.answer, response.authority = list(known.answer), list(known.authority)
         return response
 
-    async def _look_up(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
+    async def _look_up(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, number: int) -> dns.message.Message:
+        """``number``: of the client's query. The query to the upstream server has it, too: both are one lookup."""
         now = asyncio.get_running_loop().time()
         expiry, known = self._cache.get((name, rdtype), (now, None))
         if known is not None and now < expiry:
             return known
-        known = await ask(self._host, self._upstream, question(name, rdtype))
+        known = await ask(self._host, self._upstream, question(name, rdtype, number))
         if known.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             lives = [rrset.ttl for section in (known.answer, known.authority) for rrset in section]
             self._cache.pop((name, rdtype), None)
