@@ -155,7 +155,7 @@ class Attempts:
             error=observed.trace_lost,
         )
 
-    def _lookups(self, node: str, queries: Iterable[Query], losses: int) -> Observed:
+    def _lookups(self, node: str, queries: Iterable[Query], losses: int | None = None) -> Observed:
         numbers = {query.number: None for query in queries}
         ports = [query.source_port for query in queries if query.source_port is not None]
         return self.observer.lookups(numbers, ports, node, losses)
@@ -164,7 +164,10 @@ class Attempts:
         """A relay's try, with what was observed of it."""
         hop = relay_try.hop
         address = hop.observation.address
-        observed = self.observer.collect([relay_try.source_port], hop.node, to=[address] if address else ())
+        if relay_try.source_port is None:
+            observed = self._lookups(hop.node, relay_try.queries)
+        else:
+            observed = self.observer.collect([relay_try.source_port], hop.node, to=[address] if address else ())
         failed = hop.observation.stage is not Stage.DONE
         return hop.model_copy(
             update={

@@ -116,11 +116,12 @@ class Observer:
             trace_lost=trace_lost,
         )
 
-    def lookups(self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: int) -> Observed:
+    def lookups(self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: int | None = None) -> Observed:
         """What was observed of DNS lookups that failed.
 
         ``numbers``: of the queries. ``ports``: source ports of the connections for those that were sent over TCP.
-        ``client``: the node that asked. ``losses``: what ``losses`` returned before the first query.
+        ``client``: the node that asked. ``losses``: what the method of that name returned before the first query; None
+        as in ``collect``.
         """
         over_tcp = self.collect(list(ports), client, losses)
         keys = [Lookup(number) for number in numbers]

@@ -43,6 +43,7 @@ class Mechanism(StrEnum):
     NO_ROUTE = "no-route"
     NO_ANSWER = "no-answer"
     NO_NAME = "no-name"
+    NAME_SERVICE = "name-service"
     UNKNOWN = "unknown"
 
 
@@ -123,5 +124,10 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
     Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination", "RFC 1812 5.2.7.1"),
     Mechanism.NO_ANSWER: MechanismInfo("a rule sends packets where no host answers", "RFC 9293 3.8.3"),
     Mechanism.NO_NAME: MechanismInfo("the name or its MX cannot be resolved", "RFC 5321 5.1"),
+    Mechanism.NAME_SERVICE: MechanismInfo(
+        "a rule keeps DNS queries or their answers from passing, or sends them to another server",
+        "RFC 1035",
+        middle=True,
+    ),
     Mechanism.UNKNOWN: MechanismInfo("the evidence does not tell", ""),
 }

@@ -91,6 +91,7 @@ DECIDED_BY_RULES = tuple(
         Outcome.CLOSED,
         Outcome.UNREACHABLE,
         Outcome.AUTH_REQUIRED,
+        Outcome.DNS_FAILURE,
     )
 )
 """Outcomes for which a rule can be to blame: on the client's own way, or for a deferred message on the relay's."""

@@ -39,28 +39,33 @@ EVERY_NODE = {
     "net/ipv6/conf/default/accept_dad": "0",
     "net/ipv6/conf/default/router_solicitations": "0",
     "net/ipv6/conf/default/accept_ra": "0",
-    "net/ipv6/conf/default/addr_gen_mode": "0",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv4/ip_local_port_range": "50000 60999",
     "net/ipv4/tcp_syn_retries": "1",
     "net/ipv4/tcp_syn_linear_timeouts": "0",
     "net/ipv4/tcp_rto_max_ms": "1000",
-    "net/ipv4/icmp_ratelimit": "0",
-    "net/ipv4/icmp_msgs_per_sec": "100000",
-    "net/ipv4/icmp_msgs_burst": "100000",
-    "net/ipv6/icmp/ratelimit": "0",
 }
 """Settings of every node. A SYN is sent twice, as by the engine's own clients, and the attempt ends 1 s after the
-second one (2 s after it on kernels before 6.15, which always double the wait). Linux limits the ICMP errors of each
-namespace, and in a burst of attempts a REJECT would look like a DROP; an unreachable neighbour as well, of which a host
-tells itself by ICMP."""
+second one (2 s after it on kernels before 6.15, which always double the wait)."""
 
 ROUTERS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
 }
 """Settings of nodes that forward."""
+
+SENDS_ERRORS = {
+    "net/ipv4/icmp_ratelimit": "0",
+    "net/ipv4/icmp_msgs_per_sec": "100000",
+    "net/ipv4/icmp_msgs_burst": "100000",
+    "net/ipv6/icmp/ratelimit": "0",
+}
+"""Settings of nodes that forward or resolve neighbours. Linux limits the ICMP errors of each namespace, and in a burst
+of attempts a REJECT would look like a DROP; so would an unreachable neighbour, of which a host tells itself by ICMP."""
+
+RESOLVES = {"net/ipv6/conf/default/addr_gen_mode": "0"}
+"""Settings of nodes that resolve neighbours: their link-local addresses come from their MAC addresses."""
 
 
 RETRANSMIT_MILLISECONDS = 250
@@ -206,8 +211,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         every_node = EVERY_NODE | (
             ipv6.ALLOW if any(node.run_inside(ipv6.starts_disabled) for node in self.hosts[:1]) else {}
         )
+        resolving = {name for name, _ in self._resolving}
         for node in self.hosts:
-            settings = every_node | (ROUTERS if node.plan.forward else {})
+            resolves = node.name in resolving
+            settings = every_node | (ROUTERS if node.plan.forward else {}) | (RESOLVES if resolves else {})
+            settings |= SENDS_ERRORS if node.plan.forward or resolves else {}
             with namespaces.inside(node.network, self.home):
                 for name, value in settings.items():
                     _set(name, value)

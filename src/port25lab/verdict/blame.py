@@ -50,10 +50,14 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
         return _last(_diverting(evidence))
     if outcome is Outcome.DEFERRED:
         last_try = decisive_try(evidence.hops)
-        failed_to_connect = last_try is not None and last_try.observation.stage is Stage.CONNECT
+        failed_to_connect = last_try is not None and last_try.observation.stage in (Stage.RESOLVE, Stage.CONNECT)
         return _last(last_try.decisions) if last_try is not None and failed_to_connect else None
+    if outcome is Outcome.DNS_FAILURE and decision is not None:
+        return decision.blame
     if outcome is control:
         return None
+    if outcome is Outcome.DNS_FAILURE:
+        return _last(_diverting(evidence))
     if outcome is Outcome.UNREACHABLE and decision is not None and decision.of_neighbour:
         return decision.blame
     if outcome is Outcome.UNREACHABLE:

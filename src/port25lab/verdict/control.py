@@ -16,7 +16,7 @@ from port25lab.verdict.views import Classification
 ANSWERED = OF_A_REPLY | {Outcome.DELIVERED, Outcome.REACHED, Outcome.DEFERRED, Outcome.CLOSED}
 """Outcomes in which the destination itself answered."""
 
-COMPARED = frozenset({Outcome.INTERCEPTED, Outcome.TAMPERED, Outcome.CLOSED, Outcome.UNREACHABLE})
+COMPARED = frozenset({Outcome.INTERCEPTED, Outcome.TAMPERED, Outcome.CLOSED, Outcome.UNREACHABLE, Outcome.DNS_FAILURE})
 """Beside the blocked ones: outcomes that the policy may be the cause of, or the network itself."""
 
 

@@ -53,6 +53,8 @@ def _failures(evidence: Evidence, found: Outcome) -> Iterable[Reason]:
         yield Reason(ReasonKind.TOOL_FAILED, evidence.error)
     elif contradiction:
         yield Reason(ReasonKind.DISAGREEMENT, contradiction)
+    elif found is Outcome.ERROR and evidence.unanswered:
+        yield Reason(ReasonKind.DISAGREEMENT, "no DNS server answered, and the trace has no rule that dropped a query")
     elif found is Outcome.ERROR:
         yield Reason(ReasonKind.UNEXPLAINED, "the evidence fits no outcome")
 

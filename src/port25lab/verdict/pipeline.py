@@ -25,8 +25,19 @@ def tool_failed(views: Views) -> Classification | None:
 
 
 def name_unknown(views: Views) -> Classification | None:
-    """The name has no address, so no connection was tried."""
-    return Classification(Outcome.DNS_FAILURE, Mechanism.NO_NAME) if views.observed.stage is Stage.RESOLVE else None
+    """The name could not be resolved, so no connection was tried. A rule may be the reason.
+
+    A lookup that got no answer, that no rule dropped, and that works without the policy, is a failure of the tool.
+    """
+    if views.observed.stage is not Stage.RESOLVE:
+        return None
+    evidence, control = views.evidence, views.control
+    resolved = control is not None and not control.error and control.observation.stage is not Stage.RESOLVE
+    if evidence.decisions or (resolved and evidence.diverted):
+        return Classification(Outcome.DNS_FAILURE, Mechanism.NAME_SERVICE)
+    if evidence.unanswered and resolved:
+        return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
+    return Classification(Outcome.DNS_FAILURE, Mechanism.NO_NAME)
 
 
 def no_rule_matched(views: Views) -> Classification | None:

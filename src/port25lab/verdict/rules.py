@@ -113,7 +113,9 @@ def disagreement(evidence: Evidence) -> str | None:
     """Where the client's view and the kernel's trace contradict each other, in words; None where they agree."""
     views = Views(evidence)
     observed, decision = views.observed, views.decision
-    if evidence.error or evidence.arrival or observed.stage is Stage.RESOLVE:
+    if evidence.error or evidence.arrival:
+        return None
+    if observed.stage is Stage.RESOLVE:
         return None
     if observed.stage is Stage.CONNECT:
         if decision is None:

@@ -111,7 +111,7 @@ def decisive_try(hops: Iterable[Hop]) -> Hop | None:
     if not tries:
         return None
     last = tries[-1]
-    if last.observation.stage is not Stage.CONNECT:
+    if last.observation.stage not in (Stage.RESOLVE, Stage.CONNECT):
         return last
     return next((hop for hop in reversed(tries) if hop.decisions), last)
 

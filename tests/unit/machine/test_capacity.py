@@ -104,8 +104,8 @@ def test_a_lab_with_too_many_neighbours_is_refused(proc: Path, made: dict[str, A
         capacity.fit([replace(LARGE, neighbours=1500), SMALL], 8, WAY)
     assert str(caught.value) == (
         "a lab of large takes 1500 entries in the table of neighbours, and the limit (gc_thresh3) for all "
-        "namespaces is 1024; sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=2048 "
-        "net.ipv6.neigh.default.gc_thresh3=2048"
+        "namespaces is 1024; "
+        "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=2048 net.ipv6.neigh.default.gc_thresh3=2048"
     )
 
 

@@ -10,15 +10,19 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from port25lab.mail.resolver import Query
 from port25lab.model.evidence import Hop
 
 
 @dataclass(frozen=True)
 class RelayTry:
-    """One try of a relay, with the source port by which the rule trace knows it (0: no address was dialled)."""
+    """One try of a relay, and by what the rule trace knows it."""
 
     hop: Hop
-    source_port: int
+    source_port: int | None = None
+    """None: no address was dialled."""
+    queries: tuple[Query, ...] = ()
+    """Those that were sent in vain, where the name could not be resolved."""
 
 
 @dataclass

@@ -131,7 +131,8 @@ class Relay:
             enhanced_code=failure.enhanced_code,
             reply=str(failure),
         )
-        self._mailboxes.tried(copy.token, RelayTry(Hop(node=self._host.name, to=name, observation=observation), 0))
+        hop = Hop(node=self._host.name, to=name, observation=observation)
+        self._mailboxes.tried(copy.token, RelayTry(hop, queries=failure.queries))
         return observation
 
 
