@@ -21,6 +21,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.opcode
 import dns.rcode
 import dns.rdatatype
 
@@ -149,6 +150,13 @@ def question(
     """
     number = next(_NUMBERS) * _SPREAD & 0xFFFF if number is None else number
     return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD, id=number)
+
+
+def status_query() -> dns.message.Message:
+    """A query that every server answers itself: with NOTIMP, because none implements the opcode (RFC 1035 4.1.1)."""
+    query = question(dns.name.root, dns.rdatatype.SOA)
+    query.set_opcode(dns.opcode.STATUS)
+    return query
 
 
 async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> list[_AnyRecord]:

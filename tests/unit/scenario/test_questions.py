@@ -425,7 +425,7 @@ KEYS = (
             "{from: pc, to: mx, expect: {outcome: delivered, by: isp-edge}}",
             ":7:57: `by` with delivered, which no rule decides; "
             "`by` with deferred, dropped, rejected-icmp, rejected-reset, closed, unreachable, intercepted, tampered, "
-            "throttled, auth-required",
+            "throttled, auth-required, dns-failure",
         ),
         ("{ref: S 3, from: pc, to: mx, expect: delivered}", ":7:11: 'S 3' is no ref; letters, digits and _ . -"),
     ],

@@ -19,6 +19,7 @@ from typing import Any
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
 
 from port25lab.mail.message import token_of
+from port25lab.mail.services.certificates import Authority
 from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Copy, Relay
@@ -42,11 +43,22 @@ class MailServer:
     """One node's mail server."""
 
     def __init__(
-        self, node: NodePlan, tls: ssl.SSLContext, relay: Relay, mailboxes: Mailboxes, supervisor: TaskSupervisor
+        self,
+        node: NodePlan,
+        authority: Authority,
+        relay: Relay,
+        mailboxes: Mailboxes,
+        supervisor: TaskSupervisor,
     ) -> None:
-        self.name, self.hostname, self.tls = node.name, node.hostname, tls
+        self.name, self.hostname = node.name, node.hostname
+        self._node, self._authority = node, authority
         self._domains = {domain.lower() for domain in node.domains}
         self._relay, self._mailboxes, self._supervisor = relay, mailboxes, supervisor
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """The context of its TLS sessions. Its certificate is made for the first connection."""
+        return self._authority.server_context(self._node)
 
     def owns(self, address: str) -> bool:
         """Whether mail for this address ends here."""

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dns.name
-import dns.rdatatype
-
 from port25lab.errors import LabError
 from port25lab.kernel import ipv6
 from port25lab.kernel.nfqueue import Queue
@@ -21,7 +18,7 @@ from port25lab.mail.middleboxes import ALTERATIONS
 from port25lab.mail.middleboxes.fake_servers import FakeServer
 from port25lab.mail.middleboxes.packet_rewriter import Inline
 from port25lab.mail.middleboxes.proxy import Proxy
-from port25lab.mail.resolver import DnsFailure, ask, question
+from port25lab.mail.resolver import DnsFailure, ask, status_query
 from port25lab.mail.services import dns_server
 from port25lab.mail.services.certificates import Authority
 from port25lab.mail.services.dns_server import Resolver
@@ -69,7 +66,8 @@ class Services:
         self._servers: dict[str, MailServer] = {}
         self._answered: dict[tuple[str, str, int], int] = {}
         """By node, and the client's address and port as the server sees them: the order in which they came."""
-        self._readiness: list[_Readiness] = []
+        self._readiness: dict[str, _Readiness] = {}
+        """By kind of server: one of a kind answers for all, which listen from the moment on at which they are made."""
         self.mailboxes = Mailboxes()
         self.client_tls: ssl.SSLContext = self._authority.client_context()
         """Trusts the lab's servers, and verifies their names."""
@@ -107,8 +105,8 @@ class Services:
                     raise LabError(f"{node.name}: service {service['kind']} cannot start: {reason}") from error
 
     async def ready(self) -> None:
-        """Return when each service has answered on each of its ports. Raises LabError for the first that does not."""
-        for end in await asyncio.gather(*map(self._wait_for, self._readiness), return_exceptions=True):
+        """Return when a service of each kind has answered. Raises LabError for the first that does not."""
+        for end in await asyncio.gather(*map(self._wait_for, self._readiness.values()), return_exceptions=True):
             if end is not None:
                 raise end
 
@@ -118,9 +116,9 @@ class Services:
         for listen_port in listen_ports_of(service):
             smtp = SmtpListener(self._server(node), listen_port, service, recipient_checks)
             sockets = self._listen(node, listen_port.port, smtp.what, self._recording(node.name, smtp.serve))
-            for loopback, listening in sockets.items():
-                check = self._mail_readiness(host, listen_port, loopback, listening)
-                self._readiness.append(_Readiness(node.name, smtp.what, check))
+            loopback, listening = next(iter(sockets.items()))
+            check = self._mail_readiness(host, listen_port, loopback, listening)
+            self._readiness.setdefault(smtp.what, _Readiness(node.name, smtp.what, check))
 
     def _start_fake_server(self, node: NodePlan, service: Service) -> None:
         server = FakeServer(service)
@@ -163,18 +161,17 @@ class Services:
     def _serve_dns(self, node: NodePlan, service: Service, answer: dns_server.Answer) -> None:
         host = self._hosts[node.name]
         dns_server.serve(host, self._supervisor, service["kind"], answer)
-        for loopback in wildcards().values():
+        loopback = next(iter(wildcards().values()))
 
-            async def check(address: str = loopback) -> None:
-                await ask(host, address, question(dns.name.root, dns.rdatatype.SOA))
+        async def check() -> None:
+            await ask(host, loopback, status_query())
 
-            self._readiness.append(_Readiness(node.name, f"{service['kind']} at {loopback}", check))
+        self._readiness.setdefault(service["kind"], _Readiness(node.name, f"{service['kind']} at {loopback}", check))
 
     def _server(self, node: NodePlan) -> MailServer:
         if node.name not in self._servers:
             relay = Relay(self._hosts[node.name], self.mailboxes, self._supervisor)
-            tls = self._authority.server_context(node)
-            self._servers[node.name] = MailServer(node, tls, relay, self.mailboxes, self._supervisor)
+            self._servers[node.name] = MailServer(node, self._authority, relay, self.mailboxes, self._supervisor)
         return self._servers[node.name]
 
     def _recording(self, node: str, serve: OnConnection) -> OnConnection:

@@ -1,7 +1,8 @@
 """The lab's DNS data, built from a plan, and authoritative answers. Pure: no sockets here.
 
 Every name of a node has the node's published addresses, every domain has an MX that points to its node, every published
-address a PTR. A zone is a name's last two labels (``example.net``); the names above are in the root zone.
+address a PTR. A zone is a name's last two labels (``example.net``); the names above are in the root zone. Records are
+text until they are asked for: most never are.
 """
 
 from __future__ import annotations
@@ -39,19 +40,21 @@ class Zones:
     """All zones of a lab."""
 
     def __init__(self, plan: Plan) -> None:
-        self._records: dict[dns.name.Name, dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]] = defaultdict(dict)
-        self._names: set[dns.name.Name] = set()
-        self._apexes: set[dns.name.Name] = set()
+        self._texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        """By owner: kind and value of each record. Owners are in lower case, with the dot at the end."""
+        self._parsed: dict[str, dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]] = {}
+        self._names: set[str] = set()
+        self._apexes: set[str] = set()
         self._servers = [node.hostname for node in plan.nodes.values() if _serves_dns(node)]
         for apex in (".", *REVERSE):
-            self._add_zone(dns.name.from_text(apex))
+            self._add_zone(apex)
         self._blocklists: dict[dns.name.Name, tuple[IPNetwork, ...]] = {}
         mail: dict[str, int] = defaultdict(int)
         for node in plan.nodes.values():
             self._add_node(node)
             for service in node.services:
                 for zone, members in service.get("blocklists", {}).items():
-                    self._add_zone(dns.name.from_text(zone))
+                    self._add_zone(_owner(zone))
                     self._blocklists[dns.name.from_text(zone)] = plan.sets[members]
             for domain in dict.fromkeys(map(str.lower, node.domains)):
                 # A domain with several nodes prefers them in the plan's order.
@@ -60,9 +63,9 @@ class Zones:
 
     def add(self, name: str, kind: str, value: str) -> None:
         """Add one record, and the zone that it belongs to; ``value`` as a zone file has it."""
-        owner = dns.name.from_text(name)
-        if not any(owner.is_subdomain(dns.name.from_text(apex)) for apex in REVERSE):
-            self._add_zone(dns.name.Name(owner.labels[-3:]))
+        owner = _owner(name)
+        if not owner.endswith(REVERSE):
+            self._add_zone(".".join(owner.split(".")[-3:]))
         self._put(owner, kind, value)
 
     def answer(self, query: dns.message.Message) -> dns.message.Message:
@@ -74,7 +77,8 @@ class Zones:
             return answer
         answer.flags |= dns.flags.AA
         self._look_up_in_blocklists(asked.name)
-        records = self._records.get(asked.name, {})
+        name = _text(asked.name)
+        records = self._records(name)
         if asked.rdtype == dns.rdatatype.ANY:
             found = list(records.values())
         else:
@@ -82,10 +86,10 @@ class Zones:
         answer.answer = [dns.rrset.from_rdata_list(asked.name, TTL, list(rdataset)) for rdataset in found]
         if not found:
             # An existing name without such a record has its rcode NOERROR (RFC 2308 section 2.2).
-            answer.set_rcode(dns.rcode.NOERROR if asked.name in self._names else dns.rcode.NXDOMAIN)
-            apex = self._apex(asked.name)
-            soa = self._records[apex][dns.rdatatype.SOA]
-            answer.authority = [dns.rrset.from_rdata_list(apex, TTL, list(soa))]
+            answer.set_rcode(dns.rcode.NOERROR if name in self._names else dns.rcode.NXDOMAIN)
+            apex = self._apex(name)
+            soa = self._records(apex)[dns.rdatatype.SOA]
+            answer.authority = [dns.rrset.from_rdata_list(dns.name.from_text(apex), TTL, list(soa))]
         return answer
 
     def _look_up_in_blocklists(self, name: dns.name.Name) -> None:
@@ -93,8 +97,10 @@ class Zones:
         for zone, networks in self._blocklists.items():
             address = _address_in(name, zone)
             if address is not None and any(address in network for network in networks):
-                self._put(name, "A", LISTED)
-                self._put(name, "TXT", '"dynamic address space"')
+                owner = _text(name)
+                if owner not in self._texts:
+                    self._put(owner, "A", LISTED)
+                    self._put(owner, "TXT", '"dynamic address space"')
 
     def _add_node(self, node: NodePlan) -> None:
         names = node.names or ((node.hostname,) if node.services else ())
@@ -104,7 +110,7 @@ class Zones:
         for address in node.published if names else ():
             self.add(address.reverse_pointer, "PTR", f"{node.hostname}.")
 
-    def _add_zone(self, apex: dns.name.Name) -> None:
+    def _add_zone(self, apex: str) -> None:
         if apex in self._apexes:
             return
         self._apexes.add(apex)
@@ -113,17 +119,42 @@ class Zones:
         for server in self._servers:
             self._put(apex, "NS", f"{server}.")
 
-    def _put(self, owner: dns.name.Name, kind: str, value: str) -> None:
-        rdtype = dns.rdatatype.from_text(kind)
-        rdataset = self._records[owner].setdefault(rdtype, dns.rdataset.Rdataset(_IN, rdtype, ttl=TTL))
-        rdataset.add(dns.rdata.from_text(_IN, rdtype, value))
+    def _put(self, owner: str, kind: str, value: str) -> None:
+        self._texts[owner].append((kind, value))
+        self._parsed.pop(owner, None)
         # A name exists when one below it does (RFC 8020).
-        self._names.update(dns.name.Name(owner.labels[start:]) for start in range(len(owner.labels)))
+        while owner not in self._names:
+            self._names.add(owner)
+            owner = _parent(owner)
 
-    def _apex(self, name: dns.name.Name) -> dns.name.Name:
+    def _records(self, owner: str) -> dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]:
+        if owner not in self._texts:
+            return {}
+        if owner not in self._parsed:
+            found = self._parsed[owner] = {}
+            for kind, value in self._texts[owner]:
+                rdtype = dns.rdatatype.from_text(kind)
+                rdataset = found.setdefault(rdtype, dns.rdataset.Rdataset(_IN, rdtype, ttl=TTL))
+                rdataset.add(dns.rdata.from_text(_IN, rdtype, value))
+        return self._parsed[owner]
+
+    def _apex(self, name: str) -> str:
         while name not in self._apexes:
-            name = name.parent()
+            name = _parent(name)
         return name
+
+
+def _owner(name: str) -> str:
+    """A name as the keys have it."""
+    return name.lower() if name.endswith(".") else f"{name.lower()}."
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.canonicalize().to_text()
+
+
+def _parent(name: str) -> str:
+    return name.partition(".")[2] or "."
 
 
 def _address_in(name: dns.name.Name, zone: dns.name.Name) -> IPAddress | None:
