@@ -85,11 +85,13 @@ class Attempts:
             return Evidence(observation=Observation(stage=Stage.RESOLVE), error=text)
 
     async def _make(self, path: PathSpec, label: str, limit: asyncio.Timeout) -> Evidence:
-        host = self.hosts[path.source]
+        host, losses = self.hosts[path.source], self.observer.losses()
         try:
             target = await self._target(host, path)
         except DnsFailure as failure:
-            return Evidence(observation=Observation(stage=Stage.RESOLVE, reply=str(failure)))
+            lost = self.observer.lost_since(losses)
+            observation = Observation(stage=Stage.RESOLVE, reply=str(failure))
+            return Evidence(observation=observation, trace_lost=lost, error=lost)
         if path.packet is not None:
             limit.reschedule(None)
             async with self.admission.admitted():

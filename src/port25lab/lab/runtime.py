@@ -16,6 +16,7 @@ from port25lab.evidence.capture import Capture
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
+from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.mail.services.start import Services
 from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
@@ -86,7 +87,7 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        observer = Observer(self._tracer, self._capture, services.answered_by, neighbours)
+        observer = Observer(self._tracer, self._capture, services.answered_by, neighbours, NeighbourTables())
         admission = Admission(self._tracer)
         self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, CA_FILE)
         if self._early:
