@@ -86,13 +86,13 @@ class Observer:
 
     def losses(self) -> Losses:
         """What was lost so far."""
-        return Losses(self._tracer.losses(), self._tables.read().overflows)
+        return Losses(self._tracer.losses(), self._tables.lately(0.1).overflows)
 
     def lost_since(self, losses: Losses) -> str | None:
         """Why an attempt that began with these ``losses`` proves nothing, in words; None where nothing was lost."""
         if lost := self._tracer.lost_since(losses.events):
             return lost
-        return TABLE_FULL if self._tables.read().overflows > losses.neighbours else None
+        return TABLE_FULL if self._tables.lately(0.002).overflows > losses.neighbours else None
 
     def collect(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from typing import NamedTuple
 
 from port25lab.kernel.netlink import attributes, messages
@@ -42,6 +43,14 @@ class NeighbourTables:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.bind((0, 0))
+        self._known, self._read_at = Tables(None, 0), 0.0
+
+    def lately(self, seconds: float) -> Tables:
+        """The tables as they were at most so many seconds ago: reading takes longer the more interfaces there are."""
+        now = time.monotonic()
+        if not self._read_at or now - self._read_at > seconds:
+            self._known, self._read_at = self.read(), now
+        return self._known
 
     def read(self) -> Tables:
         """The tables as they are now."""
