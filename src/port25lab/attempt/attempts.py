@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from port25lab.attempt.admission import Admission
 from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
-from port25lab.evidence.observer import Observed, Observer
+from port25lab.evidence.observer import Losses, Observed, Observer
 from port25lab.mail.clients import CLIENTS
 from port25lab.mail.clients.base import Mta, Target
 from port25lab.mail.message import build_message
@@ -143,7 +143,7 @@ class Attempts:
             error=observed.trace_lost or self._dead_service(path),
         )
 
-    def _unresolved(self, host: LabHost, failure: DnsFailure, losses: int) -> Evidence:
+    def _unresolved(self, host: LabHost, failure: DnsFailure, losses: Losses) -> Evidence:
         """The evidence of an attempt whose name could not be resolved."""
         observed = self._lookups(host.name, failure.queries, losses)
         return Evidence(
@@ -155,7 +155,7 @@ class Attempts:
             error=observed.trace_lost,
         )
 
-    def _lookups(self, node: str, queries: Iterable[Query], losses: int | None = None) -> Observed:
+    def _lookups(self, node: str, queries: Iterable[Query], losses: Losses | None = None) -> Observed:
         numbers = {query.number: None for query in queries}
         ports = [query.source_port for query in queries if query.source_port is not None]
         return self.observer.lookups(numbers, ports, node, losses)

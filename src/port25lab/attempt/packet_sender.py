@@ -20,7 +20,7 @@ from port25lab.attempt import packet_builders
 from port25lab.attempt.packet_builders import PacketSpec
 from port25lab.attempt.packet_watch import Expected, Listener, attach_filter
 from port25lab.errors import LabError
-from port25lab.evidence.observer import Observer
+from port25lab.evidence.observer import Losses, Observer
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.mail.clients.base import Target
 from port25lab.model.addresses import IpVersion
@@ -52,8 +52,8 @@ class _Exchange:
     destination: Listener
     source: Listener
     """At the owner of the source address."""
-    losses: int
-    """Of trace events, before its first packet."""
+    losses: Losses
+    """Before its first packet."""
     session: socket.socket | None = None
     """The connection that it continues."""
 

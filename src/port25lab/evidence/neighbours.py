@@ -19,6 +19,9 @@ from port25lab.model.addresses import IPAddress, IPInterface
 from port25lab.model.evidence import PacketSeen
 from port25lab.model.plan import Plan
 
+TRIES = 3
+"""Requests that Linux sends for a neighbour before it gives up (mcast_solicit)."""
+
 _ANSWERS = ("SYN-ACK", "RST")
 
 _MOST_HOPS = 64
@@ -39,10 +42,6 @@ class Resolution(NamedTuple):
         """By what its packets are found, at both ends."""
         address = known_bytes(self.address.packed)
         return (Asked(node, asker, address) for node in (self.asker, self.owner) for asker in self.asks_from)
-
-
-TRIES = 3
-"""Requests that Linux sends for a neighbour before it gives up (mcast_solicit)."""
 
 
 class Neighbours:
@@ -89,7 +88,8 @@ class Neighbours:
             targets: The addresses that it dialled, or may have dialled.
             packets: Those that opened or refused its connections, where they were captured first and last.
             connections: Its connections.
-            diverting: Nodes that sent it elsewhere, so that the packet's destination does not tell the next hop.
+            diverting: Nodes that sent it elsewhere, so that the packet's destination does not tell the next hop. A
+                router may always do so with what is for itself: the network's own rules forward ports.
         """
         last = {
             (packet.kind, packet.sequence): packet
@@ -101,10 +101,12 @@ class Neighbours:
         answered = any(packet.kind in _ANSWERS for packet in packets)
         for packet in last.values():
             arrived = self._has(packet.node, packet.destination)
-            if packet.kind == "SYN" and packet.node in diverting:
+            if packet.kind == "SYN" and answered:
+                continue
+            if packet.kind == "SYN" and (packet.node in diverting or (arrived and self._forwards(packet.node))):
                 found += self._all_of(packet.node)
             elif packet.kind == "SYN" and arrived:
-                found += [] if answered else [self._next_hop(packet.node, packet.source)]
+                found.append(self._next_hop(packet.node, packet.source))
             elif packet.node != client:
                 ends = (end for node, end in connections.ends if node == packet.node)
                 source = packet.source, packet.source_port
@@ -137,6 +139,9 @@ class Neighbours:
 
     def _has(self, node: str, address: str) -> bool:
         return any(str(own.ip) == address for own in self._plan.nodes[node].addresses)
+
+    def _forwards(self, node: str) -> bool:
+        return self._plan.nodes[node].forward
 
     def _all_of(self, node: str) -> list[Resolution | None]:
         addresses = {ip for _, owners in self._beside.get(node, ()) for ip, owner in owners.items() if owner != node}

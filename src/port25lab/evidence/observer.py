@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from port25lab.evidence.capture import Capture, Captured
 from port25lab.evidence.name_packets import Lookup
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.evidence.rule_trace import Tracer
+from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference, on_the_way_to
 from port25lab.network.builder import SOURCE_PORTS
@@ -39,6 +41,18 @@ class Observed:
     """Why the rule trace is incomplete, where it is."""
 
 
+class Losses(NamedTuple):
+    """What was lost up to a time."""
+
+    events: int
+    """How often the kernel has dropped events of the rule trace."""
+    neighbours: int
+    """How often a neighbour found no room in the machine's tables: then packets get lost that no rule met."""
+
+
+TABLE_FULL = "the machine's table of neighbours was full, so that packets were lost (gc_thresh3)"
+
+
 class Observer:
     """Observes the attempts of a lab."""
 
@@ -48,46 +62,62 @@ class Observer:
         capture: Capture,
         answered_by: Callable[[Iterable[tuple[str, str, int]]], str | None],
         neighbours: Neighbours,
+        tables: NeighbourTables | None,
     ) -> None:
         """``answered_by``: the node whose service took a connection first, by the servers' records.
 
         It is asked about the SYNs that arrived: node, source address and source port of each. ``neighbours``: who
-        resolves whom.
+        resolves whom. ``tables``: of the machine.
         """
         self.hands_off = False
         """A user may have changed the network or its rules: nothing is concluded early any more."""
-        self._tracer, self._capture, self._answered_by, self._neighbours = tracer, capture, answered_by, neighbours
+        self._tracer, self._capture, self._answered_by = tracer, capture, answered_by
+        self._neighbours, self._tables = neighbours, tables
 
-    def begin(self, ports: Sequence[int], label: str = "") -> int:
+    def begin(self, ports: Sequence[int], label: str = "") -> Losses:
         """An attempt is about to be made from these source ports.
 
-        ``label``: the comment at its first packet in a capture file. Returns how often trace events were lost so far:
-        ``collect`` needs the number to tell whether events of this attempt were lost.
+        ``label``: the comment at its first packet in a capture file. Returns what was lost so far: ``collect`` needs
+        it to tell what this attempt has lost.
         """
-        losses = self._tracer.losses()
+        losses = self.losses()
         self._capture.begin(ports, label)
         return losses
 
-    def track(self, packet: PacketTrace) -> int:
-        """A hand-made packet is about to be sent: trace it from now on. Returns the number that ``begin`` returns."""
+    def track(self, packet: PacketTrace) -> Losses:
+        """A hand-made packet is about to be sent: trace it from now on. Returns what ``begin`` returns."""
         self._tracer.track(packet)
-        return self._tracer.losses()
+        return self.losses()
+
+    def losses(self) -> Losses:
+        """What was lost so far."""
+        return Losses(self._tracer.losses(), self._overflows(0.1))
+
+    def lost_since(self, losses: Losses) -> str | None:
+        """Why an attempt that began with these ``losses`` proves nothing, in words; None where nothing was lost."""
+        if lost := self._tracer.lost_since(losses.events):
+            return lost
+        return TABLE_FULL if self._overflows(0.002) > losses.neighbours else None
+
+    def _overflows(self, age: float) -> int:
+        """How often the machine's tables of neighbours were full; at most ``age`` seconds ago."""
+        return self._tables.lately(age).overflows if self._tables is not None else 0
 
     def collect(
         self,
         ports: Sequence[int],
         client: str,
-        losses: int | None = None,
+        losses: Losses | None = None,
         packet: PacketTrace | None = None,
         to: Iterable[str] = (),
     ) -> Observed:
         """What was observed of an attempt that is over. May be called once for each attempt.
 
         ``ports``: its source ports. ``client``: the node that made it. ``losses``: what ``begin`` or ``track``
-        returned; None where the loss of trace events counts for another attempt, as with a relay's try.
+        returned; None where a loss counts for another attempt, as with a relay's try.
         ``packet``: the hand-made packet, where it was one. ``to``: the addresses that may have been dialled.
         """
-        trace_lost = None if losses is None else self._tracer.lost_since(losses)
+        trace_lost = None if losses is None else self.lost_since(losses)
         # The capture matches by the source ports of attempts; a hand-made packet may have another port, such as 25.
         own = [port for port in ports if port in SOURCE_PORTS]
         captured = self._capture.collect(own, client, self._tracer.made) if own else Captured()
@@ -133,7 +163,9 @@ class Observer:
         found = [one for one in refused if one is not None]
         return [one.rejected for one in found] if len(found) == len(refused) and len(set(found)) == 1 else []
 
-    def lookups(self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: int | None = None) -> Observed:
+    def lookups(
+        self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: Losses | None = None
+    ) -> Observed:
         """What was observed of DNS lookups that failed.
 
         ``numbers``: of the queries. ``ports``: source ports of the connections for those that were sent over TCP.
@@ -147,7 +179,3 @@ class Observer:
             decisions=[*self._tracer.decisions(keys), *over_tcp.decisions],
             diverted=[*self._tracer.diversions(keys), *over_tcp.diverted],
         )
-
-    def losses(self) -> int:
-        """How often trace events were lost so far."""
-        return self._tracer.losses()

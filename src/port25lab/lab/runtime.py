@@ -17,6 +17,7 @@ from port25lab.evidence.capture import Capture
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
+from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.mail.services.start import Services
 from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
@@ -89,7 +90,9 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        observer = self._observer = Observer(self._tracer, self._capture, services.answered_by, neighbours)
+        observer = self._observer = Observer(
+            self._tracer, self._capture, services.answered_by, neighbours, NeighbourTables() if resolving else None
+        )
         for host in self._hosts.values():
             host.refused_syns = observer.refused_syns
         admission = Admission(self._tracer)

@@ -20,6 +20,7 @@ from typing import Any
 
 from port25lab.errors import MachineError
 from port25lab.kernel import namespaces
+from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.machine import sandbox_trial
 from port25lab.model.plan import Plan
 
@@ -38,7 +39,7 @@ _ENGINE, _FOR_EACH_LAB = 32, 3
 """Open files of the engine's process: for itself, and for each lab."""
 
 NEIGHBOURS = 1024
-"""The kernel's own limit on entries in a table of neighbours: ``gc_thresh3``, where it cannot be read."""
+"""The kernel's own limit on entries in a table of neighbours (``gc_thresh3``), where it cannot be read."""
 
 OTHERS_NEIGHBOURS = 128
 """Entries that are left to everything else on this machine."""
@@ -134,7 +135,7 @@ def _by_neighbours(needs: Sequence[Need]) -> int:
     Labs that are up and idle do not count: in a full table, the kernel discards entries of more than 5 s ago.
     """
     largest = sorted(needs, key=lambda need: -need.neighbours)
-    limit = _neighbour_limit()
+    limit = neighbour_limit()
     left = limit - OTHERS_NEIGHBOURS
     fitting = 0
     for need in largest:
@@ -152,13 +153,13 @@ def _by_neighbours(needs: Sequence[Need]) -> int:
     return fitting
 
 
-def _neighbour_limit() -> int:
-    """Entries of the smaller table. A container cannot read the limits of its host."""
-    found = []
-    for version in (4, 6):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(int((PROC / f"sys/net/ipv{version}/neigh/default/gc_thresh3").read_text()))
-    return min(found, default=NEIGHBOURS)
+def neighbour_limit() -> int:
+    """Entries of the smaller table of neighbours."""
+    tables = NeighbourTables()
+    try:
+        return tables.read().limit or NEIGHBOURS
+    finally:
+        tables.close()
 
 
 def judge(result: Mapping[str, Any], need: Need) -> int:

@@ -145,6 +145,15 @@ def test_a_node_that_sent_the_syn_elsewhere_may_wait_for_any_neighbour() -> None
     assert found == [("edge", "2001:db8:25::25", "mx"), ("edge", "2001:db8:ff::2", "cpe")]
 
 
+def test_a_router_may_forward_a_port_of_its_own_address() -> None:
+    left = seen("mx", leaving=True, to="198.51.100.2", source=MX)
+    arrived = seen("cpe", to="198.51.100.2", source=MX)
+    found = neighbours("cpe").waited_for("mx", ["198.51.100.2"], [left, arrived], Connections())
+    assert [str(one.address) for one in found] == [PC, PC2, "198.51.100.1"]
+    answer = seen("cpe", "SYN-ACK", leaving=True, to=MX, source="198.51.100.2", port=25)
+    assert neighbours("cpe").waited_for("mx", ["198.51.100.2"], [left, arrived, answer], Connections()) == []
+
+
 def test_a_packet_that_was_lost_on_a_link_waits_for_none() -> None:
     assert waits(LEFT) == []
     assert waits(LEFT, seen("mx"), seen("mx", "SYN-ACK", leaving=True, to=PC6, source=MX6, port=25)) == []

@@ -13,6 +13,7 @@ from port25lab.evidence.connections import Connections, Made
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import PacketTrace, Tracer
+from port25lab.kernel.neighbour_tables import NeighbourTables, Tables
 from port25lab.model.evidence import Decision, Effect
 
 PORTS = (20_000, 20_001)
@@ -67,6 +68,14 @@ class FakeCapture:
         return PASSED_ON
 
 
+class FakeTables:
+    def __init__(self) -> None:
+        self.overflows = 7
+
+    def lately(self, _: float) -> Tables:
+        return Tables(1024, self.overflows)
+
+
 class FakeNeighbours:
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -87,9 +96,13 @@ class Fakes:
         def answered(arrivals: Iterable[tuple[str, str, int]]) -> str | None:
             return next((node for node, _, _ in arrivals), None)
 
-        self.neighbours = FakeNeighbours()
+        self.neighbours, self.tables = FakeNeighbours(), FakeTables()
         self.observer = Observer(
-            cast(Tracer, self.tracer), cast(Capture, self.capture), answered, cast(Neighbours, self.neighbours)
+            cast(Tracer, self.tracer),
+            cast(Capture, self.capture),
+            answered,
+            cast(Neighbours, self.neighbours),
+            cast(NeighbourTables, self.tables),
         )
 
 
@@ -115,6 +128,15 @@ def test_trace_events_count_as_lost_from_the_attempts_beginning_on(lab: Fakes) -
     losses = lab.observer.begin(PORTS)
     lab.tracer.lost.append("edge")
     assert lab.observer.collect(PORTS, "pc", losses).trace_lost == "edge"
+
+
+def test_a_full_table_of_neighbours_concerns_the_attempts_of_that_time(lab: Fakes) -> None:
+    losses = lab.observer.begin(PORTS)
+    assert lab.observer.collect(PORTS, "pc", losses).trace_lost is None
+    lab.tables.overflows += 1
+    lost = lab.observer.collect(PORTS, "pc", losses).trace_lost
+    assert lost == "the machine's table of neighbours was full, so that packets were lost (gc_thresh3)"
+    assert lab.observer.collect(PORTS, "pc", lab.observer.begin(PORTS)).trace_lost is None
 
 
 def test_lost_trace_events_do_not_count_for_a_relays_try(lab: Fakes) -> None:
@@ -146,7 +168,7 @@ def test_a_neighbour_that_was_not_found_decides_where_no_rule_met_a_packet_to_th
 def test_a_hand_made_packet_may_wait_for_any_hop_on_its_way(lab: Fakes) -> None:
     lab.tracer.neighbours_dropped = True
     packet = PacketTrace("a fragment", 7, 1000, PORTS[1])
-    found = lab.observer.collect([PORTS[1]], "pc", 0, packet, ["2001:db8::1"])
+    found = lab.observer.collect([PORTS[1]], "pc", lab.observer.begin(PORTS), packet, ["2001:db8::1"])
     assert found.decisions == [decision(Effect.REJECT_ICMP), of_neighbour("ip6"), of_neighbour("ip6")]
     assert lab.neighbours.asked == [("pc", "2001:db8::1")]
 

@@ -12,6 +12,7 @@ import pytest
 from port25lab.engine import engine
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import MachineError
+from port25lab.kernel.neighbour_tables import NeighbourTables, Tables
 from port25lab.machine import capacity, sandbox_trial
 from port25lab.scenario import catalogue, questions
 from port25lab.scenario.topology import load_topology
@@ -76,30 +77,33 @@ def test_labs_that_are_up_count_as_well(proc: Path, made: dict[str, Any]) -> Non
 RESOLVING = [replace(SMALL, neighbours=300), replace(LARGE, neighbours=100), replace(SMALL, neighbours=400)]
 
 
-def table_of(proc: Path, version: int, entries: int) -> None:
-    folder = proc / f"sys/net/ipv{version}/neigh/default"
-    folder.mkdir(parents=True)
-    (folder / "gc_thresh3").write_text(f"{entries}\n")
-
-
 @pytest.mark.parametrize(("entries", "labs"), [(4096, 3), (928, 3), (927, 2), (828, 2), (827, 1), (528, 1)])
-def test_as_many_labs_are_up_as_the_smaller_table_of_neighbours_has_room_for(
-    proc: Path, made: dict[str, Any], entries: int, labs: int
+def test_as_many_labs_are_up_as_the_table_of_neighbours_has_room_for(
+    proc: Path, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, entries: int, labs: int
 ) -> None:
-    table_of(proc, 4, 100_000)
-    table_of(proc, 6, entries)
+    monkeypatch.setattr(capacity, "neighbour_limit", lambda: entries)
     assert capacity.fit(RESOLVING, 8, WAY) == labs
 
 
-def test_where_the_limit_on_neighbours_is_hidden_it_is_the_kernels_own(proc: Path, made: dict[str, Any]) -> None:
-    assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY) == 8
+@pytest.mark.parametrize(("read", "limit"), [(2048, 2048), (None, 1024)])
+def test_where_the_limit_on_neighbours_is_not_told_it_is_the_kernels_own(
+    monkeypatch: pytest.MonkeyPatch, read: int | None, limit: int
+) -> None:
+    monkeypatch.setattr(NeighbourTables, "read", lambda _: Tables(read, 0))
+    assert capacity.neighbour_limit() == limit
 
 
-def test_neighbours_of_labs_that_are_idle_do_not_count(proc: Path, made: dict[str, Any]) -> None:
+def test_neighbours_of_labs_that_are_idle_do_not_count(
+    proc: Path, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "neighbour_limit", lambda: 1024)
     assert capacity.fit([replace(SMALL, neighbours=100)] * 20, 20, WAY, up=20) == 8
 
 
-def test_a_lab_with_too_many_neighbours_is_refused(proc: Path, made: dict[str, Any]) -> None:
+def test_a_lab_with_too_many_neighbours_is_refused(
+    proc: Path, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "neighbour_limit", lambda: 1024)
     with pytest.raises(MachineError) as caught:
         capacity.fit([replace(LARGE, neighbours=1500), SMALL], 8, WAY)
     assert str(caught.value) == (
