@@ -118,11 +118,6 @@ class Capture:
             connections=connections,
         )
 
-    def sequences(self, client: str, port: int, made: Made | None = None) -> list[int]:
-        """Initial sequence numbers of the SYNs that a node has sent from a port so far, in order of time."""
-        self.drain()
-        return self._attempts.sequences(client, port, made)
-
     def lost(self) -> dict[str, int]:
         """Packets that were not captured because a ring was full, by node."""
         counts = {node: ring.count_lost() for node, ring in self._rings.items()}

@@ -99,10 +99,6 @@ class Sightings:
             self._sightings.pop(name, None)
         return sightings, _connections(sightings, client)
 
-    def sequences(self, client: str, port: int, made: Made | None = None) -> list[int]:
-        """ISNs of the SYNs that a node has sent from a port so far, in order of time."""
-        return [number for kind, number in self._sent(client, port, made) if kind == "syn"]
-
     def _sent(self, node: str, port: int, made: Made | None) -> list[_Connection]:
         told: list[_Connection] = [("syn", sequence) for sequence in made(node, port)] if made else []
         if told:  # what the kernel says is from before the node's own NAT

@@ -15,7 +15,6 @@ from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.kernel.neighbour_tables import NeighbourTables
-from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference, on_the_way_to
 from port25lab.network.builder import SOURCE_PORTS
 
@@ -69,8 +68,6 @@ class Observer:
         It is asked about the SYNs that arrived: node, source address and source port of each. ``neighbours``: who
         resolves whom. ``tables``: of the machine.
         """
-        self.hands_off = False
-        """A user may have changed the network or its rules: nothing is concluded early any more."""
         self._tracer, self._capture, self._answered_by = tracer, capture, answered_by
         self._neighbours, self._tables = neighbours, tables
 
@@ -148,20 +145,6 @@ class Observer:
             dialled=connections.dialled,
             trace_lost=trace_lost,
         )
-
-    def refused_syns(self, client: str, port: int, ip_version: IpVersion) -> list[bool]:
-        """The SYNs that a node has sent from a port so far, if the trace shows that one rule has refused them all.
-
-        For each whether the rule answers with an error. Empty where the trace does not show it, or where some rule of
-        the lab may judge the next SYN otherwise.
-        """
-        if self.hands_off or not self._tracer.judge_alike(ip_version):
-            return []
-        self._tracer.drain()
-        sequences = self._capture.sequences(client, port, self._tracer.made)
-        refused = [self._tracer.refused_syn(sequence) for sequence in sequences]
-        found = [one for one in refused if one is not None]
-        return [one.rejected for one in found] if len(found) == len(refused) and len(set(found)) == 1 else []
 
     def lookups(
         self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: Losses | None = None

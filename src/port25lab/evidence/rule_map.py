@@ -32,7 +32,6 @@ from port25lab.rules import (
     by_chance,
     decode,
     join,
-    judges_alike,
     parse_listing,
     refill_seconds,
     rejection,
@@ -88,8 +87,6 @@ class LoadedRules:
         }
         self._policies = {str(file.file): policy for policy in policies for file in policy.rules_files}
         self._rulesets: dict[str, Ruleset] = {}
-        self.judges_alike: dict[str, bool] = {}
-        """By family: whether all rules judge a SYN and the next one from the same port alike."""
         self._rules: dict[Place, Rule] = {}
         self._steering: dict[Place, Effect] = {}
         self._handovers: dict[Place, range] = {}
@@ -110,7 +107,6 @@ class LoadedRules:
         Raises: LabError where a chain has another number of handles than rules.
         """
         self._rulesets[ruleset.family] = ruleset
-        self.judges_alike[ruleset.family] = judges_alike(ruleset)
         for table in ruleset.tables.values():
             for chain in table.chains.values():
                 known = handles.get((ruleset.family, table.name, chain.name), ())
@@ -181,18 +177,6 @@ class LoadedRules:
             return False
         read = self._queues()
         return not any(number in read for number in queues)
-
-    def knows(self, place: Place) -> bool:
-        """Whether the rule at a place, or the policy of a chain, was loaded from a file."""
-        return place in self._rules or (place.handle is None and place.table in self._tables(place.family))
-
-    def _tables(self, family: str) -> Container[str]:
-        return self._rulesets[family].tables if family in self._rulesets else ()
-
-    def rejects(self, place: Place) -> bool:
-        """Whether the rule at a place answers what it drops."""
-        rule = self._rules.get(place)
-        return rule is not None and rule.target is not None and rejection(rule.target) is not None
 
     def decision(self, place: Place, passage: Passage, packet: PacketSummary, *, in_session: bool = False) -> Decision:
         """What the rule at a place did to a packet that it kept from passing.

@@ -58,7 +58,6 @@ from port25lab.kernel.nftrace import (
     is_queue,
     open_socket,
 )
-from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Decision, Effect
 from port25lab.network.builder import LabNode
 
@@ -106,16 +105,6 @@ class _Met:
     passage: Passage
     effect: Effect | None = None
     """Of a rule that sent the packet elsewhere."""
-
-
-@dataclass(frozen=True)
-class RefusedSyn:
-    """A SYN that a rule kept from passing."""
-
-    node: str
-    place: Place
-    rejected: bool
-    """The rule answers with an error."""
 
 
 class Tracer:
@@ -279,23 +268,6 @@ class Tracer:
                 summary = known.traced.model_copy(update={"neighbour": str(resolution.address)})
                 found.setdefault((drop.node, drop.place), known.model_copy(update={"traced": summary}))
         return list(found.values())
-
-    def refused_syn(self, sequence: int) -> RefusedSyn | None:
-        """The rule that kept a SYN from passing; None where none did, or where the SYN got through.
-
-        ``sequence``: its sequence number.
-        """
-        drops = self._drops.get(sequence, ())
-        if not drops or not all(isinstance(drop.packet, TracedPacket) and drop.packet.opens for drop in drops):
-            return None
-        last = drops[-1]
-        rules = self._rules[last.node]
-        return RefusedSyn(last.node, last.place, rules.rejects(last.place)) if rules.knows(last.place) else None
-
-    def judge_alike(self, ip_version: IpVersion) -> bool:
-        """Whether the rules of all nodes judge a SYN and the next one from the same port alike."""
-        family = "ip" if ip_version == 4 else "ip6"
-        return all(rules.judges_alike.get(family, True) for rules in self._rules.values())
 
     def diversions(self, sequences: Iterable[Key]) -> list[Decision]:
         """Every rule that changed where or how an attempt's SYNs went, in order of time, each named once."""

@@ -56,7 +56,6 @@ class LabRuntime:
         self._middlebox_nodes = [node for node, services in policy_services.items() if services]
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
-        self._observer: Observer | None = None
 
     async def start(self) -> dict[str, float]:
         """Build everything, and return when the last service answers. Returns seconds by phase.
@@ -90,11 +89,9 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        observer = self._observer = Observer(
+        observer = Observer(
             self._tracer, self._capture, services.answered_by, neighbours, NeighbourTables() if resolving else None
         )
-        for host in self._hosts.values():
-            host.refused_syns = observer.refused_syns
         admission = Admission(self._tracer)
         starvation = Starvation(self._tracer.refill_seconds())
         self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, starvation, CA_FILE)
@@ -116,11 +113,6 @@ class LabRuntime:
         if self._attempts is None:
             raise LabError("the lab has not been started")
         return await self._attempts.make(path, label)
-
-    def leave_to_user(self) -> None:
-        """A user's program may change the network and its rules from now on."""
-        if self._observer is not None:
-            self._observer.hands_off = True
 
     def host(self, name: str) -> LabHost:
         """A node, to run programs in."""

@@ -86,7 +86,6 @@ class LabServer:
             case protocol.RunProgram():
                 return await self._run(request)
             case protocol.Enter():
-                self._running().leave_to_user()
                 network = self._running().host(request.node).named()
                 return protocol.Entered(network=str(network), etc=str(FILES / request.node))
             case protocol.EndCapture():
@@ -99,7 +98,6 @@ class LabServer:
         return protocol.Started(phases=phases, seconds=time.perf_counter() - started)
 
     async def _run(self, request: protocol.RunProgram) -> protocol.ProgramDone:
-        self._running().leave_to_user()
         host = self._running().host(request.node)
         done = await host.run(request.argv, stdin=request.stdin.encode(), seconds=request.seconds)
         return protocol.ProgramDone(

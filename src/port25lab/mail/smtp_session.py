@@ -29,7 +29,6 @@ from aiosmtplib import (
 from port25lab.mail.host import Host
 from port25lab.model.evidence import LONGEST_REPLY, Observation, Stage, enhanced_code, silence
 from port25lab.model.path import Security
-from port25lab.network.refusal import ProvenError
 
 CLOSED = "the server closed the connection"
 
@@ -68,13 +67,7 @@ async def dial_and_converse(
         try:
             sock = await host.connect(address, port, source_port)
         except OSError as error:
-            observation = Observation(
-                stage=Stage.CONNECT,
-                errno=symbol(error),
-                reply=_strerror(error),
-                address=address,
-                early=isinstance(error, ProvenError),
-            )
+            observation = Observation(stage=Stage.CONNECT, errno=symbol(error), reply=_strerror(error), address=address)
         else:
             observation = await converse(sock, submission, address, started)
             break

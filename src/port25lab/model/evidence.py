@@ -49,8 +49,6 @@ class Observation(BaseModel):
     reply: str | None = None
     """The server's last reply, or the text of the error where no server replied."""
     seconds: float = 0.0
-    early: bool = False
-    """The error was proven before the client's own time was over: a rule refused two SYNs, and would every other."""
     address: str | None = None
     """The address to which the client connected last."""
     banner: str | None = None

@@ -7,7 +7,6 @@ thread enters the namespace, creates the socket and returns.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
 import socket
@@ -25,14 +24,10 @@ from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.model.addresses import IPInterface, IpVersion
 from port25lab.model.plan import Plan
 from port25lab.network.builder import EVERY_NODE, LabNode
-from port25lab.network.refusal import ProvenError
 
 CONNECT_SECONDS = 1.3
 """How long an unanswered SYN may take, its retransmission after 1 s (RFC 6298 section 2) included: the first ICMPv6
 error for a SYN is ignored by Linux, only the one after the retransmission counts."""
-
-LOOK_SECONDS = 0.003, 0.01, 0.03, 0.1
-"""After which pauses to look whether a rule has refused the SYN. A connection that opens does so before the first."""
 
 MOST_OUTPUT = 16 << 20
 """Bytes of each output of a program that are kept."""
@@ -71,8 +66,6 @@ class LabHost:
         ``node``: the node. ``ports``: source ports that nothing in the lab has used. ``before_connecting``: is called
         before each SYN.
         """
-        self.refused_syns: Callable[[str, int, IpVersion], Sequence[bool]] | None = None
-        """Tells the SYNs of a node and port that one rule has refused: ``Observer.refused_syns``."""
         self._node = node
         self._ports = ports
         self._before_connecting = before_connecting
@@ -121,40 +114,15 @@ class LabHost:
 
     async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
         """A connected TCP socket. Raises OSError with the kernel's errno."""
-        version: IpVersion = 6 if ":" in address else 4
-        source_port = source_port or self.source_port()
-        sock, error = await self._opened(address, port, source_port, version, number=1)
-        if error is not None:
-            # One more SYN from the same port; every rule judges it as it would the first one's retransmission.
-            sock, error = await self._opened(address, port, source_port, version, number=2)
-        if error is not None:
-            raise error
+        sock = self.dial(6 if ":" in address else 4, source_port)
+        self._before_connecting()
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except BaseException:
+            sock.close()
+            raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
         return sock
-
-    async def _opened(
-        self, address: str, port: int, source_port: int, version: IpVersion, number: int
-    ) -> tuple[socket.socket, ProvenError | None]:
-        """A connected socket; or a closed one, and the error, where one rule has refused each of ``number`` SYNs."""
-        sock = self.dial(version, source_port)
-        self._before_connecting()
-        connecting = asyncio.ensure_future(asyncio.get_running_loop().sock_connect(sock, (address, port)))
-        try:
-            for seconds in LOOK_SECONDS if self.refused_syns is not None else ():
-                await asyncio.wait([connecting], timeout=seconds)
-                if connecting.done() or self.refused_syns is None:
-                    break
-                refused = self.refused_syns(self.name, source_port, version)
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if len(refused) == number else 0
-                if len(refused) == number and bool(code) is refused[-1]:
-                    await _abandon(connecting, sock)
-                    code = code or errno.ETIMEDOUT
-                    return sock, ProvenError(code, os.strerror(code))
-            await connecting
-        except BaseException:
-            await _abandon(connecting, sock)
-            raise
-        return sock, None
 
     def source_port(self) -> int:
         """A source port that nothing in the lab has used."""
@@ -323,10 +291,3 @@ def publish_names(plan: Plan) -> None:
     for name, text in files.items():
         (folder / name).write_text(text)
         namespaces.mount(str(folder / name), f"/etc/{name}", None, namespaces.MS_BIND)
-
-
-async def _abandon(connecting: asyncio.Future[None], sock: socket.socket) -> None:
-    """Close a socket that is connecting. The loop lets go of it first: the next socket may get its number."""
-    connecting.cancel()
-    await asyncio.wait([connecting])
-    sock.close()

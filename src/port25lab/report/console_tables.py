@@ -117,9 +117,7 @@ def _saw(row: Row, glyphs: Glyphs) -> str:
     shortest, longest = min(times), max(times)
     near = longest - shortest < max(0.1, 0.2 * longest)
     spread = "" if near else duration(shortest) + glyphs.through
-    # A client that waits sees the same error in the end, after a time of its own.
-    after = ", proven in" if all(verdict.observation.early for verdict in row.verdicts) else ""
-    return f"{describe.saw(row.first)}{after} {spread}{duration(longest)}".lstrip()
+    return f"{describe.saw(row.first)} {spread}{duration(longest)}".lstrip()
 
 
 def _decided(row: Row, glyphs: Glyphs, *, stacked: bool) -> Text:

@@ -185,8 +185,7 @@ def _client_got(observation: Observation) -> str:
     if observation.errno:
         text = os.strerror(getattr(errno, observation.errno)) if hasattr(errno, observation.errno) else ""
         said = f' "{reply}"' if reply and reply.casefold() != text.casefold() else ""
-        early = ", proven by a second SYN," if observation.early else ""
-        return visible(observation.errno) + (f" ({text})" if text else "") + said + early
+        return visible(observation.errno) + (f" ({text})" if text else "") + said
     words = reply_words(observation)
     return f'"{shortened(words)}"' if words else "no reply"
 

@@ -11,7 +11,6 @@ Nothing here touches a kernel, and nothing else of port25lab is needed: text in,
 """
 
 from port25lab.rules.addresses import Resolve
-from port25lab.rules.again import judges_alike
 from port25lab.rules.effects import (
     Changes,
     Decision,
@@ -79,7 +78,6 @@ __all__ = [
     "is_random",
     "is_stateless",
     "join",
-    "judges_alike",
     "listed_text",
     "match_of",
     "no_sets",
