@@ -118,6 +118,10 @@ class Capture:
             connections=connections,
         )
 
+    def sent(self, node: str, port: int) -> list[int]:
+        """Initial sequence numbers of the SYNs that a node has sent from a port, as far as packets have been read."""
+        return self._attempts.sent(node, port)
+
     def lost(self) -> dict[str, int]:
         """Packets that were not captured because a ring was full, by node."""
         counts = {node: ring.count_lost() for node, ring in self._rings.items()}

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 
 from port25lab.errors import LabError
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
+from port25lab.evidence.syn_ways import SynWays
 from port25lab.evidence.traced_packet import MARK, Ends, Key, Passage, TracedPacket, identity, marked, traced_packet
 from port25lab.kernel.headers import ACK, RST, SYN, tcp_header
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
@@ -137,6 +138,7 @@ class Tracer:
         self._made: dict[tuple[str, int], dict[int, None]] = defaultdict(dict)
         """By node and source port: initial sequence numbers of the SYNs that the node itself sent, before its NAT."""
         self._drops: dict[Key, list[_Met]] = defaultdict(list)
+        self.syns = SynWays()
         self._diverted: dict[int, dict[tuple[str, Place], _Met]] = defaultdict(dict)
         """By initial sequence number."""
 
@@ -161,6 +163,10 @@ class Tracer:
     def update_rules(self, node: str, rules: LoadedRules) -> None:
         """The rules of a node that is watched already, after more of them were loaded."""
         self._rules[node] = rules
+
+    def rules_of(self, node: str) -> LoadedRules:
+        """The rules of a node that is watched."""
+        return self._rules[node]
 
     def track(self, trail: PacketTrace) -> None:
         """Look out for the packets of a probe from now on."""
@@ -304,6 +310,8 @@ class Tracer:
         known, itself, own = self._packets.get(key), identity(network, transport), event[ATTR_TABLE] == OWN_TABLE
         if known is None or own or known.passage.identity != itself:
             known = self._packets[key] = _Known(packet, Passage((network, transport), itself))
+            if isinstance(packet, TracedPacket):
+                self.syns.enters(key[0], packet, known.passage)
         known.packet, known.hook = packet, event[ATTR_CHAIN].rstrip(b"\0").decode()
         known.passage.enters(event[ATTR_CHAIN], event.get(ATTR_IN), event.get(ATTR_OUT))
         if own and known.hook == LEAVING and isinstance(packet, TracedPacket) and packet.kind == "SYN":
@@ -316,6 +324,7 @@ class Tracer:
             packet.trail.dropped.set()
         else:
             self._drops[packet.key(drop.node)].append(drop)
+            self.syns.drops(drop.node, drop.place, packet)
 
     def _count(self, packet: tuple[str, int], in_session: bool, *, new: bool) -> None:
         """Count the events of a packet. ``new``: its id belonged to another one before."""

@@ -11,8 +11,9 @@ from typing import BinaryIO
 from port25lab.attempt.admission import Admission
 from port25lab.attempt.attempts import Attempts
 from port25lab.errors import LabError
-from port25lab.evidence import rule_map
 from port25lab.evidence.capture import Capture
+from port25lab.evidence.early_drops import EarlyDrops
+from port25lab.evidence.loaded_rules import join_rules
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.mail.services.start import Services
@@ -69,13 +70,14 @@ class LabRuntime:
         for name, stack in self._policies.items():
             at_once = _of_network(stack) if self._early else stack
             firewall.load(net[name], at_once, self._plan.sets)
-            rules = rule_map.join_rules(net[name], at_once, self._plan.sets)
+            rules = join_rules(net[name], at_once, self._plan.sets)
             sessions = rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions)
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
         ports = iter(SOURCE_PORTS)
-        self._hosts = {node.name: LabHost(node, ports, self._tracer.drain) for node in net.hosts}
+        early_drops = EarlyDrops(self._tracer, self._capture, {name: net[name] for name in self._policies})
+        self._hosts = {node.name: LabHost(node, ports, early_drops) for node in net.hosts}
         services = Services(self._plan, self._hosts)
         await services.start(CA_FILE)
         clock.phase("services")
@@ -90,8 +92,9 @@ class LabRuntime:
             await self._attempts.open_early(self._early)
             for name, stack in self._policies.items():
                 firewall.load(net[name], stack, self._plan.sets, loaded=len(_of_network(stack)))
-                self._tracer.update_rules(name, rule_map.join_rules(net[name], stack, self._plan.sets))
+                self._tracer.update_rules(name, join_rules(net[name], stack, self._plan.sets))
             clock.phase("late policies")
+        early_drops.arm()
         return clock.seconds
 
     def end_capture(self) -> CaptureSummary:
