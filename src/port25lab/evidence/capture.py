@@ -137,6 +137,11 @@ class Capture:
             problem = f"not all packets could be written: {error.strerror or error}"
         return CaptureSummary(packets=packets, lost=lost, problem=problem)
 
+    def close(self) -> None:
+        """Release the kernel's memory, for which the end of the process would wait. Nothing can be captured after."""
+        with ThreadPoolExecutor(max(1, len(self._rings)), thread_name_prefix="ring") as pool:
+            list(pool.map(Ring.close, self._rings.values()))
+
     def drain(self, *, final: bool = False) -> None:
         """Read the packets that the kernel has queued, in order of time over all nodes.
 

@@ -101,6 +101,10 @@ class LabRuntime:
         """Complete the capture file."""
         return self._capture.finish()
 
+    def close(self) -> None:
+        """Release what would make the end of the process slow. Nothing else of the lab can be used after."""
+        self._capture.close()
+
     async def attempt(self, path: PathSpec, label: str = "") -> Evidence:
         """Try one path. ``label``: the comment at its first packet in a capture file."""
         if self._attempts is None:
