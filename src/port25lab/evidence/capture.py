@@ -27,7 +27,7 @@ from port25lab.evidence.divergence import first_difference
 from port25lab.kernel.headers import ETHERNET, opens_or_ends, parse
 from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
 from port25lab.model.evidence import CaptureSummary, IcmpError, PacketSeen, StreamDifference
-from port25lab.network.builder import LOOPBACK_INDEX, LabNode
+from port25lab.network.builder import LabNode
 
 DRAIN_SECONDS = 0.02
 """Time between two readings of the rings; they are also read at the beginning and at the end of each attempt."""
@@ -175,9 +175,7 @@ class Capture:
         return SESSIONS if node in self._compared else LIGHT
 
     def _name_interfaces(self, node: LabNode) -> None:
-        names = [*(port.name for port in node.plan.interfaces), *node.plan.bridges]
-        self._interfaces |= {(node.name, node.index(name)): name for name in names}
-        self._interfaces[node.name, LOOPBACK_INDEX] = "lo"
+        self._interfaces |= {(node.name, number): name for name, number in node.interface_indexes().items()}
 
     def _drain_again(self) -> None:
         self.drain()

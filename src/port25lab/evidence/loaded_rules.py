@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ def join_rules(
         node.name,
         policies,
         sets=sets,
-        interfaces=dict(node.run_inside(socket.if_nameindex)),
+        interfaces={number: name for name, number in node.interface_indexes().items()},
         queues=partial(node.run_inside, _queues_read),
     )
     sources = {family: _sources(policies, family) for family in FAMILIES}

@@ -237,6 +237,10 @@ class Node:
     name = "edge"
 
     @staticmethod
+    def interface_indexes() -> dict[str, int]:
+        return {"lo": 1}
+
+    @staticmethod
     def run_inside(call: Callable[[], object]) -> object:
         return call()
 

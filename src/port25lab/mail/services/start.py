@@ -1,12 +1,14 @@
-"""All services of a lab, in its one event loop: started from the plan, and ready when each has answered."""
+"""All services of a lab, in its one event loop: started from the plan, and ready when each listens."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +53,17 @@ Service = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Readiness:
-    """A readiness check: ``check`` returns when the service has answered, and raises an error where it does not."""
+    """How to tell that a service on a port serves: the kernel listens for it, and one of its kind answers."""
 
     node: str
     what: str
-    check: Callable[[], Awaitable[None]]
+    kind: Hashable
+    """Services of the same kind are served by the same code: one of them is asked."""
+    listening: socket.socket | None
+    """None: datagrams need no listening."""
+    check: Callable[[], Awaitable[bool]]
+    """Returns when the service has answered; False where a policy of its node keeps it from being asked. Raises an
+    error where it does not answer."""
 
 
 class Services:
@@ -107,8 +115,15 @@ class Services:
                     raise LabError(f"{node.name}: service {service['kind']} cannot start: {reason}") from error
 
     async def ready(self) -> None:
-        """Return when each service has answered on each of its ports. Raises LabError for the first that does not."""
-        for end in await asyncio.gather(*map(self._wait_for, self._readiness), return_exceptions=True):
+        """Return when each service listens on each of its ports, and one of each kind has answered.
+
+        Raises LabError for the first that does not.
+        """
+        kinds: dict[Hashable, list[_Readiness]] = defaultdict(list)
+        for readiness in self._readiness:
+            self._require_listening(readiness)
+            kinds[readiness.kind].append(readiness)
+        for end in await asyncio.gather(*map(self._wait_for_one, kinds.values()), return_exceptions=True):
             if end is not None:
                 raise end
 
@@ -119,8 +134,9 @@ class Services:
             smtp = SmtpListener(self._server(node), listen_port, service, recipient_checks)
             sockets = self._listen(node, listen_port.port, smtp.what, self._recording(node.name, smtp.serve))
             for loopback, listening in sockets.items():
-                check = self._mail_readiness(host, listen_port, loopback, listening)
-                self._readiness.append(_Readiness(node.name, smtp.what, check))
+                check = self._mail_readiness(host, listen_port, loopback)
+                kind = service["kind"], listen_port, loopback
+                self._readiness.append(_Readiness(node.name, smtp.what, kind, listening, check))
 
     def _start_fake_server(self, node: NodePlan, service: Service) -> None:
         server = FakeServer(service)
@@ -165,15 +181,17 @@ class Services:
         dns_server.serve(host, self._supervisor, service["kind"], answer)
         for loopback in wildcards().values():
 
-            async def check(address: str = loopback) -> None:
+            async def check(address: str = loopback) -> bool:
                 await ask(host, address, question(dns.name.root, dns.rdatatype.SOA))
+                return True
 
-            self._readiness.append(_Readiness(node.name, f"{service['kind']} at {loopback}", check))
+            what, kind = f"{service['kind']} at {loopback}", (service["kind"], loopback)
+            self._readiness.append(_Readiness(node.name, what, kind, None, check))
 
     def _server(self, node: NodePlan) -> MailServer:
         if node.name not in self._servers:
             relay = Relay(self._hosts[node.name], self.mailboxes, self._supervisor)
-            tls = self._authority.server_context(node)
+            tls = partial(self._authority.server_context, node)
             self._servers[node.name] = MailServer(node, tls, relay, self.mailboxes, self._supervisor)
         return self._servers[node.name]
 
@@ -186,20 +204,16 @@ class Services:
 
         return recorded
 
-    def _mail_readiness(
-        self, host: Host, listen_port: ListenPort, loopback: str, listening: socket.socket
-    ) -> Callable[[], Awaitable[None]]:
+    def _mail_readiness(self, host: Host, listen_port: ListenPort, loopback: str) -> Callable[[], Awaitable[bool]]:
         """The readiness check of one listening socket of a mail server: its greeting, at a loopback address."""
 
-        async def check() -> None:
+        async def check() -> bool:
             try:
                 connection = await host.connect(loopback, listen_port.port)
             except OSError:
-                # The node's own policy may block the port, even on loopback. The kernel then tells whether it listens.
-                if listening.fileno() < 0 or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    raise
-                return
+                return False
             await self._greeting(connection, host.hostname if listen_port.implicit_tls else None)
+            return True
 
         return check
 
@@ -214,10 +228,26 @@ class Services:
         if not greeting.startswith(b"220 "):
             raise LabError(f"it says {greeting!r}")
 
-    async def _wait_for(self, readiness: _Readiness) -> None:
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await readiness.check()
-        except (OSError, DnsFailure, LabError) as error:
-            reason = self.failures.get(readiness.node) or str(error) or f"no answer within {READY_SECONDS:g} s"
-            raise LabError(f"{readiness.node}: service {readiness.what} does not answer: {reason}") from error
+    def _require_listening(self, readiness: _Readiness) -> None:
+        """Raise LabError where the kernel does not listen for a service, or its node has a dead one."""
+        listening = readiness.listening
+        if readiness.node in self.failures:
+            raise self._unready(readiness, "it has died")
+        if listening is None:
+            return
+        if listening.fileno() < 0 or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise self._unready(readiness, "it does not listen")
+
+    async def _wait_for_one(self, same: Sequence[_Readiness]) -> None:
+        """Return when one of these services has answered, or none can be asked: a node's own policy may forbid it."""
+        for readiness in same:
+            try:
+                async with asyncio.timeout(READY_SECONDS):
+                    if await readiness.check():
+                        return
+            except (OSError, DnsFailure, LabError) as error:
+                raise self._unready(readiness, str(error) or f"no answer within {READY_SECONDS:g} s") from error
+
+    def _unready(self, readiness: _Readiness, why: str) -> LabError:
+        reason = self.failures.get(readiness.node) or why
+        return LabError(f"{readiness.node}: service {readiness.what} does not answer: {reason}")

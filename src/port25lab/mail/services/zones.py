@@ -39,19 +39,21 @@ class Zones:
     """All zones of a lab."""
 
     def __init__(self, plan: Plan) -> None:
-        self._records: dict[dns.name.Name, dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]] = defaultdict(dict)
-        self._names: set[dns.name.Name] = set()
-        self._apexes: set[dns.name.Name] = set()
+        self._records: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+        """By name and kind: values as a zone file has them. Few of them are ever asked for, and parsed then."""
+        self._parsed: dict[tuple[str, str], dns.rdataset.Rdataset] = {}
+        self._names: set[str] = set()
+        self._apexes: set[str] = set()
         self._servers = [node.hostname for node in plan.nodes.values() if _serves_dns(node)]
         for apex in (".", *REVERSE):
-            self._add_zone(dns.name.from_text(apex))
+            self._add_zone(apex)
         self._blocklists: dict[dns.name.Name, tuple[IPNetwork, ...]] = {}
         mail: dict[str, int] = defaultdict(int)
         for node in plan.nodes.values():
             self._add_node(node)
             for service in node.services:
                 for zone, members in service.get("blocklists", {}).items():
-                    self._add_zone(dns.name.from_text(zone))
+                    self._add_zone(_key(zone))
                     self._blocklists[dns.name.from_text(zone)] = plan.sets[members]
             for domain in dict.fromkeys(map(str.lower, node.domains)):
                 # A domain with several nodes prefers them in the plan's order.
@@ -60,9 +62,9 @@ class Zones:
 
     def add(self, name: str, kind: str, value: str) -> None:
         """Add one record, and the zone that it belongs to; ``value`` as a zone file has it."""
-        owner = dns.name.from_text(name)
-        if not any(owner.is_subdomain(dns.name.from_text(apex)) for apex in REVERSE):
-            self._add_zone(dns.name.Name(owner.labels[-3:]))
+        owner = _key(name)
+        if not any(_is_below(owner, apex) for apex in REVERSE):
+            self._add_zone(".".join(owner.split(".")[-3:]))
         self._put(owner, kind, value)
 
     def answer(self, query: dns.message.Message) -> dns.message.Message:
@@ -74,18 +76,16 @@ class Zones:
             return answer
         answer.flags |= dns.flags.AA
         self._look_up_in_blocklists(asked.name)
-        records = self._records.get(asked.name, {})
-        if asked.rdtype == dns.rdatatype.ANY:
-            found = list(records.values())
-        else:
-            found = [records[asked.rdtype]] if asked.rdtype in records else []
-        answer.answer = [dns.rrset.from_rdata_list(asked.name, TTL, list(rdataset)) for rdataset in found]
-        if not found:
+        name = _key(asked.name.to_text())
+        kinds = self._records.get(name, {})
+        kind = dns.rdatatype.to_text(asked.rdtype)
+        wanted = list(kinds) if asked.rdtype == dns.rdatatype.ANY else [kind] if kind in kinds else []
+        answer.answer = [self._rrset(asked.name, name, kind) for kind in wanted]
+        if not wanted:
             # An existing name without such a record has its rcode NOERROR (RFC 2308 section 2.2).
-            answer.set_rcode(dns.rcode.NOERROR if asked.name in self._names else dns.rcode.NXDOMAIN)
-            apex = self._apex(asked.name)
-            soa = self._records[apex][dns.rdatatype.SOA]
-            answer.authority = [dns.rrset.from_rdata_list(apex, TTL, list(soa))]
+            answer.set_rcode(dns.rcode.NOERROR if name in self._names else dns.rcode.NXDOMAIN)
+            apex = self._apex(name)
+            answer.authority = [self._rrset(dns.name.from_text(apex), apex, "SOA")]
         return answer
 
     def _look_up_in_blocklists(self, name: dns.name.Name) -> None:
@@ -93,8 +93,8 @@ class Zones:
         for zone, networks in self._blocklists.items():
             address = _address_in(name, zone)
             if address is not None and any(address in network for network in networks):
-                self._put(name, "A", LISTED)
-                self._put(name, "TXT", '"dynamic address space"')
+                self._put(_key(name.to_text()), "A", LISTED)
+                self._put(_key(name.to_text()), "TXT", '"dynamic address space"')
 
     def _add_node(self, node: NodePlan) -> None:
         names = node.names or ((node.hostname,) if node.services else ())
@@ -104,7 +104,17 @@ class Zones:
         for address in node.published if names else ():
             self.add(address.reverse_pointer, "PTR", f"{node.hostname}.")
 
-    def _add_zone(self, apex: dns.name.Name) -> None:
+    def _rrset(self, owner: dns.name.Name, name: str, kind: str) -> dns.rrset.RRset:
+        """The records of one kind. ``owner``: the name as it was asked for."""
+        rdataset = self._parsed.get((name, kind))
+        if rdataset is None:
+            rdtype = dns.rdatatype.from_text(kind)
+            rdataset = self._parsed[name, kind] = dns.rdataset.Rdataset(_IN, rdtype, ttl=TTL)
+            for value in self._records[name][kind]:
+                rdataset.add(dns.rdata.from_text(_IN, rdtype, value))
+        return dns.rrset.from_rdata_list(owner, TTL, list(rdataset))
+
+    def _add_zone(self, apex: str) -> None:
         if apex in self._apexes:
             return
         self._apexes.add(apex)
@@ -113,17 +123,33 @@ class Zones:
         for server in self._servers:
             self._put(apex, "NS", f"{server}.")
 
-    def _put(self, owner: dns.name.Name, kind: str, value: str) -> None:
-        rdtype = dns.rdatatype.from_text(kind)
-        rdataset = self._records[owner].setdefault(rdtype, dns.rdataset.Rdataset(_IN, rdtype, ttl=TTL))
-        rdataset.add(dns.rdata.from_text(_IN, rdtype, value))
+    def _put(self, owner: str, kind: str, value: str) -> None:
+        values = self._records[owner][kind]
+        if value not in values:
+            values[value] = None
+            self._parsed.pop((owner, kind), None)
         # A name exists when one below it does (RFC 8020).
-        self._names.update(dns.name.Name(owner.labels[start:]) for start in range(len(owner.labels)))
+        while owner not in self._names:
+            self._names.add(owner)
+            owner = _parent(owner)
 
-    def _apex(self, name: dns.name.Name) -> dns.name.Name:
+    def _apex(self, name: str) -> str:
         while name not in self._apexes:
-            name = name.parent()
+            name = _parent(name)
         return name
+
+
+def _key(name: str) -> str:
+    """A name as the records have it: absolute, in small letters."""
+    return name.lower().rstrip(".") + "."
+
+
+def _parent(name: str) -> str:
+    return name.partition(".")[2] or "."
+
+
+def _is_below(name: str, apex: str) -> bool:
+    return name == apex or name.endswith(f".{apex}")
 
 
 def _address_in(name: dns.name.Name, zone: dns.name.Name) -> IPAddress | None:

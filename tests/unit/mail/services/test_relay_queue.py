@@ -155,8 +155,9 @@ async def test_each_recipient_has_a_copy_of_its_own() -> None:
 @in_loop
 async def test_a_relay_goes_on_in_clear_where_tls_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(world()) as lab:
-        lab.services._servers["mx"].tls.set_ciphers("AES128-SHA")
-        lab.services._servers["mx"].tls.maximum_version = lab.services._servers["mx"].tls.minimum_version
+        tls = lab.services._servers["mx"].tls()
+        tls.set_ciphers("AES128-SHA")
+        tls.maximum_version = tls.minimum_version
         delivery = await send(lab, "x@example.net")
         assert delivery.delivered_to == "mx"
         assert [stage for _, _, stage, _ in tries(delivery)] == [Stage.TLS, Stage.DONE]
