@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections import defaultdict
@@ -170,15 +171,17 @@ class Services:
         async def answer(query: dns_server.Query) -> dns_server.Query:
             return zones.answer(query)
 
-        self._serve_dns(node, service, answer)
+        self._serve_dns(node, service, answer, lambda _: math.inf)
 
     def _start_resolver(self, node: NodePlan, service: Service) -> None:
         resolver = Resolver(self._hosts[node.name], service["upstream"])
-        self._serve_dns(node, service, resolver.answer)
+        self._serve_dns(node, service, resolver.answer, resolver.lasting)
 
-    def _serve_dns(self, node: NodePlan, service: Service, answer: dns_server.Answer) -> None:
+    def _serve_dns(
+        self, node: NodePlan, service: Service, answer: dns_server.Answer, lasting: dns_server.Lasting
+    ) -> None:
         host = self._hosts[node.name]
-        dns_server.serve(host, self._supervisor, service["kind"], answer)
+        dns_server.serve(host, self._supervisor, service["kind"], answer, lasting)
         for loopback in wildcards().values():
 
             async def check(address: str = loopback) -> bool:
