@@ -15,6 +15,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+NOT_TOLD = 4
+"""Exit code where all expectations are met but those of paths that port25lab could not tell; or results are missing."""
+
 
 class Port25labError(Exception):
     """Base of all errors that the user reads: the text is complete, and no traceback is needed."""
@@ -58,7 +61,7 @@ class MachineError(Port25labError):
 class OutputError(Port25labError):
     """A result file or standard output could not be written. The run is complete, and other results are written."""
 
-    exit_code = 4
+    exit_code = NOT_TOLD
 
     def __init__(self, place: Path | str, error: OSError) -> None:
         self.place = place

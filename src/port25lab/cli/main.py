@@ -28,7 +28,7 @@ app = typer.Typer(
     help="An ISP in a box: which mail-submission paths a port-25 policy lets through, and which rule decided.",
     epilog="[bold]port25lab run[/bold] runs the whole catalogue; [bold]port25lab run -h[/bold] shows more ways."
     "\n\nExit codes: 0 every expectation met; 1 some not; 2 bad usage or input; 3 this machine lacks something; "
-    "4 results could not be written.",
+    "4 port25lab could not tell, or results could not be written.",
 )
 
 

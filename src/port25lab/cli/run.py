@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.text import Text
 from port25lab.cli import shell
 from port25lab.engine import engine
 from port25lab.engine import jobs as jobs_module
-from port25lab.errors import OutputError
+from port25lab.errors import NOT_TOLD, OutputError
 from port25lab.evidence.capture_folder import CaptureFolder
 from port25lab.lab.handle import Lab
 from port25lab.machine import doctor
@@ -78,7 +78,15 @@ def run(options: RunOptions) -> int:
         _print(console, report, pcap, seed_table=not (options.scenarios or options.expression or options.refs))
     except OutputError as error:
         problems.append(error)
-    return print_problems(problems, 0 if all(verdict.ok for verdict in report.verdicts) else 1)
+    return print_problems(problems, exit_code(report.verdicts))
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """The exit code of a run: 1 where an expectation is not met, else 4 where port25lab could not tell, else 0."""
+    failed = [verdict for verdict in verdicts if not verdict.ok]
+    if any(verdict.told for verdict in failed):
+        return 1
+    return NOT_TOLD if failed else 0
 
 
 def _alone_on_the_terminal(hold: engine.OnLabUp | None, progress: Progress) -> engine.OnLabUp | None:

@@ -42,6 +42,10 @@ class ReasonKind(StrEnum):
     """Another mechanism than the expected one is at work."""
 
 
+UNPROVEN = frozenset({ReasonKind.TOOL_FAILED, ReasonKind.DISAGREEMENT, ReasonKind.UNEXPLAINED, ReasonKind.NO_CONTROL})
+"""Reasons of the tool: port25lab could not tell what becomes of the path."""
+
+
 class Reason(NamedTuple):
     """One reason why an attempt is not ok."""
 
@@ -66,6 +70,11 @@ class Judgement:
     def ok(self) -> bool:
         """Whether the attempt is as expected, and proven."""
         return not self.reasons
+
+    @property
+    def told(self) -> bool:
+        """Whether port25lab could tell what becomes of the path, as expected or not."""
+        return not any(reason.kind in UNPROVEN for reason in self.reasons)
 
     @property
     def reason(self) -> str | None:
@@ -112,6 +121,11 @@ class Verdict:
     def ok(self) -> bool:
         """Whether the attempt is as expected, and proven."""
         return self.judgement.ok
+
+    @property
+    def told(self) -> bool:
+        """Whether port25lab could tell what becomes of the path, as expected or not."""
+        return self.judgement.told
 
     @property
     def observation(self) -> Observation:

@@ -159,11 +159,14 @@ def _by_failure(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
 def _summary(verdicts: Sequence[Verdict], seconds: float, labs: int | None) -> RenderableType:
     judged = [verdict for verdict in verdicts if verdict.question.expected is not None or not verdict.ok]
     good = sum(verdict.ok for verdict in judged)
+    untold = sum(not verdict.told for verdict in judged)
+    bad = len(judged) - good - untold
     line = Text.assemble(
         (f"{count(len(verdicts), 'path')} in {count(labs or len(by_lab(verdicts)), 'lab')}", "bold"),
         (f", {seconds:.1f} s: ", ""),
         (f"{good} as expected", "green" if good else ""),
-        (f", {len(judged) - good} not", "bold red") if good < len(judged) else ("", ""),
+        (f", {bad} not", "bold red") if bad else ("", ""),
+        (f", {untold} could not be told", "bold yellow") if untold else ("", ""),
         (f", {len(verdicts) - len(judged)} without expectation", "dim") if len(judged) < len(verdicts) else ("", ""),
     )
     counts = Counter(verdict.outcome for verdict in verdicts)

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
 from port25lab.report import describe, explain, files, text
 
@@ -45,7 +44,7 @@ def _case(suite: Element, verdict: Verdict) -> None:
         time=f"{verdict.observation.seconds:.3f}",
     )
     if not verdict.ok:
-        kind = "error" if verdict.outcome is Outcome.ERROR else "failure"
+        kind = "failure" if verdict.told else "error"
         trouble = SubElement(case, kind, type=verdict.outcome.value, message=explain.mismatch(verdict))
         trouble.text = explain.explain(verdict)
     else:
@@ -56,7 +55,7 @@ def _case(suite: Element, verdict: Verdict) -> None:
 
 
 def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:
-    errors = sum(verdict.outcome is Outcome.ERROR and not verdict.ok for verdict in verdicts)
+    errors = sum(not verdict.told for verdict in verdicts)
     counts = {
         "tests": str(len(verdicts)),
         "failures": str(sum(not verdict.ok for verdict in verdicts) - errors),

@@ -87,6 +87,16 @@ def test_exit_1_where_one_is_not(port25lab: Command, engine: Engine, capsys: Any
     assert "expected dropped, found delivered" in capsys.readouterr().out
 
 
+def test_exit_4_where_one_could_not_be_told_and_1_wins(port25lab: Command, engine: Engine, capsys: Any) -> None:
+    untold = evidence_factory.verdict(Outcome.ERROR, expected=Outcome.DROPPED, reason="the lab broke")
+    engine.verdicts = [evidence_factory.verdict(), untold]
+    assert port25lab("run", "hotel") == 4
+    assert "1 as expected, 1 could not be told" in capsys.readouterr().out
+    engine.verdicts += [evidence_factory.verdict(expected=Outcome.DROPPED)]
+    assert port25lab("run", "hotel") == 1
+    assert "1 as expected, 1 not, 1 could not be told" in capsys.readouterr().out
+
+
 def test_without_names_the_whole_catalogue_is_run_and_the_seed_table_printed(
     port25lab: Command, engine: Engine, capsys: Any
 ) -> None:

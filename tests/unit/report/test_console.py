@@ -160,7 +160,7 @@ def test_the_summary_counts_paths_and_outcomes() -> None:
 
 
 def test_an_error_is_not_as_expected_even_without_an_expectation() -> None:
-    assert lines(piped(verdict(Outcome.ERROR, expected=None)), "0 as expected, 1 not")
+    assert lines(piped(verdict(Outcome.ERROR, expected=None)), "0 as expected, 1 could not be told")
 
 
 # -- pipes ------------------------------------------------------------------------------------------------------------

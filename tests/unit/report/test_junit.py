@@ -88,10 +88,10 @@ def test_a_hostile_server_neither_breaks_nor_forges_the_file() -> None:
         observation=seen(Stage.RCPT, smtp_code=550, reply=HOSTILE),
     )
     root = parsed(found, changed(found, ok=True))
-    assert counted(root) == ("2", "1", "0")
-    [failure] = root.iter("failure")
-    assert r"\x1b[2J" in (failure.text or "")
-    assert "]]></failure>" in (failure.text or "")
+    assert counted(root) == ("2", "0", "1")
+    [error] = root.iter("error")
+    assert r"\x1b[2J" in (error.text or "")
+    assert "]]></failure>" in (error.text or "")
 
 
 def test_a_reply_of_a_megabyte_makes_no_megabyte_of_xml() -> None:
