@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from port25lab.rules import Decision, by_chance, diverts, is_stateless, over_limit, throttled, walk
+from port25lab.rules import Decision, by_chance, diverts, over_limit, throttled, walk
 from rule_packets import SYN, loaded
 
 ABOVE = "-m hashlimit --hashlimit-above 3/hour --hashlimit-mode srcip --hashlimit-name a"
@@ -114,10 +114,3 @@ def test_rules_that_lead_elsewhere_are_known() -> None:
     assert not diverts(second.target)
     (proxied,) = loaded("-A PREROUTING -p tcp --dport 25 -j TPROXY --on-port 2525", "mangle").rules()
     assert diverts(proxied.target)
-
-
-def test_stateless_matches_are_known() -> None:
-    rules = loaded(
-        "-A FORWARD -p tcp --dport 25 -m set --match-set a src -m conntrack --ctstate NEW -m foo --bar"
-    ).rules()
-    assert [is_stateless(match) for rule in rules for match in rule.all_matches()] == [True, True, True, False, False]
