@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -109,13 +110,28 @@ async def ask(host: Host, server: str, query: dns.message.Message) -> dns.messag
 
 def question(name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
     """A query as clients of the lab send it."""
-    return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD)
+    query = copy.copy(_template(name, rdtype)[0])
+    query.id = secrets.randbits(16)
+    return query
+
+
+@lru_cache(maxsize=1000)
+def _template(name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType) -> tuple[dns.message.Message, bytes]:
+    """A query, and its bytes without the id. Clients of a lab ask the same questions again and again."""
+    query = dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD)
+    return query, query.to_wire()[2:]
+
+
+def _wire(query: dns.message.Message) -> bytes:
+    asked = query.question[0]
+    template, body = _template(asked.name, asked.rdtype)
+    return query.id.to_bytes(2, "big") + body if template.sections is query.sections else query.to_wire()
 
 
 async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> list[_AnyRecord]:
     """The records of one type; none where the name only has others. The first server that knows the name decides."""
     try:
-        query = question(name, rdtype)
+        query = question(dns.name.from_text(name), rdtype)
     except (dns.exception.DNSException, UnicodeError):
         raise DnsFailure(f"{name!r} is no domain name", 550, "5.1.2") from None
     failure = DnsFailure(f"{host.name} has no DNS server to ask")
@@ -149,7 +165,7 @@ async def _over_udp(host: Host, server: str, query: dns.message.Message) -> dns.
         # Connected: the kernel drops packets of other senders, and an ICMP error becomes an errno at once.
         await loop.sock_connect(sock, (server, DNS_PORT))
         for number in range(TRIES):
-            await loop.sock_sendall(sock, query.to_wire())
+            await loop.sock_sendall(sock, _wire(query))
             with suppress(TimeoutError):
                 async with asyncio.timeout(TRY_SECONDS * 2**number):
                     while (answer := _parsed(await loop.sock_recv(sock, 65535), query)) is None:
