@@ -54,10 +54,12 @@ def main(*, user_namespace: bool) -> None:
         engine.send(protocol.ForkServerProblem(problem=problem.what, remedy=problem.remedy).encoded())
         return
     prefer_own_distutils()
+    gc.disable()  # nothing that is imported is garbage, and to look for it takes a tenth of the time
     from port25lab.lab import server  # imports Mininet, so the line above has to come first
 
     server.rehearse()
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         engine.send(protocol.ForkServerReady(descriptors=limit).encoded())
