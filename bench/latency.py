@@ -163,7 +163,7 @@ def table(rows: list[Row], waited: list[float], limit: float) -> Table:
         found.add_column(column, justify="left" if column == "kind" else "right")
     for row, seconds in zip(rows, waited, strict=True):
         ours, more = median(row.ours), ">" if limit and seconds >= limit else ""
-        ratio = f"{more and '<'}{ours / seconds:.4f}" if seconds > 1 else f"{ours / seconds:.1f}"
+        ratio = f"{more and '<'}{ours / seconds:.6f}" if seconds > 1 else f"{ours / seconds:.1f}"
         proven = f"{row.proven} of {len(row.ours)}" if row.proven else ""
         found.add_row(row.kind.name, f"v{row.ip_version}", _duration(ours), more + _duration(seconds), ratio, proven)
     return found

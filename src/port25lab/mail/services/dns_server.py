@@ -53,7 +53,7 @@ def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer, las
     ``what``: the service, for the text of errors. ``answer``: answers a query. ``lasting``: how long that answer lasts.
     Raises OSError where the port is taken.
     """
-    replies = _Replies(answer, lasting)
+    replies = Replies(answer, lasting)
     # A socket for each address: an answer then comes from the address that was asked.
     wildcards, loopbacks = (("0.0.0.0", "::"), ("127.0.0.1", "::1")) if ipv6.works() else (("0.0.0.0",), ("127.0.0.1",))  # noqa: S104
     own = dict.fromkeys((*loopbacks, *(str(address.ip) for address in host.addresses)))
@@ -97,7 +97,7 @@ async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
         return response.to_wire(max_size=limit)
 
 
-class _Replies:
+class Replies:
     """The replies of a server. Equal queries get equal bytes, as long as the answer lasts."""
 
     def __init__(self, answer: Answer, lasting: Lasting) -> None:
@@ -167,7 +167,7 @@ class Resolver:
         return known
 
 
-async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor, what: str, replies: _Replies) -> None:
+async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor, what: str, replies: Replies) -> None:
     loop = asyncio.get_running_loop()
 
     async def answer_one(wire: bytes, sender: tuple[str, int]) -> None:
@@ -181,7 +181,7 @@ async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor
         supervisor.start(host.name, what, answer_one(wire, sender))
 
 
-async def _stream(connection: socket.socket, replies: _Replies) -> None:
+async def _stream(connection: socket.socket, replies: Replies) -> None:
     """Queries one after the other, each behind its length (RFC 7766)."""
     reader, writer = await asyncio.open_connection(sock=connection)
     try:

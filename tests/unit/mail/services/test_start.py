@@ -123,6 +123,33 @@ async def test_services_are_not_ready_while_one_does_not_answer() -> None:
 
 
 @in_loop
+async def test_one_service_of_each_kind_is_asked() -> None:
+    net = Net(world())
+    services = Services(world(), net.hosts)
+    await services.start(Path(os.devnull))
+    net.dialled.clear()
+    await services.ready()
+    assert sorted(net.dialled) == [
+        ("mx 127.0.0.1", 25),
+        ("mx ::1", 25),
+        ("provider 127.0.0.1", 465),
+        ("provider ::1", 465),
+    ]
+    await end(services._supervisor)
+
+
+@in_loop
+async def test_a_certificate_is_made_when_it_is_first_used() -> None:
+    async with running(world()) as lab:
+        made = lab.services._authority._servers
+        made.clear()
+        await lab.send("pc", "mx")
+        assert not made
+        await handshake(lab, "mail.provider.example")
+        assert list(made) == ["provider"]
+
+
+@in_loop
 async def test_a_policy_on_the_node_itself_does_not_make_it_unready() -> None:
     net = Net(world())
     services = Services(world(), net.hosts)
