@@ -324,7 +324,8 @@ class Tracer:
             packet.trail.dropped.set()
         else:
             self._drops[packet.key(drop.node)].append(drop)
-            self.syns.drops(drop.node, drop.place, packet)
+            if isinstance(packet, TracedPacket):
+                self.syns.drops(drop.node, drop.place, packet)
 
     def _count(self, packet: tuple[str, int], in_session: bool, *, new: bool) -> None:
         """Count the events of a packet. ``new``: its id belonged to another one before."""
