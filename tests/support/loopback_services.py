@@ -117,6 +117,8 @@ class LoopbackHost:
             raise
         return sock
 
+    connect_or_prove = connect
+
     def source_port(self) -> int:
         return next(self.net.ports)
 

@@ -134,6 +134,8 @@ class Loopback:
             raise
         return sock
 
+    connect_or_prove = connect
+
     async def run(
         self,
         argv: Sequence[str],

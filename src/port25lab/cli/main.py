@@ -18,6 +18,7 @@ from rich.console import Console
 from port25lab.cli import probe_options, run_options
 from port25lab.cli.run_options import with_examples
 from port25lab.errors import Interrupted, Port25labError
+from port25lab.kernel import own_python
 from port25lab.report import streams
 
 app = typer.Typer(
@@ -73,6 +74,7 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     streams.guard()
+    own_python.prefer_own_distutils()  # topologies import Mininet
     sys.exit(_run_command())
 
 

@@ -27,7 +27,7 @@ from port25lab.evidence.divergence import first_difference
 from port25lab.kernel.headers import ETHERNET, opens_or_ends, parse
 from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
 from port25lab.model.evidence import CaptureSummary, IcmpError, PacketSeen, StreamDifference
-from port25lab.network.builder import LOOPBACK_INDEX, LabNode
+from port25lab.network.builder import LabNode
 
 DRAIN_SECONDS = 0.02
 """Time between two readings of the rings; they are also read at the beginning and at the end of each attempt."""
@@ -118,6 +118,10 @@ class Capture:
             connections=connections,
         )
 
+    def sent(self, node: str, port: int) -> list[int]:
+        """Initial sequence numbers of the SYNs that a node has sent from a port, as far as packets have been read."""
+        return self._attempts.sent(node, port)
+
     def lost(self) -> dict[str, int]:
         """Packets that were not captured because a ring was full, by node."""
         counts = {node: ring.count_lost() for node, ring in self._rings.items()}
@@ -132,6 +136,11 @@ class Capture:
         except OSError as error:
             problem = f"not all packets could be written: {error.strerror or error}"
         return CaptureSummary(packets=packets, lost=lost, problem=problem)
+
+    def close(self) -> None:
+        """Release the kernel's memory, for which the end of the process would wait. Nothing can be captured after."""
+        with ThreadPoolExecutor(max(1, len(self._rings)), thread_name_prefix="ring") as pool:
+            list(pool.map(Ring.close, self._rings.values()))
 
     def drain(self, *, final: bool = False) -> None:
         """Read the packets that the kernel has queued, in order of time over all nodes.
@@ -166,9 +175,7 @@ class Capture:
         return SESSIONS if node in self._compared else LIGHT
 
     def _name_interfaces(self, node: LabNode) -> None:
-        names = [*(port.name for port in node.plan.interfaces), *node.plan.bridges]
-        self._interfaces |= {(node.name, node.index(name)): name for name in names}
-        self._interfaces[node.name, LOOPBACK_INDEX] = "lo"
+        self._interfaces |= {(node.name, number): name for name, number in node.interface_indexes().items()}
 
     def _drain_again(self) -> None:
         self.drain()

@@ -69,6 +69,10 @@ class Sightings:
             self._kept[connection] += len(seen.data)
         self._sightings[connection].append(seen)
 
+    def sent(self, node: str, port: int) -> list[int]:
+        """ISNs of the SYNs that a node has sent from a port, behind its own NAT, in order of time."""
+        return [sequence for _, sequence in self._sent(node, port, None)]
+
     def take(
         self, ports: Iterable[int], client: str, proxies: Collection[str] = (), made: Made | None = None
     ) -> tuple[list[Sighting], Connections]:

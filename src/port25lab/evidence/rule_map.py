@@ -6,12 +6,9 @@ says for a place that the kernel's trace names which rule stands there, who wrot
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from port25lab.errors import LabError
 from port25lab.evidence import rule_kinds
@@ -19,24 +16,17 @@ from port25lab.evidence.traced_packet import Passage
 from port25lab.model.addresses import IPNetwork
 from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary, TrailRule
 from port25lab.model.policy import Policy
-from port25lab.network import firewall
-from port25lab.network.builder import LabNode
 from port25lab.network.firewall import FAMILY_NUMBER
 from port25lab.rules import (
     Chain,
-    Differing,
     Family,
+    Packet,
     Rule,
     Ruleset,
-    Source,
     by_chance,
-    decode,
-    join,
-    parse_listing,
     refill_seconds,
     rejection,
     sets_of,
-    stack,
     throttled,
     trail,
     walk,
@@ -54,6 +44,17 @@ class Place:
     chain: str
     handle: int | None
     """None: the chain's policy."""
+
+
+class Met(NamedTuple):
+    """A packet and the rules that it has matched."""
+
+    ruleset: Ruleset | None
+    """None: there are none for the packet's family."""
+    packet: Packet
+    keys: frozenset[tuple[str, str, int]]
+    fixed_sets: frozenset[str]
+    """Names of the sets that keep their members."""
 
 
 class LoadedRules:
@@ -93,6 +94,8 @@ class LoadedRules:
         """Rules that give packets to a program: the queues."""
         self._uncertain: set[str] = set()
         """Families with a limit, or chance, in a rule that decides."""
+        self._foreign = False
+        """The kernel has other chains than those of the policies."""
 
     def __bool__(self) -> bool:
         return bool(self._rulesets)
@@ -107,6 +110,11 @@ class LoadedRules:
         Raises: LabError where a chain has another number of handles than rules.
         """
         self._rulesets[ruleset.family] = ruleset
+        tables = ruleset.tables
+        self._foreign |= any(
+            family == ruleset.family and (table not in tables or chain not in tables[table].chains)
+            for family, table, chain in handles
+        )
         for table in ruleset.tables.values():
             for chain in table.chains.values():
                 known = handles.get((ruleset.family, table.name, chain.name), ())
@@ -220,6 +228,29 @@ class LoadedRules:
             **decider.model_dump(),
         )
 
+    def met(self, passage: Passage) -> Met | None:
+        """A packet as it came, and the rules that it has matched so far. None where not all of that is known."""
+        packet = passage.packet(self._interfaces)
+        if packet is None or self._foreign:
+            return None
+        places = [place_if_known(*one) for one in passage.matched]
+        if any(place is None or not (place in self._rules or self._chain(place)) for place in places):
+            return None
+        ruleset = self._rulesets.get(packet.family)
+        fixed = frozenset(self._known_sets(ruleset)) if ruleset is not None else frozenset()
+        keys = frozenset(self._rules[place].key for place in places if place in self._rules)
+        return Met(ruleset, packet, keys, fixed)
+
+    def key_at(self, place: Place) -> tuple[str, str, int | None]:
+        """Table, chain and number of the rule at a place; no number: the chain's policy."""
+        rule = self._rules.get(place)
+        return place.table, place.chain, rule.number if rule else None
+
+    def drops_silently(self, place: Place) -> bool:
+        """Whether the rule or policy at a place, which dropped a packet, told its sender nothing."""
+        rule = self._rules.get(place)
+        return rule is None or (rule.target is not None and rule.target.name == "DROP" and not rule.target.chain)
+
     def _matched(self, passage: Passage, up_to: Place) -> list[Rule]:
         """The rules that a packet had matched when it met the one at a place, which is the last of them.
 
@@ -227,8 +258,7 @@ class LoadedRules:
         """
         matched = []
         for family, table, chain, handle in passage.matched:
-            name = FAMILY_NUMBER.get(family)
-            place = Place(name, _text(table), _text(chain), handle) if name else None
+            place = place_if_known(family, table, chain, handle)
             rule = self._rules.get(place) if place else None
             if place is not None and rule is not None and (place == up_to or not self._unread(place)):
                 matched.append(rule)
@@ -291,10 +321,10 @@ class LoadedRules:
             table=rule.table,
             chain=rule.chain,
             rule_number=rule.number,
-            rule=_readable(rule.text),
+            rule=readable(rule.text),
             file=rule.place.file or None,
             line=rule.place.line,
-            comment=_readable("; ".join(rule.comments)) or None,
+            comment=readable("; ".join(rule.comments)) or None,
         )
 
     def _chain(self, place: Place) -> Chain | None:
@@ -308,67 +338,15 @@ def place_of(family: int, table: bytes, chain: bytes, handle: int | None) -> Pla
     return Place(FAMILY_NUMBER[family], _text(table), _text(chain), handle)
 
 
+def place_if_known(family: int, table: bytes, chain: bytes, handle: int | None) -> Place | None:
+    """As ``place_of``; None for a family that no policy has rules for."""
+    return place_of(family, table, chain, handle) if family in FAMILY_NUMBER else None
+
+
 def _text(name: bytes) -> str:
     return name.rstrip(b"\0").decode("utf-8", "backslashreplace")
 
 
-def join_rules(
-    node: LabNode, policies: Sequence[Policy], sets: Mapping[str, Iterable[IPNetwork]] | None = None
-) -> LoadedRules:
-    """The rules of a node's kernel, each with the line of its file.
-
-    Args:
-        node: The node.
-        policies: All policies that were loaded into the node, in order.
-        sets: Members of the address sets, by name.
-
-    Raises: LabError where the kernel has other rules than the files: then this program has read them wrongly.
-    """
-    loaded = LoadedRules(
-        node.name,
-        policies,
-        sets=sets,
-        interfaces=dict(node.run_inside(socket.if_nameindex)),
-        queues=partial(node.run_inside, _queues_read),
-    )
-    sources = {family: _sources(policies, family) for family in FAMILIES}
-    if not any(sources.values()):
-        return loaded
-    handles = node.run_inside(firewall.list_handles)
-    for family, files in sources.items():
-        if not files:
-            continue
-        # Host names in rules are looked up in the node's namespace, as by iptables.
-        expected: Ruleset = node.run_inside(partial(stack, files, family))
-        joined = join(parse_listing(firewall.listing(node, family), family), expected)
-        wrong = [found for found in joined.differences if found.how is not Differing.FORM]
-        if wrong:
-            raise LabError(
-                f"{node.name}: the rules of the kernel are not those of the files: {_readable(str(wrong[0]))}"
-            )
-        loaded.learn(joined.ruleset, handles)
-    return loaded
-
-
-def _sources(policies: Sequence[Policy], family: Family) -> list[Source]:
-    """The files of one family, in the order and in the way in which ``firewall.load`` loads them."""
-    return [
-        Source(decode(file.content), str(file.file), noflush=number > 0)
-        for number, policy in enumerate(policies)
-        for file in policy.rules_files
-        if file.family == family
-    ]
-
-
-def _queues_read() -> frozenset[int]:
-    """Numbers of the queues of this thread's network namespace that a program reads."""
-    try:
-        lines = Path("/proc/thread-self/net/netfilter/nfnetlink_queue").read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:  # no program has read a queue since this machine was started
-        return frozenset()
-    return frozenset(int(line.split()[0]) for line in lines if line.strip())
-
-
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """A text with bytes that are not UTF-8 as hexadecimal numbers: it goes into JSON and onto terminals."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -33,6 +33,7 @@ from port25lab.evidence.neighbour_packets import NeighbourPacket, arp_packet, di
 from port25lab.evidence.neighbours import TRIES, Resolution
 from port25lab.evidence.packet_trace import Made, MadePackets, PacketTrace
 from port25lab.evidence.rule_map import LoadedRules, Place, place_of
+from port25lab.evidence.syn_ways import SynWays
 from port25lab.evidence.traced_packet import Ends, Key, Passage, TracedPacket, identity, traced_packet
 from port25lab.kernel.netlink import NFNETLINK_HEADER, attributes, messages
 from port25lab.kernel.nftrace import (
@@ -134,6 +135,7 @@ class Tracer:
         self._drops: dict[Key, list[_Met]] = defaultdict(list)
         self.neighbours_dropped = False
         """Whether a rule has dropped a packet of ARP or neighbour discovery so far."""
+        self.syns = SynWays()
         self._diverted: dict[Key, dict[tuple[str, Place], _Met]] = defaultdict(dict)
 
     def watch(self, node: LabNode, rules: LoadedRules, *, sessions: bool = False, neighbours: int = 0) -> None:
@@ -164,6 +166,10 @@ class Tracer:
     def refill_seconds(self) -> float | None:
         """The shortest time in which a limit of any node's rules lets one more packet pass; None: no limit."""
         return min((s for rules in self._rules.values() if (s := rules.refill_seconds) is not None), default=None)
+
+    def rules_of(self, node: str) -> LoadedRules:
+        """The rules of a node that is watched."""
+        return self._rules[node]
 
     def track(self, trail: PacketTrace) -> None:
         """Look out for a hand-made packet from now on."""
@@ -326,6 +332,8 @@ class Tracer:
         known, itself, own = self._packets.get(key), identity(network, transport), event[ATTR_TABLE] == OWN_TABLE
         if known is None or own or known.passage.identity != itself:
             known = self._packets[key] = _Known(packet, Passage((network, transport), itself))
+            if isinstance(packet, TracedPacket):
+                self.syns.enters(key[0], packet, known.passage)
         known.packet, known.hook = packet, event[ATTR_CHAIN].rstrip(b"\0").decode()
         known.passage.enters(event[ATTR_CHAIN], event.get(ATTR_IN), event.get(ATTR_OUT))
         if own and known.hook == LEAVING and isinstance(packet, TracedPacket) and packet.kind == "SYN":
@@ -336,6 +344,8 @@ class Tracer:
         self._drops[packet.key(drop.node)].append(drop)
         if isinstance(packet, Made):
             packet.trail.dropped.set()
+        elif isinstance(packet, TracedPacket):
+            self.syns.drops(drop.node, drop.place, packet)
         self.neighbours_dropped |= isinstance(packet, NeighbourPacket)
 
     def _count(self, packet: tuple[str, int], kind: _Counted, *, new: bool) -> None:

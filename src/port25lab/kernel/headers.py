@@ -9,6 +9,7 @@ For packets of any protocol there are ``fixed_header`` and ``ip_header``, for a 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
 
@@ -210,6 +211,7 @@ def opens_or_ends(frame: bytes) -> bool:
     return False
 
 
+@lru_cache(maxsize=10_000)
 def text(address: bytes) -> str:
     """An address in its usual notation."""
     return str(ip_address(address))

@@ -28,7 +28,7 @@ from port25lab.kernel.bpf import (
     attach,
 )
 from port25lab.kernel.headers import SYN
-from port25lab.kernel.netlink import NETLINK_NETFILTER, SOL_NETLINK, attributes
+from port25lab.kernel.netlink import NETLINK_NETFILTER, NFNETLINK_HEADER, SOL_NETLINK, attributes, messages
 
 TABLE = "port25lab_trace"
 
@@ -87,6 +87,10 @@ _GROUP_NFTRACE = 9
 
 TRACE_MESSAGE = (10 << 8) | 17
 
+_NEW_GENERATION, _GET_GENERATION = (10 << 8) | 15, (10 << 8) | 16
+
+_GENERATION_ID, _REQUEST = 1, 0x1
+
 (
     ATTR_TABLE,
     ATTR_CHAIN,
@@ -141,6 +145,18 @@ def _verdict(event: dict[int, bytes]) -> int | None:
     """The code of a rule's verdict."""
     code = dict(attributes(event[ATTR_VERDICT])).get(1) if ATTR_VERDICT in event else None
     return None if code is None else int(struct.unpack(">I", code)[0])
+
+
+def generation() -> int | None:
+    """The number of the ruleset of this thread's network namespace: every change makes another one. None: not known."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as kernel:
+        kernel.bind((0, 0))
+        kernel.send(struct.pack("=IHHII4x", 20, _GET_GENERATION, _REQUEST, 1, 0))
+        for kind, _, body in messages(kernel.recv(1 << 14)):
+            if kind == _NEW_GENERATION:
+                found = dict(attributes(body, NFNETLINK_HEADER)).get(_GENERATION_ID)
+                return None if found is None else int(struct.unpack(">I", found)[0])
+    return None
 
 
 def open_socket() -> socket.socket:

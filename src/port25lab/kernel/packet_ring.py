@@ -120,6 +120,15 @@ class Ring:
                 place = 0
         self._next = place
 
+    def close(self) -> None:
+        """End the capture; the ring cannot be read any more. The kernel waits as at ``start``: close rings in threads.
+
+        Rings that a process leaves open are closed by the kernel one after another when it ends.
+        """
+        self._status.release()
+        self._memory.close()
+        self._socket.close()
+
     def count_lost(self) -> int:
         """Ask the kernel how many packets were lost; returns the number since ``start``."""
         statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)

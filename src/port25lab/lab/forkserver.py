@@ -24,20 +24,9 @@ from functools import partial
 from pathlib import Path
 
 from port25lab.errors import LabError
-from port25lab.kernel import namespaces, sandbox
+from port25lab.kernel import namespaces, own_python, sandbox
 from port25lab.lab import protocol
 from port25lab.machine import capacity, sandbox_trial
-
-
-def prefer_own_distutils() -> None:
-    """Let Mininet import Python's own distutils (up to Python 3.11) and not setuptools', which takes 0.1 s more.
-
-    Only for processes of port25lab's own: other programs may need setuptools.
-    """
-    if sys.version_info < (3, 12):
-        with suppress(ImportError, AttributeError):  # a setuptools that does not do this
-            importlib.import_module("_distutils_hack").remove_shim()
-
 
 NO_SOCKET = 77
 """Exit code where standard input is not the engine's socket: sudo puts a pipe there to log what it reads."""
@@ -53,11 +42,13 @@ def main(*, user_namespace: bool) -> None:
     if problem is not None:
         engine.send(protocol.ForkServerProblem(problem=problem.what, remedy=problem.remedy).encoded())
         return
-    prefer_own_distutils()
+    own_python.prefer_own_distutils()
+    gc.disable()  # nothing that is imported is garbage, and to look for it takes a tenth of the time
     from port25lab.lab import server  # imports Mininet, so the line above has to come first
 
     server.rehearse()
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         engine.send(protocol.ForkServerReady(descriptors=limit).encoded())

@@ -12,8 +12,9 @@ from port25lab.attempt.admission import Admission
 from port25lab.attempt.attempts import Attempts
 from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
-from port25lab.evidence import rule_map
 from port25lab.evidence.capture import Capture
+from port25lab.evidence.early_drops import EarlyDrops
+from port25lab.evidence.loaded_rules import join_rules
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
@@ -74,14 +75,15 @@ class LabRuntime:
         for name, stack in self._policies.items():
             at_once = _of_network(stack) if self._early else stack
             firewall.load(net[name], at_once, self._plan.sets)
-            rules = rule_map.join_rules(net[name], at_once, self._plan.sets)
+            rules = join_rules(net[name], at_once, self._plan.sets)
             sessions = bool(self._early) or rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions, neighbours=neighbours.count(name))
         net.forget_neighbours()
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
         ports = iter(SOURCE_PORTS)
-        self._hosts = {node.name: LabHost(node, ports, self._tracer.drain) for node in net.hosts}
+        early_drops = EarlyDrops(self._tracer, self._capture, {name: net[name] for name in self._policies})
+        self._hosts = {node.name: LabHost(node, ports, early_drops) for node in net.hosts}
         services = Services(self._plan, self._hosts)
         await services.start(CA_FILE)
         clock.phase("services")
@@ -99,14 +101,19 @@ class LabRuntime:
             await self._attempts.open_early(self._early)
             for name, stack in self._policies.items():
                 firewall.load(net[name], stack, self._plan.sets, loaded=len(_of_network(stack)))
-                self._tracer.update_rules(name, rule_map.join_rules(net[name], stack, self._plan.sets))
+                self._tracer.update_rules(name, join_rules(net[name], stack, self._plan.sets))
             net.forget_neighbours()
             clock.phase("late policies")
+        early_drops.arm()
         return clock.seconds
 
     def end_capture(self) -> CaptureSummary:
         """Complete the capture file."""
         return self._capture.finish()
+
+    def close(self) -> None:
+        """Release what would make the end of the process slow. Nothing else of the lab can be used after."""
+        self._capture.close()
 
     async def attempt(self, path: PathSpec, label: str = "") -> Evidence:
         """Try one path. ``label``: the comment at its first packet in a capture file."""

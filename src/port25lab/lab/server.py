@@ -23,6 +23,9 @@ from port25lab.lab.runtime import LabRuntime
 from port25lab.mail.services.certificates import Authority
 from port25lab.network.host import FILES
 
+END_SECONDS = 1.0
+"""How long the event loop may take to end the process; a busy one is ended by another thread then."""
+
 PCAP_BUFFER = 1 << 18
 """Bytes written at once."""
 
@@ -60,6 +63,16 @@ class LabServer:
             with self._control.makefile("rb") as lines:
                 for line in lines:
                     self._loop.call_soon_threadsafe(self._take, line)
+        finally:
+            self._loop.call_soon_threadsafe(self._end)
+            time.sleep(END_SECONDS)
+            os._exit(0)
+
+    def _end(self) -> None:
+        """End the process in the event loop's own thread, where nothing uses the lab meanwhile."""
+        try:
+            if self._lab is not None:
+                self._lab.close()
         finally:
             os._exit(0)
 

@@ -47,5 +47,8 @@ class Host(Protocol):
     async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
         """A connected TCP socket. Raises OSError with the kernel's errno; ETIMEDOUT after a bounded time."""
 
+    async def connect_or_prove(self, address: str, port: int, source_port: int) -> socket.socket:
+        """As ``connect``. Raises SilenceProvenError where a rule will drop every SYN, without waiting for that."""
+
     def source_port(self) -> int:
         """A source port that no other attempt in the lab has."""

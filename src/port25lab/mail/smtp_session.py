@@ -29,6 +29,7 @@ from aiosmtplib import (
 from port25lab.mail.host import Host
 from port25lab.model.evidence import LONGEST_REPLY, Observation, Stage, enhanced_code, silence
 from port25lab.model.path import Security
+from port25lab.network.silence import SilenceProvenError
 
 CLOSED = "the server closed the connection"
 
@@ -65,9 +66,16 @@ async def dial_and_converse(
     observation = Observation(stage=Stage.CONNECT)
     for address in addresses:
         try:
-            sock = await host.connect(address, port, source_port)
+            sock = await host.connect_or_prove(address, port, source_port)
         except OSError as error:
-            observation = Observation(stage=Stage.CONNECT, errno=symbol(error), reply=_strerror(error), address=address)
+            proven = isinstance(error, SilenceProvenError)
+            observation = Observation(
+                stage=Stage.CONNECT,
+                errno=symbol(error),
+                reply=_strerror(error),
+                address=address,
+                proven_early=proven,
+            )
         else:
             observation = await converse(sock, submission, address, started)
             break

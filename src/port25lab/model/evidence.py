@@ -49,6 +49,9 @@ class Observation(BaseModel):
     reply: str | None = None
     """The server's last reply, or the text of the error where no server replied."""
     seconds: float = 0.0
+    proven_early: bool = False
+    """The client did not wait for an answer: a rule dropped two SYNs, and would drop every further one. A client that
+    waits until it gives up ends with the same ``errno``, after its own time."""
     address: str | None = None
     """The address to which the client connected last."""
     banner: str | None = None

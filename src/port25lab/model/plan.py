@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -181,11 +190,15 @@ class Plan(_Frozen):
 
     def owner(self, address: str) -> str | None:
         """The node of an address: the one whose address DNS publishes, otherwise the one that has it; None: neither."""
+        try:
+            wanted = ip_address(address)
+        except ValueError:
+            return None
         for node in self.nodes.values():
-            if any(str(public) == address for public in node.public):
+            if wanted in node.public:
                 return node.name
         for node in self.nodes.values():
-            if any(str(own.ip) == address for own in node.addresses):
+            if any(own.ip == wanted for own in node.addresses):
                 return node.name
         return None
 

@@ -110,6 +110,11 @@ class LabNode(Node):  # type: ignore[misc]
         """The kernel's index of an interface. Assigned here, in the order of the first calls."""
         return self._indexes.setdefault(interface, LOOPBACK_INDEX + 1 + len(self._indexes))
 
+    def interface_indexes(self) -> dict[str, int]:
+        """The index of each interface that the plan gives the node. The kernel takes milliseconds to list them."""
+        names = (*(port.name for port in self.plan.interfaces), *self.plan.bridges)
+        return {"lo": LOOPBACK_INDEX} | {name: self.index(name) for name in names}
+
     def mac(self, interface: str) -> bytes:
         """The MAC address of an interface, locally administered (IEEE 802, bit 0x02)."""
         return b"\x02\0" + self._number.to_bytes(2) + self.index(interface).to_bytes(2)

@@ -12,10 +12,11 @@ import signal
 import socket
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6, namespaces, sandbox
@@ -24,10 +25,10 @@ from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.model.addresses import IPInterface, IpVersion
 from port25lab.model.plan import Plan
 from port25lab.network.builder import EVERY_NODE, LabNode
+from port25lab.network.silence import Silence, SilenceProvenError, Unwatched
 
 CONNECT_SECONDS = 1.3
-"""How long an unanswered SYN may take, its retransmission after 1 s (RFC 6298 section 2) included: the first ICMPv6
-error for a SYN is ignored by Linux, only the one after the retransmission counts."""
+"""How long an unanswered SYN may take, its retransmission after 1 s (RFC 6298 section 2) included."""
 
 MOST_OUTPUT = 16 << 20
 """Bytes of each output of a program that are kept."""
@@ -41,6 +42,8 @@ NETNS = Path("/run/netns")
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_IPV6_RECVERR = 25
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,15 @@ class Finished:
 class LabHost:
     """Sockets and programs in one node. Implements ``mail.host.Host``."""
 
-    def __init__(
-        self, node: LabNode, ports: Iterator[int], before_connecting: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, node: LabNode, ports: Iterator[int], silence: Silence | None = None) -> None:
         """Write the node's /etc files.
 
-        ``node``: the node. ``ports``: source ports that nothing in the lab has used. ``before_connecting``: is called
-        before each SYN.
+        ``node``: the node. ``ports``: source ports that nothing in the lab has used. ``silence``: tells of SYNs that
+        were dropped for good.
         """
         self._node = node
         self._ports = ports
-        self._before_connecting = before_connecting
+        self._silence: Silence = silence or Unwatched()
         self.name: str = node.name
         self.hostname: str = node.plan.hostname
         self.addresses: tuple[IPInterface, ...] = node.plan.addresses
@@ -104,24 +105,58 @@ class LabHost:
         return self._socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
 
     def dial(self, ip_version: IpVersion, source_port: int | None = None) -> socket.socket:
-        """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS."""
+        """A TCP socket bound to a source port of its own, whose connect ends after CONNECT_SECONDS.
+
+        Over IPv6 it reports an ICMPv6 error at once. A lab has no delay, so the error may come while connect(2) still
+        holds the socket, and Linux then keeps it until the retransmission; a client of a real network gets it at once.
+        """
         # asyncio switches Nagle's algorithm off for sockets whose protocol is named.
         sock = self._socket(_FAMILY[ip_version], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CONNECT_SECONDS * 1000))
+        if ip_version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         sock.bind(("::" if ip_version == 6 else "0.0.0.0", source_port or self.source_port()))  # noqa: S104
         return sock
 
     async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
         """A connected TCP socket. Raises OSError with the kernel's errno."""
-        sock = self.dial(6 if ":" in address else 4, source_port)
-        self._before_connecting()
+        self._silence.before_connecting()
+        return await self._connected(self.dial(6 if ":" in address else 4, source_port), address, port)
+
+    async def connect_or_prove(self, address: str, port: int, source_port: int) -> socket.socket:
+        """As ``connect``; but a SYN that is dropped for good is not waited for.
+
+        A second SYN from the same port then stands for the retransmission. Where the same rule drops it,
+        SilenceProvenError is raised; otherwise the wait goes on.
+        """
+        dropped_at = None
+        while True:
+            sock = self.dial(6 if ":" in address else 4, source_port)
+            with self._silence.watch(self.name, source_port) as dropped:
+                connecting = asyncio.ensure_future(self._connected(sock, address, port))
+                try:
+                    either: set[asyncio.Future[Any]] = {connecting, dropped}
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    again = dropped_at is not None
+                    if connecting.done() or (again and dropped.result() != dropped_at):
+                        return await connecting
+                finally:
+                    await _cancelled(connecting)
+                if again:
+                    raise SilenceProvenError
+                dropped_at = dropped.result()
+
+    @staticmethod
+    async def _connected(sock: socket.socket, address: str, port: int) -> socket.socket:
         try:
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except BaseException:
             sock.close()
             raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 0)
         return sock
 
     def source_port(self) -> int:
@@ -230,6 +265,14 @@ class LabHost:
             namespaces.mount(str(file), f"/etc/{file.name}", None, namespaces.MS_BIND)
         sandbox.mount_sysfs()
         confinement.drop_capabilities(confinement.PROGRAM)
+
+
+async def _cancelled(task: asyncio.Future[socket.socket]) -> None:
+    """End a task, and wait until its socket is closed: the event loop must have forgotten the descriptor."""
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError, OSError):
+            await task
 
 
 async def _communicate(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:

@@ -110,14 +110,18 @@ def _outcome(console: Console, verdict: Verdict) -> Text:
 
 
 def _saw(row: Row, glyphs: Glyphs) -> str:
-    """The client's code and time; the shortest and the longest time where those of IPv4 and IPv6 differ much."""
+    """The client's code and time; the shortest and the longest time where those of IPv4 and IPv6 differ much.
+
+    A client that did not wait until it gave up has no time to show: ``ETIMEDOUT proven in 12 ms``.
+    """
     if not describe.saw_something(row.first):
         return ""
     times = [verdict.observation.seconds for verdict in row.verdicts]
     shortest, longest = min(times), max(times)
     near = longest - shortest < max(0.1, 0.2 * longest)
     spread = "" if near else duration(shortest) + glyphs.through
-    return f"{describe.saw(row.first)} {spread}{duration(longest)}".lstrip()
+    proven = "proven in " if all(verdict.observation.proven_early for verdict in row.verdicts) else ""
+    return f"{describe.saw(row.first)} {proven}{spread}{duration(longest)}".lstrip()
 
 
 def _decided(row: Row, glyphs: Glyphs, *, stacked: bool) -> Text:

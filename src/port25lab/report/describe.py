@@ -171,7 +171,8 @@ def client_words(observation: Observation) -> str:
     did = _STAGES[observation.stage]
     if observation.stage is not Stage.RESOLVE:
         did = f"{did} {visible(observation.address or 'the server')}"
-    return f"{did}: {_client_got(observation)} after {duration(observation.seconds)}"
+    when = "proven after" if observation.proven_early else "after"
+    return f"{did}: {_client_got(observation)} {when} {duration(observation.seconds)}"
 
 
 def saw_something(verdict: Verdict) -> bool:

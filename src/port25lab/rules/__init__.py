@@ -16,7 +16,6 @@ from port25lab.rules.effects import (
     Decision,
     diverts,
     is_random,
-    is_stateless,
     over_limit,
     reads,
     rejection,
@@ -39,6 +38,7 @@ from port25lab.rules.model import (
     Target,
 )
 from port25lab.rules.packet import Packet, Sets, no_sets, sets_of
+from port25lab.rules.stateless import is_stateless, remembers, repeats
 from port25lab.rules.throttle import answers_of, by_chance, match_of, refill_seconds, throttled
 from port25lab.rules.trail import open_jumps, trail
 from port25lab.rules.values import RefusedError
@@ -88,6 +88,8 @@ __all__ = [
     "reads",
     "refill_seconds",
     "rejection",
+    "remembers",
+    "repeats",
     "sets_of",
     "stack",
     "target_effect",

@@ -148,15 +148,6 @@ LIMITS: dict[str, tuple[Limit, ...]] = {
 RANDOM = frozenset({"statistic"})
 """Matches that leave the answer to chance, or to a count of packets."""
 
-STATELESS = frozenset({
-    "header", "addrtype", "ah", "comment", "cpu", "dccp", "devgroup", "dscp", "dst", "ecn", "esp", "eui64", "frag",
-    "hbh", "hl", "icmp", "icmp6", "ipcomp", "iprange", "ipv6header", "length", "mac", "mark", "mh", "multiport",
-    "owner", "physdev", "pkttype", "realm", "rpfilter", "rt", "sctp", "set", "srh", "string", "tcp", "tcpmss", "tos",
-    "ttl", "u32", "udp",
-})  # fmt: skip
-"""Matches whose answer for a packet depends on the packet and on what is set up, not on packets before it."""
-
-
 _BOTH = frozenset({Changes.SOURCE, Changes.DESTINATION})
 _ENDS = {
     "source": _SOURCE, "sport": _SOURCE, "sports": _SOURCE, "src-range": _SOURCE, "src-type": _SOURCE,
@@ -219,8 +210,3 @@ def _deciding(match: Match, limit: Limit) -> Option | None:
 def is_random(match: Match) -> bool:
     """Whether a match leaves its answer to chance."""
     return match.module in RANDOM
-
-
-def is_stateless(match: Match) -> bool:
-    """Whether a match's answer depends on nothing that packets before have left."""
-    return match.module in STATELESS and not match.opaque

@@ -7,7 +7,7 @@ it, and asks again with the answer turned round: that is how ``throttle`` finds 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ Question = tuple[tuple[str, str, int], int]
 """A match in a ruleset: the rule's key (table, chain, number), and which of ``rule.all_matches()`` it is."""
 
 Answers = Mapping[Question, bool]
+OnRule = Callable[[Rule, Packet], None]
 
 WAYS: dict[str, tuple[tuple[str, str], ...]] = {
     "forward": (
@@ -159,6 +160,7 @@ def walk(
     answers: Answers | None = None,
     met: Collection[tuple[str, str, int]] | None = None,
     most: int = 10_000,
+    on_rule: OnRule | None = None,
 ) -> Walk:
     """Follow a packet.
 
@@ -171,11 +173,12 @@ def walk(
         met: Keys of the rules that the packet is known to have matched, such as the kernel's trace names them. A match
             that the packet does not answer then holds if its rule is among them.
         most: How many branches are followed before the walk gives up.
+        on_rule: Is called with each rule that the packet meets on any of the ways, and the packet as it is there.
 
     Returns: the outcomes that are possible, each once.
     """
     legs = WAYS[way] if isinstance(way, str) else tuple(way)
-    return _Walker(ruleset, legs, sets, answers or {}, met, most).walk(packet)
+    return _Walker(ruleset, legs, sets, answers or {}, met, most, on_rule).walk(packet)
 
 
 class _Walker:
@@ -187,9 +190,10 @@ class _Walker:
         answers: Answers,
         met: Collection[tuple[str, str, int]] | None,
         most: int,
+        on_rule: OnRule | None,
     ) -> None:
         self._ruleset, self._sets, self._answers, self._most = ruleset, sets, answers, most
-        self._met = met
+        self._met, self._on_rule = met, on_rule
         self._legs = [(table, chain) for table, chain in legs if table in ruleset.tables]
         self._waiting: list[_State] = []
         self._seen: set[tuple[object, ...]] = set()
@@ -264,6 +268,8 @@ class _Walker:
         """Whether a rule matches; then the matches without an answer, and those the caller answered."""
         table, builtin = self._legs[state.leg]
         packet = _where(state.packet, table, builtin)
+        if self._on_rule is not None:
+            self._on_rule(rule, packet)
         unknown: list[int] = []
         given: list[int] = []
         for number, match in enumerate(rule.all_matches()):

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from port25lab.errors import LabError
-from port25lab.evidence.rule_map import LoadedRules, Place, join_rules
+from port25lab.evidence.loaded_rules import join_rules
+from port25lab.evidence.rule_map import LoadedRules, Place
 from port25lab.evidence.traced_packet import Passage
 from port25lab.model.evidence import Effect, PacketSummary
 from port25lab.model.policy import Origin, Policy, RulesFile
@@ -234,6 +235,10 @@ class Node:
     """A node whose kernel has these rules."""
 
     name = "edge"
+
+    @staticmethod
+    def interface_indexes() -> dict[str, int]:
+        return {"lo": 1}
 
     @staticmethod
     def run_inside(call: Callable[[], object]) -> object:

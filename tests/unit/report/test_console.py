@@ -15,7 +15,7 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Control, Verdict
-from port25lab.report import console, rows
+from port25lab.report import console, describe, rows
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -53,6 +53,12 @@ def test_a_path_has_one_line_with_its_outcome_and_the_rule_that_decided() -> Non
     assert lines(piped(V4), "ok ") == [
         "ok  S3   home-server -> MX of example.net:25  v4  dropped  ETIMEDOUT 1.3 s  isp-edge op25b #4"
     ]
+
+
+def test_a_client_that_did_not_wait_has_proven_its_error() -> None:
+    proven = seen(Stage.CONNECT, errno="ETIMEDOUT", seconds=0.003, proven_early=True)
+    assert lines(piped(verdict(Outcome.DROPPED, observation=proven)), "ok ", "ETIMEDOUT proven in 3 ms")
+    assert describe.client_words(proven).endswith("ETIMEDOUT (Connection timed out) proven after 3 ms")
 
 
 def test_both_ip_versions_share_a_row_where_they_met_the_same_end() -> None:

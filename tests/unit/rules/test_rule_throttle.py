@@ -9,7 +9,6 @@ from port25lab.rules import (
     Source,
     by_chance,
     diverts,
-    is_stateless,
     over_limit,
     refill_seconds,
     stack,
@@ -125,13 +124,6 @@ def test_rules_that_lead_elsewhere_are_known() -> None:
     assert not diverts(second.target)
     (proxied,) = loaded("-A PREROUTING -p tcp --dport 25 -j TPROXY --on-port 2525", "mangle").rules()
     assert diverts(proxied.target)
-
-
-def test_stateless_matches_are_known() -> None:
-    rules = loaded(
-        "-A FORWARD -p tcp --dport 25 -m set --match-set a src -m conntrack --ctstate NEW -m foo --bar"
-    ).rules()
-    assert [is_stateless(match) for rule in rules for match in rule.all_matches()] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(
