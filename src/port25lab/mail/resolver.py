@@ -9,11 +9,13 @@ A name that does not resolve raises ``DnsFailure``, whose text says why and whic
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -149,7 +151,23 @@ def question(
     ``number``: of the query on whose behalf it is sent; None: one that no other query of this process has had lately.
     """
     number = next(_NUMBERS) * _SPREAD & 0xFFFF if number is None else number
-    return dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD, id=number)
+    query = copy.copy(_template(name, rdtype)[0])
+    query.id = number
+    return query
+
+
+@lru_cache(maxsize=1000)
+def _template(name: str | dns.name.Name, rdtype: dns.rdatatype.RdataType) -> tuple[dns.message.Message, bytes]:
+    """A query, and its bytes without the id. Clients of a lab ask the same questions again and again."""
+    query = dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD)
+    return query, query.to_wire()[2:]
+
+
+def _wire(query: dns.message.Message) -> bytes:
+    asked = query.question[0]
+    template, body = _template(asked.name, asked.rdtype)
+    same = template.sections is query.sections and template.flags == query.flags
+    return query.id.to_bytes(2, "big") + body if same else query.to_wire()
 
 
 def status_query() -> dns.message.Message:
@@ -162,7 +180,7 @@ def status_query() -> dns.message.Message:
 async def _records(host: Host, name: str, rdtype: dns.rdatatype.RdataType) -> list[_AnyRecord]:
     """The records of one type; none where the name only has others. The first server that knows the name decides."""
     try:
-        query = question(name, rdtype)
+        query = question(dns.name.from_text(name), rdtype)
     except (dns.exception.DNSException, UnicodeError):
         raise DnsFailure(f"{name!r} is no domain name", 550, "5.1.2") from None
     failure = DnsFailure(f"{host.name} has no DNS server to ask")
@@ -207,7 +225,7 @@ async def _over_udp(host: Host, server: str, query: dns.message.Message) -> dns.
         # Connected: the kernel drops packets of other senders, and an ICMP error becomes an errno at once.
         await loop.sock_connect(sock, (server, DNS_PORT))
         for number in range(TRIES):
-            await loop.sock_sendall(sock, query.to_wire())
+            await loop.sock_sendall(sock, _wire(query))
             with suppress(TimeoutError):
                 async with asyncio.timeout(TRY_SECONDS * 2**number):
                     while (answer := _parsed(await loop.sock_recv(sock, 65535), query)) is None:
@@ -234,10 +252,17 @@ async def _over_tcp(host: Host, sent: Query, query: dns.message.Message) -> dns.
 def _parsed(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:
     """The message, if it answers the query."""
     try:
-        message = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=False)
+        message = copy.copy(_read(wire[2:]))
     except (dns.exception.DNSException, ValueError):
         return None
+    message.id = int.from_bytes(wire[:2], "big")
     return message if query.is_response(message) else None
+
+
+@lru_cache(maxsize=1000)
+def _read(body: bytes) -> dns.message.Message:
+    """A message without its id. Nothing may change it: clients of a lab get equal answers again and again."""
+    return dns.message.from_wire(b"\0\0" + body, ignore_trailing=True, raise_on_truncation=False)
 
 
 def _versions(host: Host) -> list[IpVersion]:

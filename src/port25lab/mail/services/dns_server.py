@@ -43,22 +43,28 @@ Answer = Callable[[Query], Awaitable[Query]]
 """Answers a query with one question of class IN."""
 
 
-def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer) -> None:
+Lasting = Callable[[Query], float]
+"""Until when the answer that a query has just got may be given again: seconds on the event loop's clock."""
+
+
+def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer, lasting: Lasting) -> None:
     """Serve DNS on all addresses of a host.
 
-    ``what``: the service, for the text of errors. ``answer``: answers a query. Raises OSError where the port is taken.
+    ``what``: the service, for the text of errors. ``answer``: answers a query. ``lasting``: how long that answer lasts.
+    Raises OSError where the port is taken.
     """
+    replies = Replies(answer, lasting)
     # A socket for each address: an answer then comes from the address that was asked.
     wildcards, loopbacks = (("0.0.0.0", "::"), ("127.0.0.1", "::1")) if ipv6.works() else (("0.0.0.0",), ("127.0.0.1",))  # noqa: S104
     own = dict.fromkeys((*loopbacks, *(str(address.ip) for address in host.addresses)))
     for address in own:
         sock = host.bind_datagram(address, DNS_PORT)
-        supervisor.start(host.name, what, _datagrams(sock, host, supervisor, what, answer), holding=sock)
+        supervisor.start(host.name, what, _datagrams(sock, host, supervisor, what, replies), holding=sock)
     for wildcard in wildcards:
         listener = host.listen(wildcard, DNS_PORT)
 
         async def stream(connection: socket.socket, _peer: tuple[str, int]) -> None:
-            await _stream(connection, answer)
+            await _stream(connection, replies)
 
         supervisor.start(host.name, what, accept(listener, supervisor, host.name, what, stream), holding=listener)
 
@@ -91,6 +97,36 @@ async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
         return response.to_wire(max_size=limit)
 
 
+class Replies:
+    """The replies of a server. Equal queries get equal bytes, as long as the answer lasts."""
+
+    def __init__(self, answer: Answer, lasting: Lasting) -> None:
+        self._answer, self._lasting = answer, lasting
+        self._known: dict[tuple[bytes, bool], tuple[float, bytes]] = {}
+        """By query without its id, and whether it came over UDP."""
+
+    async def to(self, wire: bytes, *, over_udp: bool) -> bytes | None:
+        """The reply to a query; None where the server sends nothing."""
+        key, until = (wire[2:], over_udp), 0.0
+        expiry, known = self._known.get(key, (0.0, b""))
+        if asyncio.get_running_loop().time() < expiry:
+            return wire[:2] + known
+
+        async def answer(query: Query) -> Query:
+            nonlocal until
+            answered = await self._answer(query)
+            until = self._lasting(query)
+            return answered
+
+        response = await reply(wire, answer, over_udp=over_udp)
+        if response is not None and until:
+            self._known.pop(key, None)
+            self._known[key] = until, response[2:]
+            if len(self._known) > CACHE_SIZE:
+                del self._known[next(iter(self._known))]
+        return response
+
+
 class Resolver:
     """Asks another server from its own host, and keeps each answer for its TTL."""
 
@@ -111,6 +147,11 @@ class Resolver:
         response.answer, response.authority = list(known.answer), list(known.authority)
         return response
 
+    def lasting(self, query: Query) -> float:
+        """Until when the answer to a query is kept; 0 where there is none."""
+        asked = query.question[0]
+        return self._cache.get((asked.name, asked.rdtype), (0.0, None))[0]
+
     async def _look_up(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, number: int) -> dns.message.Message:
         """``number``: of the client's query. The query to the upstream server has it, too: both are one lookup."""
         now = asyncio.get_running_loop().time()
@@ -127,11 +168,11 @@ class Resolver:
         return known
 
 
-async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor, what: str, answer: Answer) -> None:
+async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor, what: str, replies: Replies) -> None:
     loop = asyncio.get_running_loop()
 
     async def answer_one(wire: bytes, sender: tuple[str, int]) -> None:
-        response = await reply(wire, answer, over_udp=True)
+        response = await replies.to(wire, over_udp=True)
         if response is not None:
             with suppress(OSError):  # a policy on this very node may forbid the answer
                 await loop.sock_sendto(sock, response, sender)
@@ -141,7 +182,7 @@ async def _datagrams(sock: socket.socket, host: Host, supervisor: TaskSupervisor
         supervisor.start(host.name, what, answer_one(wire, sender))
 
 
-async def _stream(connection: socket.socket, answer: Answer) -> None:
+async def _stream(connection: socket.socket, replies: Replies) -> None:
     """Queries one after the other, each behind its length (RFC 7766)."""
     reader, writer = await asyncio.open_connection(sock=connection)
     try:
@@ -149,7 +190,7 @@ async def _stream(connection: socket.socket, answer: Answer) -> None:
             async with asyncio.timeout(IDLE_SECONDS):
                 length = int.from_bytes(await reader.readexactly(2), "big")
                 wire = await reader.readexactly(length)
-            response = await reply(wire, answer, over_udp=False)
+            response = await replies.to(wire, over_udp=False)
             if response is None:
                 break
             writer.write(len(response).to_bytes(2, "big") + response)

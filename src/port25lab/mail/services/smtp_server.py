@@ -11,21 +11,23 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException, syntax
 
 from port25lab.mail.message import token_of
-from port25lab.mail.services.certificates import Authority
 from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Copy, Relay
 from port25lab.mail.services.tasks import Peer, TaskSupervisor
 from port25lab.model.plan import NodePlan
 from port25lab.model.service_kinds import SERVICE_KINDS, ListenPort
+
+_OFFERED = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+"""Stands for a server's certificate as long as no client asks for TLS."""
 
 LARGEST_MESSAGE = 10 * 1024 * 1024
 
@@ -45,20 +47,15 @@ class MailServer:
     def __init__(
         self,
         node: NodePlan,
-        authority: Authority,
+        tls: Callable[[], ssl.SSLContext],
         relay: Relay,
         mailboxes: Mailboxes,
         supervisor: TaskSupervisor,
     ) -> None:
-        self.name, self.hostname = node.name, node.hostname
-        self._node, self._authority = node, authority
+        """``tls``: makes the context of its certificate, at its first use."""
+        self.name, self.hostname, self.tls = node.name, node.hostname, tls
         self._domains = {domain.lower() for domain in node.domains}
         self._relay, self._mailboxes, self._supervisor = relay, mailboxes, supervisor
-
-    @property
-    def tls(self) -> ssl.SSLContext:
-        """The context of its TLS sessions. Its certificate is made for the first connection."""
-        return self._authority.server_context(self._node)
 
     def owns(self, address: str) -> bool:
         """Whether mail for this address ends here."""
@@ -97,9 +94,9 @@ class SmtpListener:
         implicit = self._listen_port.implicit_tls
         try:
             await loop.connect_accepted_socket(
-                lambda: _Conversation(self, None if implicit else self._server.tls, loop),
+                lambda: _Conversation(self, None if implicit else _OFFERED, loop),
                 connection,
-                ssl=self._server.tls if implicit else None,
+                ssl=self._server.tls() if implicit else None,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
             )
         except OSError:  # the handshake failed, which the client reports
@@ -109,6 +106,13 @@ class SmtpListener:
     def hostname(self) -> str:
         """The name in its banner and in its replies to EHLO."""
         return self._server.hostname
+
+    def __dir__(self) -> list[str]:
+        return _HOOKS
+
+    def tls(self) -> ssl.SSLContext:
+        """The context of its server's certificate."""
+        return self._server.tls()
 
     @property
     def auth_in_clear(self) -> bool:
@@ -210,6 +214,15 @@ class _Conversation(SMTP):
         )
         self._listener = listener
 
+    def __dir__(self) -> list[str]:
+        return _COMMANDS
+
+    @syntax("STARTTLS", when="tls_context")
+    async def smtp_STARTTLS(self, arg: str) -> None:  # noqa: N802
+        """Take the server's own certificate for the handshake."""
+        self.tls_context = self._listener.tls()
+        await super().smtp_STARTTLS(arg)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         before = self._handler_coroutine
         super().connection_made(transport)
@@ -231,6 +244,10 @@ class _Conversation(SMTP):
         if error is not None:
             self._listener.ended_by(error)
 
+
+_COMMANDS = [name for name in dir(_Conversation) if name.startswith(("smtp_", "auth_"))]
+_HOOKS = [name for name in dir(SmtpListener) if name.startswith("handle_")]
+"""What aiosmtpd looks for in each session, with dir(). It is the same each time, and dir() takes long to find it."""
 
 _ENHANCED = {"250 OK": "250 2.0.0 OK", "221 Bye": "221 2.0.0 Bye"}
 """aiosmtpd's replies on success; MAIL, RCPT and DATA have replies of their own above."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +154,17 @@ class Services:
         async def answer(query: dns_server.Query) -> dns_server.Query:
             return zones.answer(query)
 
-        self._serve_dns(node, service, answer)
+        self._serve_dns(node, service, answer, lambda _: math.inf)
 
     def _start_resolver(self, node: NodePlan, service: Service) -> None:
         resolver = Resolver(self._hosts[node.name], service["upstream"])
-        self._serve_dns(node, service, resolver.answer)
+        self._serve_dns(node, service, resolver.answer, resolver.lasting)
 
-    def _serve_dns(self, node: NodePlan, service: Service, answer: dns_server.Answer) -> None:
+    def _serve_dns(
+        self, node: NodePlan, service: Service, answer: dns_server.Answer, lasting: dns_server.Lasting
+    ) -> None:
         host = self._hosts[node.name]
-        dns_server.serve(host, self._supervisor, service["kind"], answer)
+        dns_server.serve(host, self._supervisor, service["kind"], answer, lasting)
         loopback = next(iter(wildcards().values()))
 
         async def check() -> None:
@@ -171,7 +175,8 @@ class Services:
     def _server(self, node: NodePlan) -> MailServer:
         if node.name not in self._servers:
             relay = Relay(self._hosts[node.name], self.mailboxes, self._supervisor)
-            self._servers[node.name] = MailServer(node, self._authority, relay, self.mailboxes, self._supervisor)
+            tls = partial(self._authority.server_context, node)
+            self._servers[node.name] = MailServer(node, tls, relay, self.mailboxes, self._supervisor)
         return self._servers[node.name]
 
     def _recording(self, node: str, serve: OnConnection) -> OnConnection:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from loopback_services import in_loop, node, plan, running
 from port25lab.mail import resolver as names
 from port25lab.mail.resolver import DnsFailure, Mx, addresses, mx
-from port25lab.mail.services.dns_server import reply
+from port25lab.mail.services.dns_server import Replies, reply
 from port25lab.mail.services.zones import Zones
 from port25lab.model.plan import Plan
 
@@ -109,6 +110,34 @@ def test_queries_that_make_no_sense_are_turned_away() -> None:
     notify = bytearray(query)
     notify[2] |= 4 << 3
     assert dns.message.from_wire(answered(bytes(notify)) or b"").rcode() == dns.rcode.NOTIMP
+
+
+@pytest.mark.parametrize(("lasts", "answers"), [(60.0, 1), (0.0, 2), (-1.0, 2)])
+def test_an_answer_is_made_once_as_long_as_it_lasts(lasts: float, answers: int) -> None:
+    zones, asked = Zones(world()), []
+
+    async def answer(query: dns.message.Message) -> dns.message.Message:
+        asked.append(query)
+        return zones.answer(query)
+
+    async def twice() -> list[bytes | None]:
+        now = asyncio.get_running_loop().time()
+        replies = Replies(answer, lambda _: now + lasts if lasts else 0.0)
+        queries = [dns.message.make_query("mx.example.net", "A", id=number) for number in (7, 0xABCD)]
+        return [await replies.to(query.to_wire(), over_udp=True) for query in queries]
+
+    first, second = (dns.message.from_wire(wire or b"") for wire in asyncio.run(twice()))
+    assert (first.id, second.id, len(asked)) == (7, 0xABCD, answers)
+    assert values(first) == values(second) == ["192.0.2.25"]
+
+
+def test_a_question_that_comes_again_has_the_same_bytes_and_another_id() -> None:
+    name = dns.name.from_text("mx.example.net")
+    first, second = (names.question(name, dns.rdatatype.A) for _ in range(2))
+    assert {names._wire(one)[2:] for one in (first, second)} == {first.to_wire()[2:]}
+    assert names._wire(second)[:2] == second.id.to_bytes(2, "big")
+    other = dns.message.make_query("mx.example.net", "A", use_edns=0, payload=512)
+    assert names._wire(other) == other.to_wire()
 
 
 def test_no_query_crashes_the_server() -> None:
