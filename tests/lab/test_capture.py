@@ -38,10 +38,11 @@ def test_a_dropped_syn_was_sent_twice_and_ended_at_the_node_that_dropped_it(lab:
     assert told(verdict) == [
         ("home-server/eth0", True, "SYN", False),
         ("isp-edge/access0", False, "SYN", False),
-        ("home-server/eth0", True, "SYN", True),
-        ("isp-edge/access0", False, "SYN", True),
+        ("home-server/eth0", True, "SYN", False),
+        ("isp-edge/access0", False, "SYN", False),
     ]
-    assert 0.9 < verdict.evidence.packets[2].seconds < 1.2
+    first, second = verdict.evidence.packets[0], verdict.evidence.packets[2]
+    assert first.source_port == second.source_port and first.sequence != second.sequence
 
 
 @both_versions
@@ -109,7 +110,7 @@ def test_a_failing_path_tells_its_packets(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     for text in (done.stdout, (tmp_path / "j.xml").read_text()):
         assert "s isp-edge/access0 got SYN" in text
-        assert "TTL 64, again" in text
+        assert "TTL 63" in text
     verdict = json.loads((tmp_path / "j.json").read_text())["verdicts"][0]
     assert len(verdict["packets"]) == 4
 
@@ -184,16 +185,16 @@ def test_each_attempt_has_a_comment_at_its_first_syn_and_its_outcome_on_the_file
                 assert (place.partition("/")[0], packet.kind) == (verdict["from"], "SYN")
 
 
-def test_a_dropped_syn_and_its_retransmission_are_in_the_file_up_to_where_they_ended(captured: Path) -> None:
+def test_both_dropped_syns_are_in_the_file_up_to_where_they_ended(captured: Path) -> None:
     _, _, packets = read(captured / "residential_isp-isp-edge-op25b.pcapng")
     dropped = [verdict for verdict in verdicts(captured) if verdict["outcome"] == "dropped"]
     assert dropped
     for verdict in dropped:
-        sequence = verdict["packets"][0]["sequence"]
+        sequences = {packet["sequence"] for packet in verdict["packets"]}
         places = [
             place
             for place, data, _ in packets
-            if (packet := parse(data)) and packet.kind == "SYN" and packet.sequence == sequence
+            if (packet := parse(data)) and packet.kind == "SYN" and packet.sequence in sequences
         ]
         assert places.count("home-server/eth0") == 2
         assert places.count("isp-edge/access0") == 2

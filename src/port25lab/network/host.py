@@ -121,7 +121,6 @@ class LabHost:
 
     async def connect(self, address: str, port: int, source_port: int | None = None) -> socket.socket:
         """A connected TCP socket. Raises OSError with the kernel's errno."""
-        self._silence.before_connecting()
         return await self._connected(self.dial(6 if ":" in address else 4, source_port), address, port)
 
     async def connect_or_prove(self, address: str, port: int, source_port: int) -> socket.socket:
@@ -147,8 +146,8 @@ class LabHost:
                     raise SilenceProvenError
                 dropped_at = dropped.result()
 
-    @staticmethod
-    async def _connected(sock: socket.socket, address: str, port: int) -> socket.socket:
+    async def _connected(self, sock: socket.socket, address: str, port: int) -> socket.socket:
+        self._silence.before_connecting()  # right before each SYN, also where many tasks begin in one turn of the loop
         try:
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except BaseException:

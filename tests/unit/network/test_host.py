@@ -72,7 +72,7 @@ class Client(host.LabHost):
         self.open.append(socket.socket())
         return self.open[-1]
 
-    async def _connected(self, sock: socket.socket, address: str, port: int) -> socket.socket:  # type: ignore[override]
+    async def _connected(self, sock: socket.socket, address: str, port: int) -> socket.socket:
         try:
             await asyncio.sleep(0.05)
             if not self._connects:
