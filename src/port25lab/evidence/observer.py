@@ -123,7 +123,7 @@ class Observer:
         captured = self._capture.collect(own, client, self._tracer.made) if own else Captured()
         connections = captured.connections
         if packet is None:
-            decisions = self._tracer.decisions(connections.sequences, connections.ends)
+            decisions = self._tracer.decisions(connections.opening, connections.ends)
         else:
             # NAT may have given a session that it continues another port.
             decisions = self._tracer.drops_of(packet) or self._tracer.decisions((), connections.ends)

@@ -132,13 +132,17 @@ class Effect(StrEnum):
     """Sent on with another source address or TTL."""
 
 
+ICMP_ERROR = "ICMP error"
+"""The kind of a packet that says why another one did not arrive."""
+
+
 class PacketSummary(BaseModel):
     """A packet, as far as its headers tell which one it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    """``SYN``, ``SYN-ACK``, ``RST`` or ``segment``; or what another packet is, in words."""
+    """``SYN``, ``SYN-ACK``, ``RST``, ``segment`` or ``ICMP error``; or what another packet is, in words."""
     source: str | None = None
     source_port: int | None = None
     destination: str | None = None

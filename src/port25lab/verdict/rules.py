@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from port25lab.model.evidence import Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import ICMP_ERROR, Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
@@ -30,7 +30,7 @@ ERRNOS_OF_NEIGHBOUR = frozenset({"EHOSTUNREACH", "ETIMEDOUT"})
 """The errors that a client can see if a node on the way does not find the next one: its own or a router's error, or
 nothing, where the answer gets lost."""
 
-ANSWERS = ("SYN-ACK", "RST")
+ANSWERS = ("SYN-ACK", "RST", ICMP_ERROR)
 
 READS_CONTENT = frozenset({"string", "tls"})
 """Modules of matches on what a session says."""
