@@ -138,6 +138,7 @@ class Attempts:
             ],
             packets=observed.packets,
             packets_lost=observed.packets_lost,
+            ended=None if tries else self.observer.ended(host.name, observation, observed),
             difference=observed.difference,
             trace_lost=observed.trace_lost,
             error=observed.trace_lost or self._dead_service(path),
@@ -173,6 +174,7 @@ class Attempts:
             update={
                 "decisions": observed.decisions,
                 "packets": observed.packets if failed else [],
+                "ended": self.observer.ended(hop.node, hop.observation, observed) if failed else None,
                 "answered_by": observed.answered_by,
                 "dialled": self._dialled(hop.observation.address, observed.answered_by),
             }

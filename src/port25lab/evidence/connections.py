@@ -174,8 +174,12 @@ def _connections(sightings: Iterable[Sighting], client: str) -> Connections:
     arrivals: set[tuple[str, str, int]] = set()
     dialled: bytes | None = None
     passed: dict[tuple[int, str], list[Sighting]] = defaultdict(list)
+    answered: dict[tuple[int, str], list[Sighting]] = defaultdict(list)
+    """A router on the way back alone never sees the SYN."""
     for seen in sightings:
         packet = seen.packet
+        if packet.kind == "SYN-ACK" and packet.acknowledged is not None:
+            answered[packet.acknowledged, seen.node].append(seen)
         if packet.kind != "SYN" or packet.sequence is None or packet.source_port is None:
             continue
         if seen.node == client and seen.leaving and packet.sequence not in sequences:
@@ -184,7 +188,8 @@ def _connections(sightings: Iterable[Sighting], client: str) -> Connections:
         passed[packet.sequence, seen.node].append(seen)
         if not seen.leaving:
             arrivals.add((seen.node, text(packet.source), packet.source_port))
-    ends = frozenset(end for (_, node), syns in passed.items() for end in _ends_at(node, syns))
+    there_and_back = (*passed.items(), *answered.items())
+    ends = frozenset(end for (_, node), seen in there_and_back for end in _ends_at(node, seen))
     return Connections(
         tuple(sequences),
         ends,

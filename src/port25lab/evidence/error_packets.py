@@ -92,4 +92,5 @@ def _sum(*addresses: str) -> int:
     packed = [ip_address(address).packed for address in addresses]
     if len(packed[0]) != 4:
         return 0
-    return sum(word for one in packed for word in struct.unpack(">2H", one)) % 0xFFFF
+    words: list[int] = [word for one in packed for word in struct.unpack(">2H", one)]
+    return sum(words) % 0xFFFF

@@ -91,7 +91,12 @@ class LabRuntime:
         await self._capture.start()
         clock.phase("capture")
         observer = self._observer = Observer(
-            self._tracer, self._capture, services.answered_by, neighbours, NeighbourTables() if resolving else None
+            self._tracer,
+            self._capture,
+            services.answered_by,
+            neighbours,
+            NeighbourTables() if resolving else None,
+            {node.name: node for node in net.hosts},
         )
         for host in self._hosts.values():
             host.refused_syns = observer.refused_syns

@@ -122,7 +122,7 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
     ),
     Mechanism.NO_LISTENER: MechanismInfo("the destination itself answers RST: nothing listens there", "RFC 9293 3.5.2"),
     Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination", "RFC 1812 5.2.7.1"),
-    Mechanism.NO_ANSWER: MechanismInfo("a rule sends packets where no host answers", "RFC 9293 3.8.3"),
+    Mechanism.NO_ANSWER: MechanismInfo("no host answers where the packets end", "RFC 9293 3.8.3"),
     Mechanism.NO_NAME: MechanismInfo("the name or its MX cannot be resolved", "RFC 5321 5.1"),
     Mechanism.NAME_SERVICE: MechanismInfo(
         "a rule keeps DNS queries or their answers from passing, or sends them to another server",

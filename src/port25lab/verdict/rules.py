@@ -119,7 +119,7 @@ def disagreement(evidence: Evidence) -> str | None:
         return None
     if observed.stage is Stage.CONNECT:
         if decision is None:
-            if observed.errno == "ETIMEDOUT" and not sent_astray(views):
+            if observed.errno == "ETIMEDOUT" and not (sent_astray(views) or vanished(views)):
                 return "the client timed out, and the trace has no rule that dropped its packets"
             return None
         if decision.of_neighbour:
@@ -150,6 +150,21 @@ def sent_astray(views: Views) -> bool:
     answers = [packet for packet in views.evidence.packets if packet.kind == "SYN-ACK"]
     lost = bool(answers) and all(packet.node != views.client for packet in answers)
     return bool(views.evidence.diverted) and lost
+
+
+def ended_by(views: Views) -> Mechanism | None:
+    """What the node says where the attempt's last packet ended."""
+    ended = views.evidence.ended
+    return None if ended is None else Mechanism(ended.how)
+
+
+def vanished(views: Views) -> bool:
+    """Whether it is known where a client's packets ended, or the answers to them, without any rule.
+
+    Where the path works without the policy, that is not known: something of the policy made the difference.
+    """
+    works = views.control is not None and views.control.observation.stage is not Stage.CONNECT
+    return views.observed.errno == "ETIMEDOUT" and views.evidence.ended is not None and not works
 
 
 def _is_answer(decision: Decision) -> bool:

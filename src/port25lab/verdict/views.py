@@ -150,6 +150,7 @@ def of_hop(hop: Hop) -> Evidence:
         answered_by=hop.answered_by,
         dialled=hop.dialled,
         packets=hop.packets,
+        ended=hop.ended,
     )
 
 

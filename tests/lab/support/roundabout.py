@@ -1,36 +1,38 @@
 """A triangle of routers: what the outer ones answer comes back another way than the questions went.
 
                       ┌── out ──┐
-    client ── cpe ────┤         ├── far ── server      mail for example.net on 25, DNS
-                      └── back ─┘    └──── (nothing at .60)
+    client ── cpe ────┤         ├── far ── server      mail for example.net on 25
+                      └── back ─┘
 
 `out` sees only what goes to the server, `back` only what comes from it. In the DNS, and not there: `hole`, whose
 address has a blackhole route on `far`; `gone`, whose address is on the server's network; `gateway`, behind a
-gateway that does not exist; `lost`, to which `far` has no route; `quiet`, which has no route back.
+gateway that does not exist; `lost`, to which `far` has no route; `quiet`, which has no route back. With the parameter
+`lost`, `back` throws all answers away.
 """
 
 from __future__ import annotations
 
 from mininet.topo import Topo
 
-BACK = [("198.51.100.0/24", "203.0.113.10"), ("192.168.1.0/24", "203.0.113.10"), ("2001:db8:1::/64", "2001:db8:b::2")]
+BACK = [
+    ("203.0.113.0/30", "203.0.113.10"),
+    ("192.168.1.0/24", "203.0.113.10"),
+    ("2001:db8:1::/64", "2001:db8:b::2"),
+]
+"""The way back to the client, or to the address that its router gives it."""
 
 
 class Roundabout(Topo):
-    def build(self) -> None:
+    def build(self, lost: bool = False) -> None:
         self.sets = {}
-        dns = ["192.0.2.25"]
+        dns = ["192.168.2.2"]
         self.addHost("client", routes=[("default", "192.168.1.1"), ("default", "2001:db8:1::1")], resolvers=dns)
         self.addHost("cpe", forward=True, routes=[("default", "203.0.113.1"), ("default", "2001:db8:a::1")])
         self.addHost("out", forward=True, routes=[("default", "203.0.113.5"), ("default", "2001:db8:c::1")])
         self.addHost(
             "back",
             forward=True,
-            routes=[
-                ("203.0.113.0/30", "203.0.113.10"),
-                ("192.168.1.0/24", "203.0.113.10"),
-                ("2001:db8:1::/64", "2001:db8:b::2"),
-            ],
+            routes=[(to, "blackhole" if lost else via) for to, via in BACK],
         )
         self.addHost(
             "far",
@@ -49,9 +51,11 @@ class Roundabout(Topo):
             "server",
             names=["mx.example.net"],
             routes=[("default", "192.0.2.1"), ("default", "2001:db8:25::1")],
-            services=[{"kind": "mx", "domains": ["example.net"]}, {"kind": "dns"}],
+            services=[{"kind": "mx", "domains": ["example.net"]}],
         )
+        self.addHost("dns", services=[{"kind": "dns"}], routes=[("default", "192.168.2.1")])
         self.addHost("quiet", names=["quiet.example.net"])
+        self.connect("dns", "eth0", "192.168.2.2/24", "2001:db8:2::2/64", "cpe", "dns0", "192.168.2.1/24", "2001:db8:2::1/64")
         for name, ip, ip6 in (
             ("hole", "192.0.2.97", "2001:db8:99::1"),
             ("gone", "192.0.2.60", "2001:db8:25::66"),
