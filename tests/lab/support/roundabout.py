@@ -55,7 +55,9 @@ class Roundabout(Topo):
         )
         self.addHost("dns", services=[{"kind": "dns"}], routes=[("default", "192.168.2.1")])
         self.addHost("quiet", names=["quiet.example.net"])
-        self.connect("dns", "eth0", "192.168.2.2/24", "2001:db8:2::2/64", "cpe", "dns0", "192.168.2.1/24", "2001:db8:2::1/64")
+        self.connect(
+            "dns", "eth0", "192.168.2.2/24", "2001:db8:2::2/64", "cpe", "dns0", "192.168.2.1/24", "2001:db8:2::1/64"
+        )
         for name, ip, ip6 in (
             ("hole", "192.0.2.97", "2001:db8:99::1"),
             ("gone", "192.0.2.60", "2001:db8:25::66"),
