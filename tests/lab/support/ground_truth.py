@@ -19,7 +19,9 @@ from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.scenario.questions import lab_config, question_about
 
-OF_RULES_ALONE = frozenset({Mechanism.RANDOM_LOSS, Mechanism.NO_ANSWER, Mechanism.NEIGHBOUR_DISCOVERY})
+OF_RULES_ALONE = frozenset(
+    {Mechanism.RANDOM_LOSS, Mechanism.NO_ANSWER, Mechanism.NEIGHBOUR_DISCOVERY, Mechanism.NAME_SERVICE}
+)
 """Mechanisms that a rule and the trace tell, and nothing at the ends: ``test_rules_verdicts`` and ``test_neighbours``
 have them."""
 
