@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from port25lab.kernel.netlink import attribute, attributes, messages
-from port25lab.model.addresses import IPAddress
 
 _NEWROUTE, _GETROUTE, _NEWNEIGH, _GETNEIGH, _ERROR = 24, 26, 28, 30, 2
 
@@ -38,10 +38,10 @@ class Way(NamedTuple):
     """The packet is for this node."""
     interface: int | None
     """Index of the interface by which it leaves."""
-    next_hop: IPAddress
+    next_hop: IPv4Address | IPv6Address
 
 
-def way(source: IPAddress, destination: IPAddress, came_in: int | None) -> Way:
+def way(source: IPv4Address | IPv6Address, destination: IPv4Address | IPv6Address, came_in: int | None) -> Way:
     """The way of a packet.
 
     Args:
@@ -64,7 +64,7 @@ def way(source: IPAddress, destination: IPAddress, came_in: int | None) -> Way:
     return Way(_ROUTE.unpack_from(answer)[7] == _LOCAL, out, next_hop)
 
 
-def awaited(address: IPAddress, interface: int) -> bool:
+def awaited(address: IPv4Address | IPv6Address, interface: int) -> bool:
     """Whether a neighbour was asked for, and has not answered."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     body = _NEIGHBOUR.pack(family, interface, 0, 0, 0) + attribute(1, address.packed)

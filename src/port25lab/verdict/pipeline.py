@@ -55,7 +55,7 @@ def no_rule_matched(views: Views) -> Classification | None:
     if views.observed.errno in rules.UNREACHABLE_ERRNOS:
         return Classification(Outcome.UNREACHABLE, rules.ended_by(views) or Mechanism.NO_ROUTE)
     if views.observed.errno == "ETIMEDOUT" and rules.sent_astray(views):
-        return Classification(Outcome.UNREACHABLE, rules.ended_by(views) or Mechanism.NO_ANSWER)
+        return Classification(Outcome.UNREACHABLE, Mechanism.NO_ANSWER)
     if rules.vanished(views):
         return Classification(Outcome.UNREACHABLE, rules.ended_by(views) or Mechanism.UNKNOWN)
     return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
