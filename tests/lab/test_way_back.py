@@ -105,6 +105,15 @@ def test_silence_without_a_rule_is_unreachable(engine: Engine) -> None:
     assert all(verdict.ok for verdict in found)
 
 
+def test_a_rule_that_hides_the_error_of_a_router_did_not_cause_it(
+    engine: Engine, make_policy: Callable[..., str]
+) -> None:
+    loses = make_policy("loses", v4=LOSES_ANSWERS.format(icmp="icmp"), v6=LOSES_ANSWERS.format(icmp="icmpv6"))
+    found = judged(engine, ROUNDABOUT, {"back": loses}, [{"source": "client", "to": "lost"}])
+    assert [said(verdict) for verdict in found] == [("unreachable", "no-route", None, None)] * 2
+    assert [[one.traced.kind for one in verdict.evidence.decisions] for verdict in found] == [["ICMP error"]] * 2
+
+
 def test_an_answer_without_a_way_back_is_unreachable(engine: Engine) -> None:
     paths = [{"source": "client", "to": "server", "port": port} for port in (25, 587)]
     found = judged(engine, ROUNDABOUT, {}, paths, lost=True)

@@ -85,8 +85,16 @@ def connection_refused(views: Views) -> Classification | None:
         return None
     if decision.of_neighbour and views.observed.errno in UNREACHABLE_ERRNOS:
         return Classification(Outcome.UNREACHABLE, Mechanism.NEIGHBOUR_DISCOVERY)
+    if views.control is not None and _hides_what_is_so_anyway(views.evidence, views.control):
+        return Classification(Outcome.UNREACHABLE, ended_by(Views(views.control)) or Mechanism.NO_ROUTE)
     # A reset right behind the handshake may come before the client knows that it is connected.
     return session_cut(views) if decision.in_session else opening_refused(decision)
+
+
+def _hides_what_is_so_anyway(evidence: Evidence, control: Evidence) -> bool:
+    """Whether rules dropped nothing but the errors of routers, which the client would have got without the policy."""
+    errors = all(decision.traced.kind == ICMP_ERROR for decision in evidence.decisions)
+    return errors and control.observation.stage is Stage.CONNECT and not control.decisions and control.ended is not None
 
 
 def session_cut(views: Views) -> Classification | None:

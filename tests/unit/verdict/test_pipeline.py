@@ -726,6 +726,20 @@ EXAMPLES = [
         Mechanism.ANSWER_DROP,
     ),
     Example(
+        "the error of a router without a route got lost",
+        ended(Stage.CONNECT, "ETIMEDOUT", decisions=[OF_ERROR]),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+        ended(Stage.CONNECT, "EHOSTUNREACH", ended=LOST),
+    ),
+    Example(
+        "the error of a REJECT to a host that is off got lost",
+        ended(Stage.CONNECT, "ETIMEDOUT", decisions=[decision(Effect.REJECT_ICMP), OF_ERROR]),
+        Outcome.DROPPED,
+        Mechanism.ANSWER_DROP,
+        ended(Stage.CONNECT, "EHOSTUNREACH", ended=LOST),
+    ),
+    Example(
         "one of two errors of a REJECT got lost",
         ended(Stage.CONNECT, "EHOSTUNREACH", decisions=[decision(Effect.REJECT_ICMP), OF_ERROR]),
         Outcome.REJECTED_ICMP,
