@@ -236,11 +236,11 @@ def test_what_a_client_saw_in_short_is_its_errno_or_the_codes_or_the_stage() -> 
 @pytest.mark.parametrize(
     ("leaving", "how", "text"),
     [
-        (True, "no-answer", "the SYN left pc/eth0 and was seen nowhere after that: nothing answers there"),
+        (True, "no-answer", "left pc/eth0 and was seen nowhere after that: nothing answers there"),
         (
             False,
             "no-route",
-            "the SYN came to pc/eth0 and was seen nowhere after that: no route for it, or for the answer to it, from there",
+            "came to pc/eth0 and was seen nowhere after that: no route for it, or for the answer to it, from there",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_where_an_attempt_ended_without_a_rule_is_said(
 ) -> None:
     packet = wire()[0].model_copy(update={"leaving": leaving})
     found = verdict(Outcome.UNREACHABLE, ended=evidence.Ended(packet=packet, how=how))
-    assert fact(found, "ended") == text
+    assert fact(found, "ended") == f"the SYN {text}"
     assert fact(verdict(Outcome.DROPPED), "ended") == ""
 
 
