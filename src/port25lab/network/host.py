@@ -138,7 +138,12 @@ class LabHost:
         """A connected socket; or a closed one, and the error, where one rule has refused each of ``number`` SYNs."""
         sock = self.dial(version, source_port)
         self._before_connecting()
-        connecting = asyncio.ensure_future(asyncio.get_running_loop().sock_connect(sock, (address, port)))
+        # The SYN is sent here, not in a later turn of the loop: what the trace says of it counts for the next attempt.
+        code = sock.connect_ex((address, port))
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(code, os.strerror(code))
+        connecting = asyncio.ensure_future(_connected(sock, (address, port)))
         try:
             for seconds in LOOK_SECONDS if self.refused_syns is not None else ():
                 await asyncio.wait([connecting], timeout=seconds)
@@ -323,6 +328,15 @@ def publish_names(plan: Plan) -> None:
     for name, text in files.items():
         (folder / name).write_text(text)
         namespaces.mount(str(folder / name), f"/etc/{name}", None, namespaces.MS_BIND)
+
+
+async def _connected(sock: socket.socket, address: tuple[str, int]) -> None:
+    """Wait until a socket that is connecting has connected. Raises OSError where it fails."""
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except OSError as error:
+        if error.errno != errno.EISCONN:
+            raise
 
 
 async def _abandon(connecting: asyncio.Future[None], sock: socket.socket) -> None:
