@@ -12,6 +12,7 @@ import pytest
 from port25lab.engine.engine import Engine
 from port25lab.engine.progress import Quiet
 from port25lab.errors import InputError
+from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.verdict import Verdict
@@ -218,14 +219,13 @@ def test_an_address_without_a_route_is_unreachable_and_no_rules_fault(lab: LabFa
     assert verdict.observation.errno == "ENETUNREACH"
 
 
-def test_silence_without_a_rule_is_an_error_and_no_block(own_lab: LabFactory, street: str) -> None:
+def test_silence_without_a_rule_is_no_block(own_lab: LabFactory, street: str) -> None:
     quiet = own_lab(street)
     assert quiet.run("far", "ip", "route", "add", "blackhole", "192.0.2.29")["returncode"] == 0
     verdict = quiet.send(source="sender", to="mx:example.org", recipient="recipient@example.org", ip_version=4)
-    assert verdict.outcome is Outcome.ERROR
-    assert not verdict.ok
-    assert verdict.judgement.reason is not None
-    assert "the trace has no rule that dropped its packets" in verdict.judgement.reason
+    assert (verdict.outcome, verdict.mechanism) == (Outcome.UNREACHABLE, Mechanism.NO_ROUTE)
+    assert verdict.evidence.ended
+    assert verdict.evidence.ended.packet.at == "far/eth0"
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -252,7 +252,7 @@ def test_a_path_that_is_blocked_without_the_policy_too_is_not_blocked_by_the_pol
     assert verdict.judgement.control is not None
     assert not verdict.judgement.control.through
     assert verdict.judgement.reason == (
-        "without the policy the path does not get through either (error): blocked by the policy is not proven"
+        "without the policy the path does not get through either (unreachable): blocked by the policy is not proven"
     )
 
 

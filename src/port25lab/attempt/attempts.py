@@ -33,6 +33,9 @@ from port25lab.network.host import LabHost
 if TYPE_CHECKING:
     from port25lab.attempt.packet_sender import PacketSender
 
+LOOKUPS_AT_ONCE = 16
+"""Different lookups at the same time: their packets are traced, and the trace has to hold the events."""
+
 STAGE_SECONDS = 5.0
 """How long a client waits for each answer of a server."""
 
@@ -60,6 +63,9 @@ class Attempts:
         self._programs = asyncio.Semaphore(PROGRAMS_AT_ONCE)
         self._kernels_ports: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By node."""
+        self._lookups_at_once = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+        self._lookups_under_way: dict[tuple[str, str, int, int | None], asyncio.Future[Target]] = {}
+        """By host and what it asks for."""
         self._held: list[socket.socket] = []
         """Connections that stay open until the lab ends."""
 
@@ -93,7 +99,7 @@ class Attempts:
         host = self.hosts[path.source]
         losses = self.observer.losses()
         try:
-            target = await self._target(host, path)
+            target = await self._looked_up(host, path)
         except DnsFailure as failure:
             return self._unresolved(host, failure, losses)
         if path.packet is not None:
@@ -138,6 +144,7 @@ class Attempts:
             ],
             packets=observed.packets,
             packets_lost=observed.packets_lost,
+            ended=None if tries else self.observer.ended(host.name, observation, observed),
             difference=observed.difference,
             trace_lost=observed.trace_lost,
             error=observed.trace_lost or self._dead_service(path),
@@ -173,6 +180,7 @@ class Attempts:
             update={
                 "decisions": observed.decisions,
                 "packets": observed.packets if failed else [],
+                "ended": self.observer.ended(hop.node, hop.observation, observed) if failed else None,
                 "answered_by": observed.answered_by,
                 "dialled": self._dialled(hop.observation.address, observed.answered_by),
             }
@@ -200,6 +208,22 @@ class Attempts:
         """Open one more connection and leave it open until the lab ends. A rule with a limit may refuse it."""
         with suppress(OSError):
             self._held.append(await host.connect(target.addresses[0], target.port))
+
+    async def _looked_up(self, host: LabHost, path: PathSpec) -> Target:
+        """The server to dial. Attempts that ask the same of the same host at the same time share one lookup.
+
+        Raises DnsFailure.
+        """
+        key = host.name, path.to, path.port, path.ip_version
+        if key not in self._lookups_under_way:
+            lookup = asyncio.ensure_future(self._target_in_turn(host, path))
+            lookup.add_done_callback(lambda _: self._lookups_under_way.pop(key, None))
+            self._lookups_under_way[key] = lookup
+        return await asyncio.shield(self._lookups_under_way[key])
+
+    async def _target_in_turn(self, host: LabHost, path: PathSpec) -> Target:
+        async with self._lookups_at_once:
+            return await self._target(host, path)
 
     async def _target(self, host: LabHost, path: PathSpec) -> Target:
         """The server to dial: by DNS from the client's own host, as a real client does; by address if it has no name.

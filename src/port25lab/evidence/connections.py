@@ -9,10 +9,11 @@ it sees. What has no SYN, such as some raw-packet probes, is known by its source
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from port25lab.evidence.deciding_packets import PASSING, Sighting
+from port25lab.evidence.error_packets import Quoted, errors_about
 from port25lab.evidence.traced_packet import Ends
 from port25lab.kernel.headers import Packet, text
 from port25lab.network.builder import SOURCE_PORTS
@@ -41,6 +42,13 @@ class Connections:
     """Node, source address and port of each SYN that arrived there: what a server sees of its client."""
     dialled: str | None = None
     """The address that the client dialled last."""
+    errors: tuple[Quoted, ...] = ()
+    """By what ICMP errors about the SYNs are found in the trace."""
+
+    @property
+    def opening(self) -> tuple[int | Quoted, ...]:
+        """By what the packets that open or refuse the connections are found in the trace."""
+        return (*self.sequences, *self.errors)
 
 
 class Sightings:
@@ -166,8 +174,12 @@ def _connections(sightings: Iterable[Sighting], client: str) -> Connections:
     arrivals: set[tuple[str, str, int]] = set()
     dialled: bytes | None = None
     passed: dict[tuple[int, str], list[Sighting]] = defaultdict(list)
+    answered: dict[tuple[int, str], list[Sighting]] = defaultdict(list)
+    """A router on the way back alone never sees the SYN."""
     for seen in sightings:
         packet = seen.packet
+        if packet.kind == "SYN-ACK" and packet.acknowledged is not None:
+            answered[packet.acknowledged, seen.node].append(seen)
         if packet.kind != "SYN" or packet.sequence is None or packet.source_port is None:
             continue
         if seen.node == client and seen.leaving and packet.sequence not in sequences:
@@ -176,8 +188,23 @@ def _connections(sightings: Iterable[Sighting], client: str) -> Connections:
         passed[packet.sequence, seen.node].append(seen)
         if not seen.leaving:
             arrivals.add((seen.node, text(packet.source), packet.source_port))
-    ends = frozenset(end for (_, node), syns in passed.items() for end in _ends_at(node, syns))
-    return Connections(tuple(sequences), ends, frozenset(arrivals), text(dialled) if dialled is not None else None)
+    there_and_back = (*passed.items(), *answered.items())
+    ends = frozenset(end for (_, node), seen in there_and_back for end in _ends_at(node, seen))
+    return Connections(
+        tuple(sequences),
+        ends,
+        frozenset(arrivals),
+        text(dialled) if dialled is not None else None,
+        tuple(dict.fromkeys(error for sequence in sequences for error in _errors(sequence, passed))),
+    )
+
+
+def _errors(sequence: int, passed: Mapping[tuple[int, str], Sequence[Sighting]]) -> Iterator[Quoted]:
+    """By what the errors about the SYNs with a sequence number are found."""
+    here = {node: syns for (number, node), syns in passed.items() if number == sequence}
+    numbers = {seen.packet.number for syns in here.values() for seen in syns}
+    ends = {(end[0], end[2]) for node, syns in here.items() for _, end in _ends_at(node, syns)}
+    return errors_about(sorted(numbers), sorted(ends))
 
 
 def _ends_at(node: str, syns: Iterable[Sighting]) -> Iterator[tuple[str, Ends]]:

@@ -5,18 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from port25lab.evidence.capture import Capture, Captured
+from port25lab.evidence.last_seen import ended, last_seen, last_syn
 from port25lab.evidence.name_packets import Lookup
 from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.kernel.neighbour_tables import NeighbourTables
-from port25lab.model.evidence import Decision, IcmpError, PacketSeen, StreamDifference, on_the_way_to
-from port25lab.network.builder import SOURCE_PORTS
+from port25lab.model.evidence import (
+    Decision,
+    Ended,
+    IcmpError,
+    Observation,
+    PacketSeen,
+    Stage,
+    StreamDifference,
+    on_the_way_to,
+)
+from port25lab.network.builder import SOURCE_PORTS, LabNode
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,15 @@ class Observer:
         answered_by: Callable[[Iterable[tuple[str, str, int]]], str | None],
         neighbours: Neighbours,
         tables: NeighbourTables | None,
+        nodes: Mapping[str, LabNode],
     ) -> None:
         """``answered_by``: the node whose service took a connection first, by the servers' records.
 
         It is asked about the SYNs that arrived: node, source address and source port of each. ``neighbours``: who
-        resolves whom. ``tables``: of the machine.
+        resolves whom. ``tables``: of the machine. ``nodes``: of the lab, by name.
         """
         self._tracer, self._capture, self._answered_by = tracer, capture, answered_by
-        self._neighbours, self._tables = neighbours, tables
+        self._neighbours, self._tables, self._nodes = neighbours, tables, nodes
 
     def begin(self, ports: Sequence[int], label: str = "") -> Losses:
         """An attempt is about to be made from these source ports.
@@ -120,7 +131,7 @@ class Observer:
         captured = self._capture.collect(own, client, self._tracer.made) if own else Captured()
         connections = captured.connections
         if packet is None:
-            decisions = self._tracer.decisions(connections.sequences, connections.ends)
+            decisions = self._tracer.decisions(connections.opening, connections.ends)
         else:
             # NAT may have given a session that it continues another port.
             decisions = self._tracer.drops_of(packet) or self._tracer.decisions((), connections.ends)
@@ -145,6 +156,24 @@ class Observer:
             dialled=connections.dialled,
             trace_lost=trace_lost,
         )
+
+    def ended(self, client: str, observation: Observation, observed: Observed) -> Ended | None:
+        """Where an attempt ended that got no connection, if no rule and no RST is the reason.
+
+        None where there is another reason, or what was observed does not show where it ended.
+        """
+        if observation.stage is not Stage.CONNECT or observation.errno == "ECONNREFUSED":
+            return None
+        address, decisions = observation.address, observed.decisions
+        if (
+            observed.trace_lost
+            or observed.packets_lost
+            or (on_the_way_to(address, decisions) if address else decisions)
+        ):
+            return None
+        silent = observation.errno in (None, "ETIMEDOUT")
+        seen = last_seen(observed.packets, client) if silent else last_syn(observed.packets, client)
+        return None if seen is None else ended(seen, self._nodes[seen.node])
 
     def lookups(
         self, numbers: Iterable[int], ports: Iterable[int], client: str, losses: Losses | None = None

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from port25lab.model.evidence import Effect
-from port25lab.rules import Changes, Match, Rule, diverts, is_random, over_limit, target_effect
-from port25lab.rules.packet import SYN
-
-_OF_CONTENT = frozenset({"string", "length", "connbytes", "u32", "bpf", "tls"})
-"""Matches on what the packets of a session say, or how many there were."""
+from port25lab.rules import Changes, Rule, diverts, is_random, over_limit, target_effect
 
 
 def decides(rule: Rule) -> bool:
@@ -23,29 +19,6 @@ def decides(rule: Rule) -> bool:
 def is_uncertain(rule: Rule) -> bool:
     """Whether a match of the rule is a limit, or leaves its answer to chance."""
     return any(over_limit(match) is not None or is_random(match) for match in rule.matches)
-
-
-def acts_in_sessions(rule: Rule) -> bool:
-    """Whether a rule may keep packets of an open session from passing that are not SYNs."""
-    if not decides(rule):
-        return False
-    if any(over_limit(match) is not None for match in rule.matches):
-        return True
-    effect = target_effect(rule.target) if rule.target is not None and not rule.target.chain else None
-    passes = effect is not None and (effect.decision is None or effect.decision.passes)
-    return not passes and any(_leaves_syns_out(match) for match in rule.matches)
-
-
-def _leaves_syns_out(match: Match) -> bool:
-    """Whether a match is about packets that do not open a connection."""
-    if match.module in _OF_CONTENT:
-        return True
-    for option in match.options:
-        if option.name in ("ctstate", "state"):
-            return ("NEW" in option.value) is option.negated
-        if option.name == "tcp-flags":
-            return option.negated or option.value.value != SYN
-    return False
 
 
 def queues(rule: Rule) -> range | None:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from port25lab.errors import LabError
 from port25lab.evidence import rule_kinds
+from port25lab.evidence.session_rules import act_in_sessions
 from port25lab.evidence.traced_packet import Passage
 from port25lab.model.addresses import IPNetwork
 from port25lab.model.evidence import Blame, Decision, Effect, PacketSummary, TrailRule
@@ -146,8 +147,8 @@ class LoadedRules:
 
     @property
     def acts_in_sessions(self) -> bool:
-        """Whether a rule may meet a session at any time: a limit, or one that is about other packets than SYNs."""
-        return any(rule_kinds.acts_in_sessions(rule) for rule in self._rules.values())
+        """Whether a rule may keep packets of an open session from passing."""
+        return any(map(act_in_sessions, self._rulesets.values()))
 
     @property
     def sees_neighbours(self) -> bool:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from port25lab.errors import LabError
+from port25lab.evidence.error_packets import ErrorPacket, error_packet
 from port25lab.evidence.name_packets import NamePacket, name_packet
 from port25lab.evidence.neighbour_packets import NeighbourPacket, arp_packet, discovery_packet
 from port25lab.evidence.neighbours import TRIES, Resolution
@@ -73,6 +74,7 @@ NEIGHBOURS_AT_ONCE = 2 * TRIES
 """Requests for neighbours that an attempt can cause at a node before the lab's process gets to read, answers counted:
 one neighbour on either side of the node."""
 
+_Packet = TracedPacket | NeighbourPacket | NamePacket | ErrorPacket | Made
 
 _Counted = Literal["opening", "segment", "neighbour"]
 """Packets that open or refuse a connection, those of a session, and those that resolve a neighbour."""
@@ -82,7 +84,7 @@ _Counted = Literal["opening", "segment", "neighbour"]
 class _Known:
     """The packet that a trace id stands for at the moment."""
 
-    packet: TracedPacket | NeighbourPacket | NamePacket | Made
+    packet: _Packet
     """As the rules of the last base chain saw it."""
     passage: Passage
     hook: str = ""
@@ -102,7 +104,7 @@ class _Met:
 
     node: str
     place: Place
-    packet: TracedPacket | NeighbourPacket | NamePacket | Made
+    packet: _Packet
     passage: Passage
     effect: Effect | None = None
     """Of a rule that sent the packet elsewhere."""
@@ -318,14 +320,14 @@ class Tracer:
     def _headers(self, key: tuple[str, int], family: int, event: dict[int, bytes]) -> None:
         """Take the headers of a packet at its first rule in a base chain."""
         network, transport = event[ATTR_NETWORK_HEADER], event.get(ATTR_TRANSPORT_HEADER, b"")
-        packet: TracedPacket | NeighbourPacket | NamePacket | Made | None
+        packet: _Packet | None
         if family == ARP:
             packet = arp_packet(network)
         else:
             packet = self._made_by_hand.find(network, transport)
             if packet is None:
                 packet = discovery_packet(network, transport) or name_packet(network, transport)
-            packet = packet or traced_packet(network, transport)
+            packet = packet or error_packet(network, transport) or traced_packet(network, transport)
         if packet is None:
             self._packets.pop(key, None)
             return

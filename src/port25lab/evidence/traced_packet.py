@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 
+from port25lab.evidence.error_packets import Quoted
 from port25lab.evidence.name_packets import Lookup
-from port25lab.evidence.neighbour_packets import Asked, is_discovery
+from port25lab.evidence.neighbour_packets import Asked
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.kernel.headers import ACK, RST, SYN, fixed_header, tcp_header, text
 from port25lab.model.evidence import PacketSummary
@@ -24,9 +25,9 @@ TracedKind = Literal["SYN", "SYN-ACK", "RST", "segment"]
 Ends = tuple[str, int, str, int]
 """Address and port of the sender, then of the receiver."""
 
-Key = int | tuple[str, Ends] | Asked | Lookup | PacketTrace
+Key = int | tuple[str, Ends] | Asked | Lookup | Quoted | PacketTrace
 """By what a packet is found again: the initial sequence number of its attempt, its node with addresses and ports, the
-neighbour that is asked for, the number of a lookup, or the trace of a hand-made packet."""
+neighbour that is asked for, the number of a lookup, what an ICMP error quotes, or the trace of a hand-made packet."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def packet_for_rules(
     Returns: the packet, None where the headers are cut short. Only a SYN tells its state: it opens a connection.
     """
     ip, tcp = fixed_header(network), tcp_header(transport)
-    if ip is None or tcp is None or is_discovery(network):
+    if ip is None or tcp is None or not ip.may_be_tcp:
         return None
     opens = tcp.flags & (SYN | ACK | RST) == SYN
     four = ip.ip_version == 4

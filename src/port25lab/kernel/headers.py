@@ -41,7 +41,7 @@ _FRAGMENT_HEADER = struct.Struct(">BxHI")
 
 _TCP_HEADER = struct.Struct(">HHIIBB")
 
-_PLAIN = struct.Struct(">16xHxxxxBx2x4s4sHHIIBB")
+_PLAIN = struct.Struct(">16xHHxxBx2x4s4sHHIIBB")
 
 _UNFRAGMENTED = (b"\x40\0", b"\0\0")
 """With "don't fragment" and without."""
@@ -134,6 +134,8 @@ class Packet(NamedTuple):
     icmp: tuple[int, int] | None = None
     """Type and code."""
     about: Quoted | None = None
+    number: int = 0
+    """IPv4: the identification. IPv6: the flow label. Of TCP alone."""
 
 
 def parse(frame: bytes) -> Packet | None:
@@ -261,7 +263,7 @@ def _plain_tcp(frame: bytes) -> Packet | None:
     """TCP over IPv4 without options or fragments: what nearly all packets are."""
     if len(frame) < _PLAIN.size:
         return None
-    (total, ttl, source, destination, source_port, destination_port, sequence, acknowledged, offset, flags) = (
+    (total, number, ttl, source, destination, source_port, destination_port, sequence, acknowledged, offset, flags) = (
         _PLAIN.unpack_from(frame)
     )
     payload = 20 + (offset >> 4) * 4
@@ -278,6 +280,7 @@ def _plain_tcp(frame: bytes) -> Packet | None:
         acknowledged if flags & ACK else None,
         payload,
         length,
+        number=number,
     )
 
 
@@ -297,6 +300,7 @@ def _tcp(data: bytes, ip: IpHeader) -> Packet:
     source_port, destination_port, sequence, acknowledged, offset, flags = _TCP_HEADER.unpack_from(data, ip.begin)
     payload = ip.begin + (offset >> 4) * 4
     length = max(0, ip.end - payload)
+    number = ip.identification if ip.ip_version == 4 else struct.unpack_from(">I", data)[0] & 0xFFFFF
     return Packet(
         _kind(flags, length),
         ip.ip_version,
@@ -309,6 +313,7 @@ def _tcp(data: bytes, ip: IpHeader) -> Packet:
         acknowledged if flags & ACK else None,
         payload,
         length,
+        number=number,
     )
 
 

@@ -91,8 +91,13 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        observer = Observer(
-            self._tracer, self._capture, services.answered_by, neighbours, NeighbourTables() if resolving else None
+        observer = self._observer = Observer(
+            self._tracer,
+            self._capture,
+            services.answered_by,
+            neighbours,
+            NeighbourTables() if resolving else None,
+            {node.name: node for node in net.hosts},
         )
         admission = Admission(self._tracer)
         starvation = Starvation(self._tracer.refill_seconds())

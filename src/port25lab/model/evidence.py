@@ -133,13 +133,17 @@ class Effect(StrEnum):
     """Sent on with another source address or TTL."""
 
 
+ICMP_ERROR = "ICMP error"
+"""The kind of a packet that says why another one did not arrive."""
+
+
 class PacketSummary(BaseModel):
     """A packet, as far as its headers tell which one it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    """``SYN``, ``SYN-ACK``, ``RST`` or ``segment``; or what another packet is, in words."""
+    """``SYN``, ``SYN-ACK``, ``RST``, ``segment`` or ``ICMP error``; or what another packet is, in words."""
     source: str | None = None
     source_port: int | None = None
     destination: str | None = None
@@ -245,6 +249,18 @@ class PacketSeen(BaseModel):
         return f"{self.node}/{self.interface}"
 
 
+class Ended(BaseModel):
+    """Where an attempt ended that no rule and no answer ended, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    packet: PacketSeen
+    """The last packet, where it was seen last."""
+    how: Literal["no-route", "no-answer"]
+    """``no-route``: that node has no way for it, or the destination none for its answer. ``no-answer``: the
+    destination or the next node does not answer."""
+
+
 class StreamSide(BaseModel):
     """The data of one side of a node, at the place where the two sides first differ."""
 
@@ -314,6 +330,8 @@ class Hop(BaseModel):
     """The node whose service took the relay's connection."""
     dialled: str | None = None
     """The node that owns the address that the relay dialled."""
+    ended: Ended | None = None
+    """As of an attempt."""
 
 
 class Evidence(BaseModel):
@@ -337,6 +355,8 @@ class Evidence(BaseModel):
     """Those that opened, refused or ended its connections, each where it was captured first and where last."""
     packets_lost: int = 0
     """Packets that the capture lost in this lab so far. If it lost any, a packet missing here proves nothing."""
+    ended: Ended | None = None
+    """Where its last packet ended, if there is no connection and no rule is the reason."""
     difference: StreamDifference | None = None
     """The first difference between the two sides of a node that forwards sessions."""
     arrival: Arrival | None = None

@@ -65,7 +65,7 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
         "a rule drops the client's SYN and says nothing", "JEAG's recommendation, IIJ's OP25B", middle=True
     ),
     Mechanism.ANSWER_DROP: MechanismInfo(
-        "the SYN gets out, and a rule drops the server's answer (inbound, source port 25)",
+        "the SYN gets out, and a rule drops the answer to it: a SYN-ACK, a RST or an ICMP error",
         "Qian et al., IEEE S&P 2010",
         middle=True,
     ),
@@ -121,8 +121,8 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
         "the real server refuses: credentials, TLS, relaying, or something else that it says itself", "RFC 5321 4.2.1"
     ),
     Mechanism.NO_LISTENER: MechanismInfo("the destination itself answers RST: nothing listens there", "RFC 9293 3.5.2"),
-    Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination", "RFC 1812 5.2.7.1"),
-    Mechanism.NO_ANSWER: MechanismInfo("a rule sends packets where no host answers", "RFC 9293 3.8.3"),
+    Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination, or back from it", "RFC 1812 5.2.7.1"),
+    Mechanism.NO_ANSWER: MechanismInfo("no host answers where the packets end", "RFC 9293 3.8.3"),
     Mechanism.NO_NAME: MechanismInfo("the name or its MX cannot be resolved", "RFC 5321 5.1"),
     Mechanism.NAME_SERVICE: MechanismInfo(
         "a rule keeps DNS queries or their answers from passing, or sends them to another server",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from port25lab.model.evidence import Hop, IcmpError
+from port25lab.model.evidence import Ended, Hop, IcmpError
 from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
 from port25lab.model.verdict import Control, ReasonKind, Verdict
@@ -97,6 +97,7 @@ def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
         ("icmp", "\n".join(icmp_words(error) for error in _distinct(evidence.icmp))),
         ("relay", _tries(evidence.hops, glyphs)),
         ("rule", rules(verdict) if saw_something(verdict) else ""),
+        ("ended", _ended(evidence.ended)),
         ("differ", visible(judgement.disagreement or "")),
         ("control", _control(judgement.control)),
         ("retried", visible(f"alone in a new lab, because {evidence.retried}") if evidence.retried else ""),
@@ -129,6 +130,20 @@ def _expected(verdict: Verdict) -> str:
     turned = question.path.attempt >= question.expected_from
     when = f"from attempt {question.expected_from} on" if turned else f"before attempt {question.expected_from}"
     return f"{question.expected.value}{by}, {when}"
+
+
+def _ended(ended: Ended | None) -> str:
+    if ended is None:
+        return ""
+    kind = "ICMP error" if ended.packet.kind == "ICMP" else ended.packet.kind
+    did = "left" if ended.packet.leaving else "came to"
+    return visible(f"the {kind} {did} {ended.packet.at} and was seen nowhere after that: {_WHY_ENDED[ended.how]}")
+
+
+_WHY_ENDED = {
+    "no-route": "no route for it, or for the answer to it, from there",
+    "no-answer": "nothing answers there",
+}
 
 
 def _control(control: Control | None) -> str:

@@ -65,6 +65,7 @@ def flat(verdict: Verdict) -> dict[str, Any]:
         "answered_by": evidence["answered_by"],
         "hops": evidence["hops"],
         "arrival": evidence["arrival"],
+        "ended": evidence["ended"],
         "should": question.should,
         "matrix": question.matrix,
         "control": judgement.control and judgement.control.model_dump(),

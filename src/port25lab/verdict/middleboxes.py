@@ -84,7 +84,8 @@ def cut_off(views: Views) -> Classification | None:
     if not views.no_last_reply:
         return None
     if mechanism := _large_packets_lost(views) or _sent_nothing(views):
-        return Classification(Outcome.TAMPERED, mechanism)
+        is_server = mechanism is Mechanism.TARPIT and _same_server(views) and not _control_is_silent(views)
+        return Classification(Outcome.TAMPERED, Mechanism.UNKNOWN if is_server else mechanism)
     return Classification(Outcome.TAMPERED, Mechanism.SESSION_CUT if views.closed_on_client else Mechanism.UNKNOWN)
 
 
@@ -106,6 +107,10 @@ def _large_packets_lost(views: Views) -> Mechanism | None:
 def _same_server(views: Views) -> bool:
     """The control was answered by the server that answered here."""
     return views.control is not None and views.control.answered_by == views.evidence.answered_by is not None
+
+
+def _control_is_silent(views: Views) -> bool:
+    return views.control is not None and Views(views.control).silent
 
 
 def _removed(views: Views, extension: str) -> bool:

@@ -45,17 +45,19 @@ def no_rule_matched(views: Views) -> Classification | None:
 
     The destination sent RST, a router had no route, a rule sent the SYN astray, or the tool missed something.
     """
-    if views.observed.stage is not Stage.CONNECT:
-        return None
+    if views.observed.stage is not Stage.CONNECT or views.observed.errno == "ECONNRESET":
+        return None  # a reset right behind the handshake may come before the client knows that it is connected
     if views.observed.errno == "ECONNREFUSED":
         # A rule may have sent the SYN to another node than the dialled one, and that node refused it.
         diverted = any(decision.effect is Effect.DIVERT for decision in views.evidence.diverted)
         elsewhere = diverted and views.ended_by not in (None, views.evidence.dialled)
         return Classification(Outcome.REJECTED_RESET if elsewhere else Outcome.CLOSED, Mechanism.NO_LISTENER)
     if views.observed.errno in rules.UNREACHABLE_ERRNOS:
-        return Classification(Outcome.UNREACHABLE, Mechanism.NO_ROUTE)
+        return Classification(Outcome.UNREACHABLE, rules.ended_by(views) or Mechanism.NO_ROUTE)
     if views.observed.errno == "ETIMEDOUT" and rules.sent_astray(views):
         return Classification(Outcome.UNREACHABLE, Mechanism.NO_ANSWER)
+    if rules.vanished(views):
+        return Classification(Outcome.UNREACHABLE, rules.ended_by(views) or Mechanism.UNKNOWN)
     return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
 
 

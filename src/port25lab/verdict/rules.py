@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from port25lab.model.evidence import Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import ICMP_ERROR, Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
@@ -30,7 +30,7 @@ ERRNOS_OF_NEIGHBOUR = frozenset({"EHOSTUNREACH", "ETIMEDOUT"})
 """The errors that a client can see if a node on the way does not find the next one: its own or a router's error, or
 nothing, where the answer gets lost."""
 
-ANSWERS = ("SYN-ACK", "RST")
+ANSWERS = ("SYN-ACK", "RST", ICMP_ERROR)
 
 READS_CONTENT = frozenset({"string", "tls"})
 """Modules of matches on what a session says."""
@@ -85,8 +85,16 @@ def connection_refused(views: Views) -> Classification | None:
         return None
     if decision.of_neighbour and views.observed.errno in UNREACHABLE_ERRNOS:
         return Classification(Outcome.UNREACHABLE, Mechanism.NEIGHBOUR_DISCOVERY)
+    if views.control is not None and _hides_what_is_so_anyway(views.evidence, views.control):
+        return Classification(Outcome.UNREACHABLE, ended_by(Views(views.control)) or Mechanism.NO_ROUTE)
     # A reset right behind the handshake may come before the client knows that it is connected.
     return session_cut(views) if decision.in_session else opening_refused(decision)
+
+
+def _hides_what_is_so_anyway(evidence: Evidence, control: Evidence) -> bool:
+    """Whether rules dropped nothing but the errors of routers, which the client would have got without the policy."""
+    errors = all(decision.traced.kind == ICMP_ERROR for decision in evidence.decisions)
+    return errors and control.observation.stage is Stage.CONNECT and not control.decisions and control.ended is not None
 
 
 def session_cut(views: Views) -> Classification | None:
@@ -119,7 +127,7 @@ def disagreement(evidence: Evidence) -> str | None:
         return None
     if observed.stage is Stage.CONNECT:
         if decision is None:
-            if observed.errno == "ETIMEDOUT" and not sent_astray(views):
+            if observed.errno == "ETIMEDOUT" and not (sent_astray(views) or vanished(views)):
                 return "the client timed out, and the trace has no rule that dropped its packets"
             return None
         if decision.of_neighbour:
@@ -150,6 +158,21 @@ def sent_astray(views: Views) -> bool:
     answers = [packet for packet in views.evidence.packets if packet.kind == "SYN-ACK"]
     lost = bool(answers) and all(packet.node != views.client for packet in answers)
     return bool(views.evidence.diverted) and lost
+
+
+def ended_by(views: Views) -> Mechanism | None:
+    """What the node says where the attempt's last packet ended."""
+    ended = views.evidence.ended
+    return None if ended is None else Mechanism(ended.how)
+
+
+def vanished(views: Views) -> bool:
+    """Whether it is known where a client's packets ended, or the answers to them, without any rule.
+
+    Where the path works without the policy, that is not known: something of the policy made the difference.
+    """
+    works = views.control is not None and views.control.observation.stage is not Stage.CONNECT
+    return views.observed.errno == "ETIMEDOUT" and views.evidence.ended is not None and not works
 
 
 def _is_answer(decision: Decision) -> bool:

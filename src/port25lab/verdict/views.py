@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from port25lab.model.evidence import SILENCE, Decision, Evidence, Hop, Observation, PacketSeen, Stage, on_the_way_to
+from port25lab.model.evidence import (
+    ICMP_ERROR,
+    SILENCE,
+    Decision,
+    Evidence,
+    Hop,
+    Observation,
+    PacketSeen,
+    Stage,
+    on_the_way_to,
+)
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 
@@ -77,9 +87,13 @@ class Views:
 
 
 def deciding(evidence: Evidence) -> Decision | None:
-    """The last decision on packets to the last address. Earlier addresses have decisions of their own."""
-    address = evidence.observation.address
+    """The last decision on packets to the last address. Earlier addresses have decisions of their own.
+
+    A lost ICMP error decides nothing where the client heard of another one: a router sends one for each SYN.
+    """
+    address, silent = evidence.observation.address, evidence.observation.errno in (None, "ETIMEDOUT")
     fitting = evidence.decisions if address is None else on_the_way_to(address, evidence.decisions)
+    fitting = [decision for decision in fitting if silent or decision.traced.kind != ICMP_ERROR]
     return fitting[-1] if fitting else None
 
 
@@ -136,6 +150,7 @@ def of_hop(hop: Hop) -> Evidence:
         answered_by=hop.answered_by,
         dialled=hop.dialled,
         packets=hop.packets,
+        ended=hop.ended,
     )
 
 

@@ -19,9 +19,11 @@ class Lab:
         self.sightings = Sightings()
         self._clock = 0
 
-    def syn(self, at: str, source: str, port: int, sequence: int, to: str = MX, to_port: int = 25) -> None:
+    def syn(
+        self, at: str, source: str, port: int, sequence: int, to: str = MX, to_port: int = 25, number: int = 0
+    ) -> None:
         """``at``: the node, with a ``>`` behind it where the packet leaves."""
-        self._note(at, Packet("SYN", 4, 64, *_packed(source, to), port, to_port, sequence, 0))
+        self._note(at, Packet("SYN", 4, 64, *_packed(source, to), port, to_port, sequence, 0, number=number))
 
     def answer(self, at: str, kind: str, source: str, to: str, to_port: int, acknowledged: int) -> None:
         self._note(at, Packet(kind, 4, 64, *_packed(source, to), 25, to_port, 7, acknowledged))
@@ -125,3 +127,23 @@ def test_an_answer_is_known_by_what_it_acknowledges_where_its_syn_was_not_seen()
     lab.syn("pc>", PC, PORT, 1)
     lab.answer("r2", "SYN-ACK", MX, WAN, 61_000, 2)
     assert [one.node for one in lab.sightings.take([PORT], "pc")[0]] == ["pc", "r2"]
+
+
+def test_a_session_is_known_on_a_router_that_saw_its_answers_alone() -> None:
+    lab = Lab()
+    lab.syn("pc>", PC, PORT, 1)
+    lab.answer("back", "SYN-ACK", MX, WAN, OTHER, 2)
+    _, connections = lab.sightings.take([PORT], "pc")
+    assert {("back", (WAN, OTHER, MX, 25)), ("back", (MX, 25, WAN, OTHER))} <= connections.ends
+
+
+def test_errors_are_looked_for_by_every_transmission_and_at_both_ends_of_nat() -> None:
+    lab = Lab()
+    for number in (40, 41):
+        for at, source in (("pc>", PC), ("edge", PC), ("edge>", WAN)):
+            lab.syn(at, source, PORT, 1, number=number)
+    _, connections = lab.sightings.take([PORT], "pc")
+    assert {(one.receiver, one.number) for one in connections.errors} >= {
+        (source, number) for source in (PC, WAN) for number in (40, 41)
+    }
+    assert connections.opening[0] == 1

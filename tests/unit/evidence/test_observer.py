@@ -103,6 +103,7 @@ class Fakes:
             answered,
             cast(Neighbours, self.neighbours),
             cast(NeighbourTables, self.tables),
+            {},
         )
 
 

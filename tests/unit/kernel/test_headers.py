@@ -11,6 +11,7 @@ import pytest
 
 from packet_factory import (
     CLIENT,
+    RECORD_ROUTE,
     ROUTER,
     ROUTER6,
     SERVER6,
@@ -270,3 +271,9 @@ def test_no_frame_of_any_length_raises() -> None:
                 read(frame[:length])
             for read_ip in (parse_ip, ip_header, fixed_header, tcp_header):
                 read_ip(frame[14:length])
+
+
+def test_a_tcp_packet_has_the_number_that_its_sender_chose() -> None:
+    for options in (b"", RECORD_ROUTE):
+        assert known(ipv4(SYN, socket.IPPROTO_TCP, options=options)).number == 1
+    assert known(ipv6(SYN, socket.IPPROTO_TCP, label=0x12345)).number == 0x12345

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from evidence_factory import HOSTILE, MX, changed, decision, hop, led, rule, seen, verdict
+from evidence_factory import HOSTILE, MX, changed, decision, hop, led, rule, seen, verdict, wire
 from port25lab.model import evidence
 from port25lab.model.evidence import Effect, IcmpError, PacketSeen, Stage, TrailRule
 from port25lab.model.mechanism import Mechanism
@@ -230,6 +231,26 @@ def test_what_a_client_saw_in_short_is_its_errno_or_the_codes_or_the_stage() -> 
     assert describe.client_saw(seen(Stage.CONNECT, errno="EACCES")) == "EACCES"
     assert describe.client_saw(seen(Stage.RCPT, smtp_code=530, enhanced_code="5.7.0")) == "530 5.7.0"
     assert describe.client_saw(seen(Stage.BANNER)) == "at banner"
+
+
+@pytest.mark.parametrize(
+    ("leaving", "how", "text"),
+    [
+        (True, "no-answer", "left pc/eth0 and was seen nowhere after that: nothing answers there"),
+        (
+            False,
+            "no-route",
+            "came to pc/eth0 and was seen nowhere after that: no route for it, or for the answer to it, from there",
+        ),
+    ],
+)
+def test_where_an_attempt_ended_without_a_rule_is_said(
+    leaving: bool, how: Literal["no-route", "no-answer"], text: str
+) -> None:
+    packet = wire()[0].model_copy(update={"leaving": leaving})
+    found = verdict(Outcome.UNREACHABLE, ended=evidence.Ended(packet=packet, how=how))
+    assert fact(found, "ended") == f"the SYN {text}"
+    assert fact(verdict(Outcome.DROPPED), "ended") == ""
 
 
 def test_a_relays_tries_are_said_once_for_all_that_failed_alike() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evidence_factory import HOSTILE, decision, hop, report, rule, seen, verdict, wire
-from port25lab.model.evidence import Arrival, Effect, IcmpError, Stage, StreamDifference, StreamSide
+from port25lab.model.evidence import Arrival, Effect, Ended, IcmpError, Stage, StreamDifference, StreamSide
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
 from port25lab.model.verdict import Control, Verdict
@@ -43,6 +43,7 @@ FULL = verdict(
     icmp=[IcmpError(sender="198.51.100.1", ip_version=4, type=3, code=13)],
     hops=[hop(errno="ETIMEDOUT", decisions=[decision(blame=rule("isp-core"))])],
     arrival=Arrival(packet="syn-fin", reached="mx"),
+    ended=Ended(packet=wire()[0], how="no-route"),
     should=Should.BLOCKED,
     matrix=True,
     control=Control(outcome=Outcome.DELIVERED, through=True),
@@ -59,7 +60,7 @@ FULL = verdict(
 KEYS = """
     scenario variant path name ref from to port ip_version security auth bad_auth client recipient sender size packet
     spoof policies outcome mechanism expected expected_by expected_how expected_from attempt repeat ok blame observation
-    decisions diverted icmp answered_by hops arrival should matrix control disagreement reason retried packets
+    decisions diverted icmp answered_by hops arrival ended should matrix control disagreement reason retried packets
     divergence pcap
 """
 
@@ -133,6 +134,7 @@ def test_every_value_comes_from_its_own_part_of_the_verdict(file: Path) -> None:
     assert found["icmp"] == [{"sender": "198.51.100.1", "ip_version": 4, "type": 3, "code": 13}]
     assert [one["node"] for one in found["hops"]] == ["isp-relay"]
     assert found["arrival"] == {"packet": "syn-fin", "reached": "mx", "answer": None}
+    assert (found["ended"]["how"], found["ended"]["packet"]["kind"]) == ("no-route", "SYN")
     assert found["control"] == {"outcome": "delivered", "through": True}
     assert [one["kind"] for one in found["packets"]] == ["SYN"]
 

@@ -24,7 +24,17 @@ from evidence_factory import (
     seen,
     wire,
 )
-from port25lab.model.evidence import Arrival, Decision, Effect, Evidence, Observation, PacketSummary, Stage
+from port25lab.model.evidence import (
+    ICMP_ERROR,
+    Arrival,
+    Decision,
+    Effect,
+    Ended,
+    Evidence,
+    Observation,
+    PacketSummary,
+    Stage,
+)
 from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.verdict import middleboxes, pipeline, replies
@@ -299,6 +309,8 @@ IN_TLS = ended(Stage.DONE, delivered_to="example-mx", keywords=("AUTH", "SIZE"),
 SILENT = {"reply": "no reply within 5 s"}
 CLOSED = {"reply": "the server closed the connection"}
 RESET_AT_WORDS = in_session(Effect.REJECT_RESET, "string")
+LOST = Ended(packet=wire()[0], how="no-answer")
+OF_ERROR = decision().model_copy(update={"traced": PacketSummary(kind=ICMP_ERROR)})
 TOO_LONG = in_session(Effect.DROP, "tcp", "length")
 
 
@@ -670,8 +682,68 @@ EXAMPLES = [
         "silence after the greeting, and not in the control",
         ended(Stage.EHLO, **SILENT, **RIGHT),
         Outcome.TAMPERED,
-        Mechanism.TARPIT,
+        Mechanism.UNKNOWN,
         CONTROL,
+    ),
+    Example(
+        "a server that never says a word",
+        ended(Stage.BANNER, **SILENT, **RIGHT),
+        Outcome.TAMPERED,
+        Mechanism.TARPIT,
+        ended(Stage.BANNER, **SILENT, **RIGHT),
+    ),
+    Example(
+        "a reset right behind the handshake",
+        ended(Stage.CONNECT, "ECONNRESET", packets=wire("RST mx"), **RIGHT),
+        Outcome.TAMPERED,
+        Mechanism.SESSION_CUT,
+        CONTROL,
+    ),
+    Example(
+        "a host that is off",
+        ended(Stage.CONNECT, "ETIMEDOUT", ended=LOST),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+        ended(Stage.CONNECT, "ETIMEDOUT", ended=LOST),
+    ),
+    Example(
+        "a host that a router could not find",
+        ended(Stage.CONNECT, "EHOSTUNREACH", ended=LOST),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+    ),
+    Example(
+        "silence, and only with the policy",
+        ended(Stage.CONNECT, "ETIMEDOUT", ended=LOST),
+        Outcome.ERROR,
+        Mechanism.UNKNOWN,
+        CONTROL,
+    ),
+    Example(
+        "the error of a REJECT got lost",
+        ended(Stage.CONNECT, "ETIMEDOUT", decisions=[decision(Effect.REJECT_ICMP), OF_ERROR]),
+        Outcome.DROPPED,
+        Mechanism.ANSWER_DROP,
+    ),
+    Example(
+        "the error of a router without a route got lost",
+        ended(Stage.CONNECT, "ETIMEDOUT", decisions=[OF_ERROR]),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+        ended(Stage.CONNECT, "EHOSTUNREACH", ended=LOST),
+    ),
+    Example(
+        "the error of a REJECT to a host that is off got lost",
+        ended(Stage.CONNECT, "ETIMEDOUT", decisions=[decision(Effect.REJECT_ICMP), OF_ERROR]),
+        Outcome.DROPPED,
+        Mechanism.ANSWER_DROP,
+        ended(Stage.CONNECT, "EHOSTUNREACH", ended=LOST),
+    ),
+    Example(
+        "one of two errors of a REJECT got lost",
+        ended(Stage.CONNECT, "EHOSTUNREACH", decisions=[decision(Effect.REJECT_ICMP), OF_ERROR]),
+        Outcome.REJECTED_ICMP,
+        Mechanism.REJECT_ICMP,
     ),
     Example(
         "nonsense in answer to the message",
