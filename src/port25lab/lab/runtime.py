@@ -91,7 +91,7 @@ class LabRuntime:
         clock.phase("ready")
         await self._capture.start()
         clock.phase("capture")
-        observer = self._observer = Observer(
+        observer = Observer(
             self._tracer,
             self._capture,
             services.answered_by,
