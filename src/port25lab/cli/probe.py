@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from port25lab.errors import InputError, MachineError, OutputError
+from port25lab.kernel.patient_loop import PatientLoop
 from port25lab.mail.message import build_message
 from port25lab.model.addresses import IpVersion
 from port25lab.probe import measure
@@ -113,7 +114,8 @@ def _run_to_its_end(work: Coroutine[Any, Any, ClientView]) -> ClientView:
     handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     view = None
     try:
-        view = asyncio.run(until_signalled())
+        with asyncio.Runner(loop_factory=PatientLoop) as runner:
+            view = runner.run(until_signalled())
     except asyncio.CancelledError:
         if not received:
             raise

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ground_truth import NOWHERE, OF_ENDS, Case
@@ -26,6 +27,7 @@ WITHOUT_PRIVILEGES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
 PROGRAM = """
 import asyncio, json, sys
+from port25lab.kernel.patient_loop import PatientLoop, starved_seconds
 from port25lab.mail.message import build_message
 from port25lab.errors import InputError
 from port25lab.probe.client_view import ClientView
@@ -44,9 +46,10 @@ async def one(host, mx, versions, ports, seconds, port, message):
 
 async def main():
     views = await asyncio.gather(*(one(*asked) for asked in json.load(sys.stdin)))
-    print(json.dumps([view.model_dump(mode="json") for view in views]))
+    print(json.dumps([starved_seconds(), [view.model_dump(mode="json") for view in views]]))
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory=PatientLoop) as runner:
+    runner.run(main())
 """
 
 
@@ -80,12 +83,30 @@ def asked(case: Case, plan: Plan) -> Asked:
     return Asked(host, mx, (case.version,) if nowhere else (4, 6), ports, path.port, message)
 
 
-def look(lab: Lab, source: str, wanted: Iterable[Asked], *prefix: str) -> dict[Asked, ClientView]:
-    """Probe all of them at once from a node. ``prefix``: a program that the prober is run by, and its arguments."""
-    order = list(dict.fromkeys(wanted))
+@dataclass(frozen=True)
+class Looked:
+    """What a prober found in a lab."""
+
+    views: dict[Asked, ClientView]
+    asked: list[tuple[Case, Asked]]
+    late: float
+    """Seconds in which the prober or the lab wanted a processor and got none. Limits of rules and of TCP went on."""
+
+
+def look(lab: Lab, source: str, cases: Iterable[Case], *prefix: str) -> Looked:
+    """Probe for all cases at once from a node. ``prefix``: a program that the prober is run by, and its arguments."""
+    wanted = [(case, asked(case, lab.plan)) for case in cases]
+    order = list(dict.fromkeys(one for _, one in wanted))
     question: list[Any] = [[one.host, one.mx, one.versions, one.ports, SECONDS, one.port, one.message] for one in order]
     argv = ("env", CA, *prefix, sys.executable, "-c", PROGRAM)
-    done = lab.run(source, argv, stdin=json.dumps(question), seconds=60)
+    before = _waited(lab.pid)
+    done = lab.run(source, argv, stdin=json.dumps(question), seconds=120)
     assert done.returncode == 0, done.stderr
-    views = [ClientView.model_validate(view) for view in json.loads(done.stdout)]
-    return dict(zip(order, views, strict=True))
+    starved, views = json.loads(done.stdout)
+    found = dict(zip(order, map(ClientView.model_validate, views), strict=True))
+    return Looked(found, wanted, starved + _waited(lab.pid) - before)
+
+
+def _waited(pid: int) -> float:
+    """Seconds that a process has waited for a processor so far (proc_pid_schedstat, second field)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
