@@ -67,6 +67,7 @@ async def endless_banner(connection: Connection) -> None:
     """A greeting that never ends, as fast as the client reads."""
     while True:
         await connection.say(b"220-You are welcome, and you, and you, and you, and you\r\n" * 100)
+        await asyncio.sleep(0)  # writing to a fast reader does not wait, and others want their turn
 
 
 async def long_line(connection: Connection) -> None:
