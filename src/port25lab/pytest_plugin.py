@@ -10,9 +10,10 @@ a scenario together, so that each lab starts once.
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,17 @@ class LabUnderTest:
             test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
             raise UnmetError(verdict, f"python -m pytest {shlex.quote(test)}")
         return verdict
+
+    def packet(self, make: str | Callable[..., Any], **path: Any) -> Verdict:
+        """Send packets of one's own making, and tell whether one of them arrives.
+
+        ``make``: a function at the top level of a file, or ``FILE.py:FUNCTION``. The file is run anew in the sending
+        node, and its function is called there (docs/scenarios.md). ``path``: ``source``, ``to`` and other fields of
+        ``PathSpec``. Returns the verdict. Raises InputError as a scenario file would.
+        """
+        if not isinstance(make, str):
+            make = f"{inspect.getsourcefile(make)}:{make.__qualname__}"
+        return self._judge(None, None, None, path | {"packet": make})
 
     def run(self, node: str, *argv: str, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
         """Run a program in a node.

@@ -162,3 +162,45 @@ def test_nat_changes_the_source_and_not_the_verdict(lab: LabFactory, street: str
     for version in (4, 6):
         home.expect("reached", **probe("syn", version))
         home.expect("reached", **probe("too-big", version, port=587))
+
+
+def odd_syn(p: Any) -> Any:
+    """A SYN with a window of zero, which no TCP sends."""
+    from scapy.layers.inet import IP, TCP
+    from scapy.layers.inet6 import IPv6
+
+    ip = (IP if p.version == 4 else IPv6)(src=p.source, dst=p.destination)
+    return ip / TCP(sport=p.source_port, dport=p.port, flags="S", window=0)
+
+
+def odd_esp(p: Any) -> Any:
+    """A packet of a protocol of which nothing but its IP header is known."""
+    from scapy.layers.inet import IP
+
+    return IP(src=p.source, dst=p.destination, proto=50) / bytes(32)
+
+
+def broken(p: Any) -> Any:
+    raise KeyError(p.port)
+
+
+@VERSIONS
+def test_packets_of_a_users_function_arrive_or_a_rule_is_named(lab: LabFactory, street: str, version: int) -> None:
+    path = {"source": "sender", "to": "mx:example.net", "ip_version": version}
+    assert lab(street).packet(odd_syn, **path).outcome is Outcome.REACHED
+    blocked = lab(street, {"edge": "op25b"}).packet(odd_syn, **path)
+    assert blocked.outcome is Outcome.DROPPED
+    assert blocked.blame is not None
+    assert blocked.blame.node == "edge"
+
+
+def test_a_users_packet_of_any_protocol_is_known_by_its_identification(lab: LabFactory, street: str) -> None:
+    path = {"source": "sender", "to": "mx:example.net", "ip_version": 4}
+    assert lab(street).packet(odd_esp, **path).outcome is Outcome.REACHED
+
+
+def test_a_users_function_that_fails_is_an_error_with_its_line(lab: LabFactory, street: str) -> None:
+    verdict = lab(street).packet(broken, source="sender", to="mx:example.net", ip_version=4)
+    assert verdict.outcome is Outcome.ERROR
+    assert "KeyError: 25" in verdict.judgement.reason
+    assert "test_packets.py:" in verdict.judgement.reason

@@ -8,7 +8,6 @@ host sends, beyond what its kind is about.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption, IPOption_NOP, IPOption_RR
@@ -26,7 +25,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from port25lab.model.addresses import IpVersion
+from port25lab.model.packet_spec import PacketSpec
 
 PIECE = 8
 """Bytes of payload in a fragment: the minimum, since offsets count in units of eight bytes (RFC 791)."""
@@ -37,31 +36,6 @@ WIREGUARD_PORT = 51820
 
 Layers = Any
 """A scapy packet: scapy's own types say no more."""
-
-
-@dataclass(frozen=True)
-class PacketSpec:
-    """The header fields by which one hand-made packet is known."""
-
-    version: IpVersion
-    source: str
-    destination: str
-    source_port: int
-    port: int
-    number: int
-    """1 to 65535, random, and no other packet of the lab has it at the time."""
-    sequence: int
-    """Initial sequence number, or the field that has its place in other protocols: 32 bits, random."""
-
-    @property
-    def token(self) -> bytes:
-        """The sequence number as bytes of the packet: by it the packet is known at its destination."""
-        return self.sequence.to_bytes(4)
-
-    @property
-    def acknowledged(self) -> bytes:
-        """The number that a SYN-ACK acknowledges, and that an RST in reply has as its own (RFC 9293 3.10.7)."""
-        return ((self.sequence + 1) & 0xFFFFFFFF).to_bytes(4)
 
 
 def syn(spec: PacketSpec) -> list[bytes]:

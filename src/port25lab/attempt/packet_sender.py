@@ -16,8 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from port25lab.attempt import packet_builders
-from port25lab.attempt.packet_builders import PacketSpec
+from port25lab.attempt import packet_builders, packet_function
 from port25lab.attempt.packet_watch import Expected, Listener, attach_filter
 from port25lab.errors import LabError
 from port25lab.evidence.observer import Losses, Observer
@@ -25,7 +24,8 @@ from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.mail.clients.base import Target
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Arrival, Evidence, Observation, Stage
-from port25lab.model.packet_kinds import PACKET_KINDS, ArrivalPoint, Kind
+from port25lab.model.packet_kinds import ArrivalPoint, Kind, kind_of
+from port25lab.model.packet_spec import PacketSpec
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.network.host import LabHost
@@ -92,13 +92,14 @@ class PacketSender:
         ``path``: which kind of packet, from where. ``target``: its destination. ``label``: the comment at its first
         packet in a capture file. Raises LabError where this kind is not possible in this lab.
         """
-        exchange = self._opened(path) if PACKET_KINDS[str(path.packet)].early else self._prepare(path, target)
+        exchange = self._opened(path) if kind_of(str(path.packet)).early else self._prepare(path, target)
         kind, spec = exchange.kind, exchange.spec
+        made = None if path.made_by is None else await packet_function.made_by(path.made_by, spec, exchange.sender)
         self._observer.begin([spec.source_port], label)
         started = time.perf_counter()
         with exchange.source.expecting(Expected(spec.acknowledged, protocol=socket.IPPROTO_TCP)) as answer:
             if exchange.session is None:
-                arrived = await self._send_new(exchange)
+                arrived = await self._send_new(exchange, made)
             else:
                 arrived = await self._continue_session(exchange, exchange.session)
             seconds = round(time.perf_counter() - started, 6)
@@ -134,7 +135,7 @@ class PacketSender:
         return exchange
 
     def _prepare(self, path: PathSpec, target: Target) -> _Exchange:
-        kind, host = PACKET_KINDS[str(path.packet)], self._hosts[path.source]
+        kind, host = kind_of(str(path.packet)), self._hosts[path.source]
         destination = target.addresses[0]
         version: IpVersion = 6 if ":" in destination else 4
         owner = self._plan.owner(destination)
@@ -186,9 +187,15 @@ class PacketSender:
             asyncio.get_running_loop().add_reader(kernel, listener.read)
         return self._listeners[key]
 
-    async def _send_new(self, exchange: _Exchange) -> Expected | None:
-        """Send the packet. Returns the packet that had to arrive, or None where it did not."""
+    async def _send_new(self, exchange: _Exchange, made: list[bytes] | None) -> Expected | None:
+        """Send the packet. Returns the packet that had to arrive, or None where it did not.
+
+        ``made``: the packets that a user's function made; one of them has to arrive.
+        """
         spec, point, sender = exchange.spec, exchange.kind.arrival_point, exchange.sender
+        if made is not None:
+            expected = Expected(spec.token, number=spec.number)
+            return await self._sent(exchange, exchange.destination, expected, sender, made)
         packets = packet_builders.BUILDERS[exchange.kind.build](spec)
         if point is ArrivalPoint.ANSWER:
             answer = Expected(spec.acknowledged, _SYN_ACK)

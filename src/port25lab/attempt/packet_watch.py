@@ -27,7 +27,7 @@ from port25lab.kernel.bpf import (
     assemble,
     attach,
 )
-from port25lab.kernel.headers import RST, SYN, ip_header
+from port25lab.kernel.headers import RST, SYN, fixed_header, ip_header
 
 PACKET_OUTGOING = 4
 """A packet that the node itself sends (packet(7))."""
@@ -53,6 +53,8 @@ class Expected:
     token: bytes
     flags: int | None = None
     protocol: int | None = None
+    number: int | None = None
+    """Identification or flow label of a packet that need not have the bytes."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     whole: Reassembled | None = None
     """The packet, once it has arrived."""
@@ -61,7 +63,14 @@ class Expected:
         """Whether this is the packet."""
         if self.flags is not None and (whole.protocol != _TCP or whole.payload[13:14] != bytes([self.flags])):
             return False
-        return self.protocol in (None, whole.protocol) and self.token in whole.payload
+        if self.protocol not in (None, whole.protocol):
+            return False
+        return self.token in whole.payload or (self.number is not None and self.number == _number(whole.packet))
+
+
+def _number(packet: bytes) -> int | None:
+    header = fixed_header(packet)
+    return header.number if header else None
 
 
 class Listener:

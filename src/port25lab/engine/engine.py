@@ -31,7 +31,7 @@ from port25lab.machine import capacity, doctor, processors
 from port25lab.machine.versions import describe_environment, own_version
 from port25lab.model.client_kinds import CLIENT_KINDS, PROGRAMS_AT_ONCE
 from port25lab.model.evidence import Evidence, Observation, Stage
-from port25lab.model.packet_kinds import PACKET_KINDS
+from port25lab.model.packet_kinds import kind_of
 from port25lab.model.path import MX_PREFIX, PathSpec
 from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig, Question
@@ -211,7 +211,7 @@ class Engine:
     def _lab(self, job: Job) -> Iterator[Lab]:
         """Yield the job's lab. On an exception, close it instead of keeping it."""
         lab = self._up.pop(job.key, None)
-        if lab is not None and any(path.packet and PACKET_KINDS[path.packet].early for path in job.paths):
+        if lab is not None and any(path.packet and kind_of(path.packet).early for path in job.paths):
             lab.close()  # the sessions have to be opened before the policies are loaded
             lab = None
         lab = lab or self._start(job)

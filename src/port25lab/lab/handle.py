@@ -20,7 +20,7 @@ from port25lab.kernel.own_python import program
 from port25lab.lab import protocol
 from port25lab.lab.sandboxes import Sandbox, Sandboxes
 from port25lab.model.evidence import CaptureSummary, Evidence
-from port25lab.model.packet_kinds import PACKET_KINDS
+from port25lab.model.packet_kinds import kind_of
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
@@ -70,7 +70,7 @@ class Lab:
         self.plan = plan if ipv6.works() else plan.without_ipv6()
         self._sandboxes = sandboxes
         by_hand = [path for path in expected if path.packet is not None]
-        self.early = [path for path in by_hand if PACKET_KINDS[str(path.packet)].early]
+        self.early = [path for path in by_hand if kind_of(str(path.packet)).early]
         self._sandbox: Sandbox = sandboxes.open(imports=[PACKET_SENDER] if by_hand else [], pcap=pcap)
         self._control = self._sandbox.control
         self._lines = self._sandbox.control.makefile("rb")

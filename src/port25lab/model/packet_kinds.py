@@ -42,6 +42,11 @@ class Kind:
     """Whether the packet belongs to a session that was opened before the policies were loaded."""
 
 
+def kind_of(packet: str) -> Kind:
+    """A kind by its name. Any other name is one of a user's function (``path.PacketFunction``)."""
+    return PACKET_KINDS.get(packet) or Kind(f"the packet of {packet}", build="")
+
+
 PACKET_KINDS: Mapping[str, Kind] = {
     "syn": Kind("a plain SYN", "syn", answered=True),
     "source-port-25": Kind("a SYN from source port 25", "syn", source_port=25, answered=True),

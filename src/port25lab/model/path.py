@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -39,6 +40,20 @@ class Auth(BaseModel):
     password: str | None = None
 
 
+class PacketFunction(BaseModel):
+    """A Python function of the user's that makes packets. Its file was read when the scenario was."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    name: str
+    text: str = Field(repr=False)
+    """Of the whole file."""
+
+    def __str__(self) -> str:
+        return f"{PurePath(self.file).name}:{self.name}"
+
+
 class PathSpec(BaseModel):
     """One path. Frozen, so that equal paths can share one attempt."""
 
@@ -67,6 +82,8 @@ class PathSpec(BaseModel):
     hold: bool = False
     """Each attempt is made while the earlier ones' connections are still open."""
     packet: str | None = None
-    """A kind of hand-made packet (``packet_kinds``), sent in place of mail."""
+    """A kind of hand-made packet (``packet_kinds``), sent in place of mail; or the name of ``made_by``."""
+    made_by: PacketFunction | None = None
+    """What makes the packets of a kind that is the user's own."""
     spoof: str | None = None
     """The node whose address the packet has as its source; None: the sender itself."""

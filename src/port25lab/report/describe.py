@@ -24,7 +24,7 @@ from port25lab.model.evidence import (
 )
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.model.packet_kinds import PACKET_KINDS
+from port25lab.model.packet_kinds import kind_of
 from port25lab.model.path import DEFAULT_CLIENT, MX_PREFIX, PathSpec, Security
 from port25lab.model.verdict import Verdict
 from port25lab.report.text import PLAIN, Glyphs, bracketed, duration, quoted_text, shortened, visible
@@ -59,8 +59,7 @@ def ends(path: PathSpec) -> tuple[str, str, str]:
         mx, to = "MX of", to.removeprefix(MX_PREFIX)
     elif ":" in to:
         to = f"[{to}]"
-    kind = PACKET_KINDS.get(path.packet or "")
-    ported = kind is None or kind.ported
+    ported = path.packet is None or kind_of(path.packet).ported
     return visible(path.source), mx, visible(f"{to}:{path.port}" if ported else to)
 
 

@@ -13,12 +13,13 @@ from port25lab.errors import InputError, nearest
 from port25lab.model import service_kinds
 from port25lab.model.addresses import IpVersion
 from port25lab.model.outcome import DECIDED_BY_RULES, Outcome
-from port25lab.model.packet_kinds import PACKET_KINDS
-from port25lab.model.path import MX_PREFIX, Auth
+from port25lab.model.packet_kinds import PACKET_KINDS, kind_of
+from port25lab.model.path import MX_PREFIX, Auth, PacketFunction
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig
 from port25lab.scenario.document import Key
+from port25lab.scenario.packet_file import FORM, is_packet_file, load_packet
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.scenario_file import (
     ANY,
@@ -194,15 +195,28 @@ def check_blame(plan: Plan, outcome: Outcome, by: str | None, error_at: _ErrorAt
 
 def check_packet(plan: Plan, packet: str | None, spoof: str | None, error_at: _ErrorAt) -> None:
     """Check that the kind of packet exists, and that ``spoof`` is a node whose address it can have."""
-    if packet is not None and packet not in PACKET_KINDS:
-        raise error_at(f"unknown packet {packet!r}", nearest(packet, PACKET_KINDS), "packet")
+    if packet is not None and not is_packet_file(packet) and packet not in PACKET_KINDS:
+        allowed = f"{nearest(packet, PACKET_KINDS)}; or {FORM}"
+        raise error_at(f"unknown packet {packet!r}", allowed, "packet")
     if spoof is None:
         return
-    if packet is None or PACKET_KINDS[packet].early:
+    if packet is None or kind_of(packet).early:
         what = "a session has two sides" if packet else "no mail program can do that"
         raise error_at(f"`spoof`, and {what}", "`spoof` with a packet of one's own making", "spoof")
     if spoof not in plan.nodes:
         raise error_at(f"no node {spoof!r}", f"a node of {plan.name}: {nearest(spoof, plan.nodes)}", "spoof")
+
+
+def packet_function(packet: str | None, relative_to: Path | None, error_at: _ErrorAt) -> PacketFunction | None:
+    """The user's function that makes the packets; None for the kinds that port25lab makes."""
+    if packet is None or not is_packet_file(packet):
+        return None
+    try:
+        return load_packet(packet, relative_to)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise error_at(error.what, error.allowed, "packet") from None
 
 
 NOT_OF_PACKETS = ("security", "auth", "client", "repeat", "hold", "recipient", "sender", "size")

@@ -14,7 +14,7 @@ from port25lab.errors import InputError, nearest
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.model.path import DEFAULT_CLIENT, Auth, PathSpec, Security
+from port25lab.model.path import DEFAULT_CLIENT, Auth, PacketFunction, PathSpec, Security
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.scenario import catalogue
@@ -26,6 +26,7 @@ from port25lab.scenario.checks import (
     check_ends,
     check_packet,
     config_of,
+    packet_function,
     plan_for,
     under,
     version_name,
@@ -53,7 +54,11 @@ def load_questions(name: str) -> list[Question]:
             what = "`repeat` in a scenario whose attempts go side by side"
             raise document.error(what, "attempts: sequential", "paths", number, "repeat")
         PathCheck(plan, list(configs), entry, under(document.error, "paths", number)).all()
-    _refuse_duplicates(document, scenario, plan)
+    functions = [
+        packet_function(entry.packet, document.file, under(document.error, "paths", number))
+        for number, entry in enumerate(scenario.paths)
+    ]
+    _refuse_duplicates(document, scenario, plan, functions)
     return [
         Question(
             scenario=name,
@@ -74,8 +79,8 @@ def load_questions(name: str) -> list[Question]:
             bad_auth=_bad_auth(path, plan),
         )
         for variant, config in configs.items()
-        for entry in scenario.paths
-        for path, expectation in _asked(entry, variant)
+        for entry, function in zip(scenario.paths, functions, strict=True)
+        for path, expectation in _asked(entry, variant, function)
     ]
 
 
@@ -107,6 +112,8 @@ def question_about(
     check_ends(plan, path.source, path.to, (path.ip_version,), without_place)
     check_credentials(plan, path.to, path.auth, without_place)
     check_packet(plan, path.packet, path.spoof, without_place)
+    if function := packet_function(path.packet, None, without_place):
+        path = path.model_copy(update={"packet": str(function), "made_by": function})
     if path.client not in CLIENT_KINDS:
         raise InputError(f"unknown client {path.client!r}", allowed=nearest(path.client, CLIENT_KINDS))
     if expected is not None:
@@ -129,17 +136,19 @@ def question_about(
     )
 
 
-def _asked(entry: PathEntry, variant: str) -> Iterator[tuple[PathSpec, Expectation]]:
+def _asked(
+    entry: PathEntry, variant: str, function: PacketFunction | None = None
+) -> Iterator[tuple[PathSpec, Expectation]]:
     """The paths of one entry in one variant, each with its expectation."""
     if entry.variants is not None and variant not in entry.variants:
         return
     by_version = entry.expect[variant if variant in entry.expect else ANY]
-    for path in _paths(entry):
+    for path in _paths(entry, function):
         name = version_name(path.ip_version)
         yield path, by_version[name if name in by_version else ANY]
 
 
-def _paths(entry: PathEntry) -> Iterator[PathSpec]:
+def _paths(entry: PathEntry, function: PacketFunction | None) -> Iterator[PathSpec]:
     for client in entry.client:
         for version, attempt in product(versions_of(entry), range(1, 1 + entry.repeat)):
             yield PathSpec(
@@ -155,7 +164,8 @@ def _paths(entry: PathEntry) -> Iterator[PathSpec]:
                 attempt=attempt,
                 hold=entry.hold,
                 size=entry.size,
-                packet=entry.packet,
+                packet=str(function) if function else entry.packet,
+                made_by=function,
                 spoof=entry.spoof,
             )
 
@@ -185,11 +195,13 @@ def _right(auth: Auth, server: NodePlan | None) -> bool:
     return auth.password is None or (server is not None and server.users.get(auth.user) == auth.password)
 
 
-def _refuse_duplicates(document: Document, scenario: ScenarioFile, plan: Plan) -> None:
+def _refuse_duplicates(
+    document: Document, scenario: ScenarioFile, plan: Plan, functions: Sequence[PacketFunction | None]
+) -> None:
     seen: dict[tuple[str, str], int] = {}
     for number, entry in enumerate(scenario.paths):
         for variant in entry.variants or scenario.variants:
-            for path in _paths(entry):
+            for path in _paths(entry, functions[number]):
                 bare = _bare_id(path, entry.ref, plan, entry.repeat)
                 if (variant, bare) in seen:
                     what = f"path {number + 1} has the same id as path {seen[variant, bare] + 1}: {bare}"

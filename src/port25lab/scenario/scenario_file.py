@@ -199,10 +199,14 @@ class PathEntry(Strict):
     client: Annotated[tuple[str, ...], BeforeValidator(_listed), _one_or_more({"enum": sorted(CLIENT_KINDS)})] = Field(
         (DEFAULT_CLIENT,), min_length=1, description="Client program; of a list, each is tried."
     )
-    packet: Annotated[str | None, WithJsonSchema({"enum": sorted(PACKET_KINDS)})] = Field(
+    packet: Annotated[
+        str | None,
+        WithJsonSchema({"anyOf": [{"enum": sorted(PACKET_KINDS)}, {"type": "string", "pattern": r"\.py(:\w+)?$"}]}),
+    ] = Field(
         None,
-        description="A packet made by hand in place of a client; it has arrived when it is seen at the destination.",
-        examples=["syn", "fragments", "source-port-25"],
+        description="A packet made by hand in place of a client; it has arrived when it is seen at the destination. "
+        "A Python file's function makes packets of one's own.",
+        examples=["syn", "fragments", "source-port-25", "./odd.py:tiny_fragments"],
     )
     spoof: Node | None = Field(None, description="Of a packet: the node whose address it has as its source.")
     should: Should | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from port25lab.model.evidence import ICMP_ERROR, Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
-from port25lab.model.packet_kinds import PACKET_KINDS
+from port25lab.model.packet_kinds import kind_of
 from port25lab.verdict.views import Classification, Views
 
 UNREACHABLE_ERRNOS = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT", "EPROTO", "EPERM"})
@@ -68,8 +68,7 @@ def hand_made_packet(views: Views) -> Classification | None:
         return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
     if decision.of_neighbour:
         return Classification(Outcome.DROPPED, Mechanism.NEIGHBOUR_DISCOVERY)
-    kind = PACKET_KINDS.get(arrival.packet)
-    if kind is not None and kind.early and decision.effect is not Effect.THROTTLE:
+    if kind_of(arrival.packet).early and decision.effect is not Effect.THROTTLE:
         return Classification(CLASSIFICATION_OF_EFFECT[decision.effect].outcome, Mechanism.SESSION_CUT)
     found = CLASSIFICATION_OF_EFFECT[decision.effect]
     if decision.by_chance:
