@@ -17,6 +17,7 @@ from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.lab.quiet_rules import QuietRules
 from port25lab.mail.services.start import Services
+from port25lab.model.client_kinds import ATTEMPTS_AT_ONCE
 from port25lab.model.evidence import CaptureSummary, Evidence, Observation, Stage
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
@@ -54,6 +55,7 @@ class LabRuntime:
         self._plan, self._policies = plan.with_services(policy_services), policies
         self._early = early
         self._tracer = Tracer()
+        self._turns = asyncio.Semaphore(ATTEMPTS_AT_ONCE)
         self._quiet = QuietRules(self._plan.sets)
         self._capture = Capture(pcap, f"port25lab, topology {plan.name}")
         self._middlebox_nodes = [node for node, services in policy_services.items() if services]
@@ -125,11 +127,12 @@ class LabRuntime:
         """Try one path. ``label``: the comment at its first packet in a capture file."""
         if self._attempts is None:
             raise LabError("the lab has not been started")
-        try:
-            await self._reach(path)
-        except (LabError, OSError) as error:
-            return Evidence(observation=Observation(stage=Stage.RESOLVE), error=str(error))
-        return await self._attempts.make(path, label)
+        async with self._turns:
+            try:
+                await self._reach(path)
+            except (LabError, OSError) as error:
+                return Evidence(observation=Observation(stage=Stage.RESOLVE), error=str(error))
+            return await self._attempts.make(path, label)
 
     def _ends(self, traced: Iterable[str]) -> set[str]:
         """Nodes that any attempt may go to, or about whose rules something is to be proven."""

@@ -20,6 +20,7 @@ from typing import Any
 from port25lab.errors import MachineError
 from port25lab.kernel import namespaces
 from port25lab.machine import sandbox_trial
+from port25lab.model.client_kinds import ATTEMPTS_AT_ONCE
 from port25lab.model.plan import Plan
 
 PROC = Path("/proc")
@@ -56,13 +57,12 @@ class Need:
     def of(cls, plan: Plan, paths: int, programs: int) -> Need:
         """What a lab of this plan takes.
 
-        ``paths``: how many paths are tried side by side. ``programs``: how many client programs may run at the same
-        time. Measured: with its rings, trace sockets and
-        listeners a lab has 6 descriptors for each node and each service. A path has a connection with two ends for
-        some of its time; in the whole catalogue 259 paths of one lab had 173 more open files at most.
+        ``paths``: how many paths are tried. ``programs``: how many client programs may run at the same time. A node has
+        its namespace, a ring and a trace socket. Measured: a service has 8 descriptors at most, and an attempt 2 for
+        the ends of its connection; a lookup may go on beside it.
         """
         services = sum(len(node.services) for node in plan.nodes.values())
-        files = 64 + 6 * (len(plan.nodes) + services) + 2 * paths
+        files = 64 + 3 * len(plan.nodes) + 8 * services + 3 * min(paths, ATTEMPTS_AT_ONCE)
         return cls(f"a lab of {plan.name}", 1 + len(plan.nodes), 1 + programs, files)
 
 
