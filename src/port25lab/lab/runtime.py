@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,9 @@ from port25lab.network.builder import SOURCE_PORTS, LabNet, LabNode
 from port25lab.network.host import LabHost
 
 CA_FILE = Path("/run/port25lab/ca.pem")
+
+TLS_BUFFER = 1 << 15
+"""Bytes of the buffer of each end of a TLS connection. asyncio's own 256 KiB would be 100 MB for 200 attempts."""
 
 EVERY_NODE = 64
 """A lab of no more nodes has a packet capture at each from the start."""
@@ -69,6 +73,7 @@ class LabRuntime:
         Raises LabError, and InputError for a rule that iptables refuses.
         """
         clock = _Clock()
+        SSLProtocol.max_size = TLS_BUFFER
         net = LabNet(self._plan)
         net.build()
         self._nodes = {node.name: node for node in net.hosts}
