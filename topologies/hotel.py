@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parent))  # mn gives no __file__
 
 from internet import through, whole_number
-from residential_isp import ACCESS, RESOLVER, Isp, line
+from residential_isp import ACCESS, RESOLVER, Isp
 
 GUESTS = "172.20.0.0/24"
 GUESTS6 = "2001:db8:110:100::/64"
@@ -45,7 +45,7 @@ class Hotel(Isp):
         ports = [f"room{room}" for room in guests]
         bridge = {"ports": ports, "ip": "172.20.0.1/24", "ip6": "2001:db8:110:100::1/64"}
         self.add_router("hotel-gw", bridges={"rooms0": bridge}, policies=["hotel-nat"])
-        self.plug_in("hotel-gw", line(1))
+        self.plug_in("hotel-gw", 1)
         for room, port in zip(guests, ports, strict=True):
             name, routes = f"guest-{room}", through(("172.20.0.1", "2001:db8:110:100::1"), "default")
             self.add_host(name, [f"{name}.hotel.example"], resolvers=RESOLVER, routes=routes)

@@ -83,7 +83,7 @@ class Line(NamedTuple):
     """The customer's /56 without the last two digits: `2001:db8:110:1` of 2001:db8:110:100::/56."""
 
 
-def line(number: int) -> Line:
+def dynamic_line(number: int) -> Line:
     """The line of the customer with this number, whose address is dynamic."""
     if number < FIRST_OF_MORE:
         return Line(str(IPv4Address("198.51.100.128") + 2 * number), f"2001:db8:110:{number}")
@@ -139,8 +139,12 @@ class Isp(Internet):
         self.access_ports += 1
         return "isp-edge", f"access{self.access_ports - 1}"
 
-    def plug_in(self, router: str, line: Line) -> None:
-        """Connect a customer's router to the edge: the last /64 of its /56 is for the link."""
+    def plug_in(self, router: str, line: Line | int) -> None:
+        """Connect a customer's router to the edge: the last /64 of its /56 is for the link.
+
+        `line`: its addresses, or the number of a customer whose address is dynamic.
+        """
+        line = line if isinstance(line, Line) else dynamic_line(line)
         first = IPv4Address(line.ipv4)
         gateway, own = (str(first), f"{line.ipv6}ff::1"), (str(first + 1), f"{line.ipv6}ff::2")
         self.connect(self.next_access_port(), gateway, (router, "wan0"), own, ACCESS)
@@ -158,14 +162,14 @@ class ResidentialIsp(Isp):
             "suspected-spammers": ["198.51.100.133", "2001:db8:110:200::/56"],
             "cpe-allowed": [*RELAY, "192.0.2.81", "2001:db8:81::81"],
         }
-        self.add_household("cpe", line(1), {"pc": 10, "home-server": 25}, policies=["cpe-nat", "cpe-forward-25"])
-        self.add_household("cpe-2", line(2), {"infected-pc": 10})
+        self.add_household("cpe", 1, {"pc": 10, "home-server": 25}, policies=["cpe-nat", "cpe-forward-25"])
+        self.add_household("cpe-2", 2, {"infected-pc": 10})
         self.add_household("cgn-cpe", Line("100.64.0.2", "2001:db8:130:1"), {"cgn-pc": 10})
         last = 2 + whole_number("customers", customers, 0, MOST_CUSTOMERS)
         if last >= FIRST_OF_MORE:
             self.add_more_dynamic()
         for number in range(3, 1 + last):
-            self.add_household(f"cpe-{number}", line(number), {f"pc-{number}": 10})
+            self.add_household(f"cpe-{number}", number, {f"pc-{number}": 10})
         self.nodeInfo("home-server").update(
             names=["mail.home.example"],
             public=["198.51.100.131", "2001:db8:110:100::25"],
@@ -186,13 +190,14 @@ class ResidentialIsp(Isp):
         self.add_routes("isp-edge", *nowhere(MORE_DYNAMIC))
 
     def add_household(
-        self, cpe: str, line: Line, members: dict[str, int], policies: Sequence[str] = ("cpe-nat",)
+        self, cpe: str, line: Line | int, members: dict[str, int], policies: Sequence[str] = ("cpe-nat",)
     ) -> None:
         """Add a home router with NAT, and the machines behind it.
 
-        `members`: the machines, with the last number of their LAN address. `policies`: the network's own rules on the
-        router.
+        `line`: as in `plug_in`. `members`: the machines, with the last number of their LAN address. `policies`: the
+        network's own rules on the router.
         """
+        line = line if isinstance(line, Line) else dynamic_line(line)
         lan = f"{line.ipv6}00::"
         ports = [f"lan{port}" for port in range(1, 1 + len(members))]
         bridge = {"ports": ports, "ip": "192.168.1.1/24", "ip6": f"{lan}1/64"}

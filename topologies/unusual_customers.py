@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parent))  # mn gives no __file__
 
 from internet import mx
-from residential_isp import RESOLVER, ResidentialIsp, line
+from residential_isp import RESOLVER, ResidentialIsp
 
 
 class UnusualCustomers(ResidentialIsp):
@@ -31,8 +31,8 @@ class UnusualCustomers(ResidentialIsp):
         super().build()
         names, services = ["mail.bridged.example"], [mx("bridged.example")]
         self.add_host("bridged-pc", names, *services, resolvers=RESOLVER, routes=[])
-        self.plug_in("bridged-pc", line(60))
-        self.add_household("dnat-cpe", line(61), {"dnat-pc": 10}, policies=["cpe-nat", "cpe-dnat-587"])
+        self.plug_in("bridged-pc", 60)
+        self.add_household("dnat-cpe", 61, {"dnat-pc": 10}, policies=["cpe-nat", "cpe-dnat-587"])
 
 
 topos = {"unusual_customers": UnusualCustomers}
