@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from port25lab.errors import LabError
 from port25lab.network import host
 
 
@@ -36,3 +37,11 @@ def test_a_program_that_says_too_much_is_killed(monkeypatch: pytest.MonkeyPatch)
     stdout, _, returncode = asyncio.run(talked("while True: print('y' * 99)"))
     assert len(stdout) == 100_000
     assert returncode == -9
+
+
+def test_source_ports_that_run_out_are_named() -> None:
+    one = host.LabHost.__new__(host.LabHost)
+    one._ports = iter(range(20000, 20003))
+    assert one.source_ports(2) == range(20000, 20002)
+    with pytest.raises(LabError, match="all 30000 source ports of this lab are used"):
+        one.source_ports(2)
