@@ -42,7 +42,7 @@ from port25lab.network import firewall
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.topology import load_topology
 
-WAYS = ("everything at every node", "port25lab")
+WAYS = ("everywhere", "port25lab")
 SECONDS, MEGABYTES, RULES_SECONDS = 10.0, 500.0, 2.0
 
 
@@ -146,11 +146,11 @@ def labs(customers: int, console: Console) -> bool:
     table = Table(title=f"{customers} households, {2 * customers} attempts")
     for heading in (
         "",
-        "up: processor s",
+        "up, CPU s",
         "ratio",
-        "up: clock s",
-        "up: MB",
-        "attempts: processor s",
+        "clock s",
+        "MB",
+        "tried, CPU s",
         "ratio",
         "MB",
         "right",
@@ -160,7 +160,7 @@ def labs(customers: int, console: Console) -> bool:
     for way, one in found.items():
         ratios = [f"{one[key] / base[key]:.2f}" for key in ("up cpu", "cpu")]
         up = (f"{one['up cpu']:.1f}", ratios[0], f"{one['up']:.1f}", f"{one['up memory']:.0f}")
-        after = (f"{one['cpu']:.1f}", ratios[1], f"{one['memory']:.0f}", f"{one['right']} of {one['paths']}")
+        after = (f"{one['cpu']:.1f}", ratios[1], f"{one['memory']:.0f}", f"{one['right']}/{one['paths']}")
         table.add_row(way, *up, *after)
     console.print(table)
     ours = found[WAYS[1]]
