@@ -1,8 +1,9 @@
 """The packets of a lab: captured at every node, matched to attempts, and written to a file where there is one.
 
-A light capture is always on: packets that open, refuse or end a connection, at all nodes. Nodes whose policy brings
-programs are captured with all of TCP, so that the two sides of a middlebox can be compared. A capture file gets
-everything at hosts and at nodes with rules.
+A light capture is always on: packets that open, refuse or end a connection, at all nodes that attempts may pass. In a
+large lab those at its edge, such as homes, are captured from the first attempt on that comes from there or goes there.
+Nodes whose policy brings programs are captured with all of TCP, so that the two sides of a middlebox can be compared. A
+capture file gets everything at hosts and at nodes with rules.
 
 ``connections`` tells which packets belong to which attempt.
 """
@@ -10,6 +11,7 @@ everything at hosts and at nodes with rules.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import time
 from bisect import bisect_left
@@ -27,6 +29,7 @@ from port25lab.evidence.divergence import first_difference
 from port25lab.kernel.headers import ETHERNET, opens_or_ends, parse
 from port25lab.kernel.packet_ring import EVERYTHING, LIGHT, SESSIONS, Depth, Frame, Ring
 from port25lab.model.evidence import CaptureSummary, IcmpError, PacketSeen, StreamDifference
+from port25lab.model.ways import Ways
 from port25lab.network.builder import LabNode
 
 DRAIN_SECONDS = 0.02
@@ -34,6 +37,12 @@ DRAIN_SECONDS = 0.02
 
 BURST_SECONDS = 0.005
 """The same where many attempts begin in one turn of the event loop."""
+
+OPENED_AT_ONCE = 32
+"""Threads that open rings."""
+
+FEW_NODES = 4
+"""A node that packets of no more nodes pass, itself included, has a small ring."""
 
 
 @dataclass
@@ -53,43 +62,81 @@ class Capture:
 
     def __init__(self, file: BinaryIO | None = None, comment: str = "") -> None:
         """``file`` gets a pcapng of everything; the capture closes it."""
-        self._nodes: list[LabNode] = []
-        self._opening: list[Future[None]] = []
+        self._nodes: dict[str, LabNode] = {}
+        self._opening: dict[str, Future[None]] = {}
         self._rings: dict[str, Ring] = {}
+        self._waiting = select.epoll()
+        """Rings with packets that are not read."""
+        self._ring_of: dict[int, Ring] = {}
+        """By descriptor."""
+        self._pool = ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="ring")
         self._interfaces: dict[tuple[str, int], str] = {}
         self._compared: set[str] = set()
+        self._ways: Ways | None = None
         self._held: list[Frame] = []
         self._drained = 0
         self._attempts = Sightings()
         self._recording = Recording(file, comment) if file is not None else None
 
-    def open(self, nodes: Iterable[LabNode], passing_on: Iterable[str], ruled: Iterable[str]) -> None:
+    def open(
+        self, nodes: Iterable[LabNode], passing_on: Iterable[str], ruled: Iterable[str], ways: Ways | None = None
+    ) -> None:
         """Get ready in the background: the kernel needs milliseconds for each ring, so threads make them.
 
         ``nodes``: all of the lab. ``passing_on``: those with programs that sessions pass. ``ruled``: those with rules.
+        ``ways``: the branches of the network that need no capture before the first attempt from there or to there
+        (``reach``); None: there are none. A capture file gets everything, and then there are none either.
         Raises LabError where a node's packets cannot be captured.
         """
-        self._nodes = list(nodes)
+        self._nodes = {node.name: node for node in nodes}
         self._compared = set(passing_on)
+        self._ways = ways
         if self._recording:
-            hosts = {node.name for node in self._nodes if not node.plan.forward}
+            hosts = {node.name for node in self._nodes.values() if not node.plan.forward}
             self._recording.nodes = hosts | self._compared | set(ruled)
-        for node in self._nodes:
-            self._name_interfaces(node)
-            self._rings[node.name] = _ring(node, self._depth(node.name))
-        pool = ThreadPoolExecutor(max(1, len(self._rings)), thread_name_prefix="ring")
-        self._opening = [pool.submit(ring.start) for ring in self._rings.values()]
-        pool.shutdown(wait=False)
+        at_once = self._nodes if ways is None or self._recording else ways.core
+        for name in self._nodes:
+            if name in at_once:
+                self._open(name)
 
     async def start(self) -> None:
         """Capture from now on."""
-        for opening in self._opening:
-            await asyncio.wrap_future(opening)
-        for ring in self._rings.values():
-            ring.read([])  # discards packets from before the start
+        await self._opened(list(self._rings))
         if self._recording:
-            self._recording.begin(self._nodes, self._interfaces)
+            self._recording.begin(self._nodes.values(), self._interfaces)
         self._drain_again()
+
+    async def reach(self, names: Iterable[str]) -> None:
+        """Attempts may pass these nodes from now on, and those between them and the core of the network."""
+        if self._ways is None:
+            return
+        wanted = [on_the_way for name in names for on_the_way in self._ways.of(name) if on_the_way in self._nodes]
+        for name in wanted:
+            if name not in self._rings:
+                self._open(name)
+        await self._opened(wanted)
+
+    def _open(self, name: str) -> None:
+        node = self._nodes[name]
+        self._name_interfaces(node)
+        ring = self._rings[name] = _ring(node, self._depth(name), self._is_small(node))
+        self._opening[name] = self._pool.submit(ring.start)
+
+    async def _opened(self, names: Iterable[str]) -> None:
+        """Wait until the rings of these nodes are open."""
+        for name in names:
+            if name in self._opening:
+                await asyncio.wrap_future(self._opening[name])
+            if self._opening.pop(name, None) is not None:  # another attempt may have waited for it as well
+                ring = self._rings[name]
+                ring.read([])  # discards packets from before
+                self._ring_of[ring.fileno()] = ring
+                self._waiting.register(ring, select.EPOLLIN)
+
+    def _is_small(self, node: LabNode) -> bool:
+        if self._ways is not None and node.name in self._ways.behind:
+            return self._ways.behind[node.name] <= FEW_NODES
+        return len(node.plan.interfaces) <= 1
 
     def begin(self, ports: Sequence[int], label: str) -> None:
         """An attempt is about to be made from these source ports. ``label``: the comment at its first packet."""
@@ -139,8 +186,9 @@ class Capture:
 
     def close(self) -> None:
         """Release the kernel's memory, for which the end of the process would wait. Nothing can be captured after."""
-        with ThreadPoolExecutor(max(1, len(self._rings)), thread_name_prefix="ring") as pool:
-            list(pool.map(Ring.close, self._rings.values()))
+        for opening in self._opening.values():
+            opening.exception()
+        list(self._pool.map(Ring.close, self._rings.values()))
 
     def drain(self, *, final: bool = False) -> None:
         """Read the packets that the kernel has queued, in order of time over all nodes.
@@ -149,8 +197,8 @@ class Capture:
         """
         until = self._drained = time.time_ns()
         frames = self._held
-        for ring in self._rings.values():
-            ring.read(frames)
+        for descriptor, _ in self._waiting.poll(0):
+            self._ring_of[descriptor].read(frames)
         if not frames:
             return
         frames.sort(key=itemgetter(0))
@@ -182,9 +230,9 @@ class Capture:
         asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._drain_again)
 
 
-def _ring(node: LabNode, depth: Depth) -> Ring:
+def _ring(node: LabNode, depth: Depth, is_small: bool) -> Ring:
     try:
         packets: socket.socket = node.run_inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
     except OSError as error:
         raise LabError(f"{node.name}: packets cannot be captured: {error.strerror or error}") from error
-    return Ring(node.name, packets, depth, depth.router_frames if len(node.plan.interfaces) > 1 else depth.host_frames)
+    return Ring(node.name, packets, depth, depth.host_frames if is_small else depth.router_frames)

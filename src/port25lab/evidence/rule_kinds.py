@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from port25lab.model.evidence import Effect
-from port25lab.rules import Changes, Rule, diverts, is_random, over_limit, target_effect
+from port25lab.rules import Changes, Rule, Ruleset, diverts, is_random, over_limit, target_effect
+
+_OF_CONTENT = frozenset({"string", "length", "connbytes", "u32", "bpf", "tls"})
+"""Matches on what the packets of a session say, or how many there were."""
 
 
 def decides(rule: Rule) -> bool:
@@ -14,6 +17,21 @@ def decides(rule: Rule) -> bool:
         return True
     effect = target_effect(rule.target)
     return effect is None or effect.decision is not None or bool(effect.changes)
+
+
+def only_translates(ruleset: Ruleset) -> bool:
+    """Whether every packet passes, whatever it is, with another source or destination at most."""
+    chains = (chain for table in ruleset.tables.values() for chain in table.chains.values())
+    return all(_passes(rule) for rule in ruleset.rules()) and not any(chain.policy == "DROP" for chain in chains)
+
+
+def _passes(rule: Rule) -> bool:
+    if rule.target is None or rule.target.chain:
+        return True
+    effect = target_effect(rule.target)
+    if effect is None or not effect.changes <= {Changes.SOURCE, Changes.DESTINATION}:
+        return False
+    return effect.decision is None or bool(effect.decision.passes)
 
 
 def is_uncertain(rule: Rule) -> bool:

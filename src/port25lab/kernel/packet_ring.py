@@ -102,6 +102,10 @@ class Ring:
         self._status = memoryview(self._memory).cast("I")
         _bind_everywhere(sock)  # no packet comes before this
 
+    def fileno(self) -> int:
+        """The descriptor that is readable while packets wait in the ring."""
+        return self._socket.fileno()
+
     def read(self, into: list[Frame]) -> None:
         """Append the packets that came since the last call, in order."""
         status, memory, unpack, name, step = self._status, self._memory, _FRAME.unpack_from, self._name, self._frame

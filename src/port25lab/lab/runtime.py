@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from asyncio.sslproto import SSLProtocol
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,17 +20,26 @@ from port25lab.evidence.neighbours import Neighbours
 from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.kernel.neighbour_tables import NeighbourTables
+from port25lab.lab.quiet_rules import QuietRules
 from port25lab.mail.services.start import Services
-from port25lab.model.evidence import CaptureSummary, Evidence
+from port25lab.model.client_kinds import ATTEMPTS_AT_ONCE
+from port25lab.model.evidence import CaptureSummary, Evidence, Observation, Stage
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
+from port25lab.model.ways import ways
 from port25lab.network import firewall
 from port25lab.network import host as host_module
-from port25lab.network.builder import SOURCE_PORTS, LabNet
+from port25lab.network.builder import SOURCE_PORTS, LabNet, LabNode
 from port25lab.network.host import LabHost
 
 CA_FILE = Path("/run/port25lab/ca.pem")
+
+TLS_BUFFER = 1 << 15
+"""Bytes of the buffer of each end of a TLS connection. asyncio's own 256 KiB would be 100 MB for 200 attempts."""
+
+EVERY_NODE = 64
+"""A lab of no more nodes has a packet capture at each from the start."""
 
 
 class LabRuntime:
@@ -53,8 +63,11 @@ class LabRuntime:
         self._plan, self._policies = plan.with_services(policy_services), policies
         self._early = early
         self._tracer = Tracer()
+        self._turns = asyncio.Semaphore(ATTEMPTS_AT_ONCE)
+        self._quiet = QuietRules(self._plan.sets)
         self._capture = Capture(pcap, f"port25lab, topology {plan.name}")
         self._middlebox_nodes = [node for node, services in policy_services.items() if services]
+        self._nodes: dict[str, LabNode] = {}
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
 
@@ -64,25 +77,39 @@ class LabRuntime:
         Raises LabError, and InputError for a rule that iptables refuses.
         """
         clock = _Clock()
+        SSLProtocol.max_size = TLS_BUFFER
         resolving = [name for name, stack in self._policies.items() if any(policy.sees_neighbours for policy in stack)]
         net = LabNet(self._plan, resolving)
         net.build()
-        self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies)
+        self._nodes = {node.name: node for node in net.hosts}
+        is_large = len(net.hosts) > EVERY_NODE
+        if not is_large:
+            self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies)
         neighbours = Neighbours(self._plan, resolving, net.link_local())
         clock.phase("network")
         host_module.prepare_etc()
         host_module.publish_names(self._plan)
+        traced: set[str] = set()
+        steers = False
         for name, stack in self._policies.items():
             at_once = _of_network(stack) if self._early else stack
+            if len(_of_network(stack)) == len(stack) and self._quiet.load(net[name], stack):
+                continue
+            traced.add(name)
             firewall.load(net[name], at_once, self._plan.sets)
             rules = join_rules(net[name], at_once, self._plan.sets)
+            steers = steers or rules.steers or bool(self._early)
             sessions = bool(self._early) or rules.acts_in_sessions or any(policy.watch == "session" for policy in stack)
             self._tracer.watch(net[name], rules, sessions=sessions, neighbours=neighbours.count(name))
         net.forget_neighbours()
+        if is_large:
+            # Rules that send packets elsewhere may send them to any node.
+            way = None if steers else ways(self._plan.nodes, self._plan.links, self._ends(traced))
+            self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies, ways=way)
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
         ports = iter(SOURCE_PORTS)
-        early_drops = EarlyDrops(self._tracer, self._capture, {name: net[name] for name in self._policies})
+        early_drops = EarlyDrops(self._tracer, self._capture, {name: net[name] for name in traced})
         self._hosts = {node.name: LabHost(node, ports, early_drops) for node in net.hosts}
         services = Services(self._plan, self._hosts)
         await services.start(CA_FILE)
@@ -103,8 +130,11 @@ class LabRuntime:
         starvation = Starvation(self._tracer.refill_seconds())
         self._attempts = Attempts(self._plan, self._hosts, services, observer, admission, starvation, CA_FILE)
         if self._early:
+            for path in self._early:
+                await self._reach(path)
             await self._attempts.open_early(self._early)
-            for name, stack in self._policies.items():
+            for name in traced:
+                stack = self._policies[name]
                 firewall.load(net[name], stack, self._plan.sets, loaded=len(_of_network(stack)))
                 self._tracer.update_rules(name, join_rules(net[name], stack, self._plan.sets))
             net.forget_neighbours()
@@ -124,7 +154,26 @@ class LabRuntime:
         """Try one path. ``label``: the comment at its first packet in a capture file."""
         if self._attempts is None:
             raise LabError("the lab has not been started")
-        return await self._attempts.make(path, label)
+        async with self._turns:
+            try:
+                await self._reach(path)
+            except (LabError, OSError) as error:
+                return Evidence(observation=Observation(stage=Stage.RESOLVE), error=str(error))
+            return await self._attempts.make(path, label)
+
+    def _ends(self, traced: Iterable[str]) -> set[str]:
+        """Nodes that any attempt may go to, or about whose rules something is to be proven."""
+        return {*traced, *(node.name for node in self._plan.nodes.values() if node.services)}
+
+    async def _reach(self, path: PathSpec) -> None:
+        """Observe the nodes that an attempt may pass, and that were not needed before."""
+        client = self._nodes[path.source]
+        rules = self._quiet.made_known(client)
+        if rules is not None:  # what they do to the node's own packets has to be known
+            self._tracer.watch(client, rules)
+        server = self._plan.server(path.to)
+        ends = (path.source, path.spoof, server.name if server else None)
+        await self._capture.reach(name for name in ends if name)
 
     def host(self, name: str) -> LabHost:
         """A node, to run programs in."""

@@ -22,6 +22,7 @@ from port25lab.errors import MachineError
 from port25lab.kernel import namespaces
 from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.machine import sandbox_trial
+from port25lab.model.client_kinds import ATTEMPTS_AT_ONCE
 from port25lab.model.plan import Plan
 
 PROC = Path("/proc")
@@ -66,14 +67,14 @@ class Need:
     def of(cls, plan: Plan, paths: int, programs: int, ruled: Iterable[str] = ()) -> Need:
         """What a lab of this plan takes.
 
-        ``paths``: how many paths are tried side by side. ``programs``: how many client programs may run at the same
-        time. ``ruled``: the nodes with rules, whose neighbours are resolved. Measured: with its rings, trace sockets
-        and listeners a lab has 6 descriptors for each node and each service. A path has a connection with two ends for
-        some of its time; in the whole catalogue 259 paths of one lab had 173 more open files at most. A link has an
-        entry at both ends, and over IPv6 another one for each end's link-local address.
+        ``paths``: how many paths are tried. ``programs``: how many client programs may run at the same time.
+        ``ruled``: the nodes with rules, whose neighbours are resolved. A node has its namespace, a ring and a trace
+        socket. Measured: a service has 8 descriptors at most, and an attempt 2 for the ends of its connection; a lookup
+        may go on beside it. A link has an entry at both ends, and over IPv6 another one for each end's link-local
+        address.
         """
         services = sum(len(node.services) for node in plan.nodes.values())
-        files = 64 + 6 * (len(plan.nodes) + services) + 2 * paths
+        files = 64 + 3 * len(plan.nodes) + 8 * services + 3 * min(paths, ATTEMPTS_AT_ONCE)
         links = sum(len(segment) - 1 for segment in plan.resolving(ruled))
         return cls(f"a lab of {plan.name}", 1 + len(plan.nodes), 1 + programs, files, 4 * links)
 

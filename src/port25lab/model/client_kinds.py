@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+ATTEMPTS_AT_ONCE = 200
+"""Attempts that go on in a lab at the same time: more would be no faster, and take more memory."""
+
 PROGRAMS_AT_ONCE = 8
 """Client programs that run at the same time. More would wait for the processor, as if servers were slow."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -188,19 +190,22 @@ class Plan(_Frozen):
         sets = {name: tuple(block for block in blocks if block.version == 4) for name, blocks in self.sets.items()}
         return self.model_copy(update={"nodes": nodes, "sets": sets})
 
+    @cached_property
+    def _index(self) -> _Index:
+        return _Index.of(self.nodes)
+
+    def _nodes_by(self) -> _Index:
+        if self._index.nodes is not self.nodes:  # a copy with other nodes has taken it over
+            self.__dict__["_index"] = _Index.of(self.nodes)
+        return self._index
+
     def owner(self, address: str) -> str | None:
         """The node of an address: the one whose address DNS publishes, otherwise the one that has it; None: neither."""
         try:
-            wanted = ip_address(address)
+            node = self._nodes_by().address.get(str(ip_address(address)))
         except ValueError:
             return None
-        for node in self.nodes.values():
-            if wanted in node.public:
-                return node.name
-        for node in self.nodes.values():
-            if any(own.ip == wanted for own in node.addresses):
-                return node.name
-        return None
+        return node.name if node else None
 
     def dialled(self, address: str, answered_by: str | None) -> str | None:
         """The node that a client dials at an address, where several nodes publish it, or have it.
@@ -218,9 +223,29 @@ class Plan(_Frozen):
 
     def server(self, to: str) -> NodePlan | None:
         """The node of a path's ``to``: a node's name, a DNS name, an address or ``mx:DOMAIN``; None: there is none."""
-        for node in self.nodes.values():
-            names = (*node.names, *node.aliases)
-            if to == node.name or to in names or to in {f"{MX_PREFIX}{domain}" for domain in node.domains}:
-                return node
-        owner = self.owner(to)
-        return self.nodes[owner] if owner else None
+        found = self._nodes_by()
+        return found.name.get(to) or found.address.get(to)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Where to find a node of a plan: there may be thousands."""
+
+    nodes: Mapping[str, NodePlan]
+    name: Mapping[str, NodePlan]
+    """By its name, its names in DNS, and ``mx:DOMAIN``; the first one where several have the same."""
+    address: Mapping[str, NodePlan]
+
+    @classmethod
+    def of(cls, nodes: Mapping[str, NodePlan]) -> _Index:
+        names: dict[str, NodePlan] = {}
+        addresses: dict[str, NodePlan] = {}
+        for node in nodes.values():
+            domains = (f"{MX_PREFIX}{domain}" for domain in node.domains)
+            for name in (node.name, *node.names, *node.aliases, *domains):
+                names.setdefault(name, node)
+        published = ((address, node) for node in nodes.values() for address in node.public)
+        own = ((address.ip, node) for node in nodes.values() for address in node.addresses)
+        for address, node in (*published, *own):
+            addresses.setdefault(str(address), node)
+        return cls(nodes, names, addresses)

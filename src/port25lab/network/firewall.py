@@ -12,18 +12,22 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from port25lab.errors import InputError, LabError
-from port25lab.kernel.netlink import attributes
+from port25lab.kernel.netlink import NETLINK_NETFILTER, NFNETLINK_HEADER, attributes, messages
 from port25lab.model.addresses import IPNetwork
 from port25lab.model.policy import Family, Policy, RulesFile
 from port25lab.network import large_files
 from port25lab.network.builder import LabNode
-from port25lab.rules import decode
+from port25lab.rules import BUILTIN_CHAINS, decode
 
 LOAD_SECONDS = 30.0
+
+SET_MEMBERS = 65536
+"""The most members of a set that is made without ``maxelem`` (ipset(8))."""
 
 RESTORE: dict[Family, str] = {"ip": "iptables-restore", "ip6": "ip6tables-restore"}
 
@@ -31,11 +35,11 @@ SAVE: dict[Family, str] = {"ip": "iptables-save", "ip6": "ip6tables-save"}
 
 FAMILY_NUMBER: dict[int, Literal["ip", "ip6", "inet", "arp"]] = {2: "ip", 10: "ip6", 1: "inet", 3: "arp"}
 
-_NETLINK_NETFILTER = 12
-
 _NFT = 10 << 8
 
 _GETRULE, _NEWRULE = _NFT | 7, _NFT | 6
+
+_GETTABLE, _NEWTABLE = _NFT | 1, _NFT | 0
 
 _REQUEST_DUMP = 0x1 | 0x300
 
@@ -80,25 +84,55 @@ def run_inside(node: LabNode, argv: Sequence[str], content: bytes) -> subprocess
 
 
 def _load_sets(node: LabNode, sets: Mapping[str, tuple[IPNetwork, ...]]) -> None:
-    lines = []
-    for name, members in sets.items():
-        for suffix, family, version in (("", "inet", 4), ("6", "inet6", 6)):
-            lines.append(f"create {name}{suffix} hash:net family {family}")
-            lines += [f"add {name}{suffix} {member}" for member in members if member.version == version]
-    done = run_inside(node, ["ipset", "restore"], "\n".join([*lines, ""]).encode())
+    done = run_inside(node, ["ipset", "restore"], "".join(set_commands(sets)).encode())
     if done.returncode:
         raise LabError(f"{node.name}: ipset: {decode(done.stderr).strip()}")
 
 
+def set_commands(sets: Mapping[str, tuple[IPNetwork, ...]]) -> Iterator[str]:
+    """What ``ipset restore`` reads: each set once for IPv4, and with a 6 behind its name for IPv6."""
+    for name, members in sets.items():
+        for suffix, family, version in (("", "inet", 4), ("6", "inet6", 6)):
+            own = [member for member in members if member.version == version]
+            size = ""
+            if len(own) > SET_MEMBERS // 2:  # room for as many that rules add; slots, so that the set need not grow
+                most = 1 << (2 * len(own) - 1).bit_length()
+                size = f" hashsize {most // 8} maxelem {most}"
+            yield f"create {name}{suffix} hash:net family {family}{size}\n"
+            yield from (f"add {name}{suffix} {member}\n" for member in own)
+
+
 def _restore(node: LabNode, file: RulesFile, *, noflush: bool) -> None:
+    """Load a file: a transaction for each table, and several only where the kernel takes no message that is so long.
+
+    Where one of several is refused, the node has again what the kernel listed before.
+    """
     program = RESTORE[file.family]
-    done = run_inside(node, [program, *["--noflush"] * noflush], file.content)
-    if done.returncode and large_files.TOO_LONG in done.stderr:
-        for part, content in enumerate(large_files.parts(file.content)):
-            done = run_inside(node, [program, *["--noflush"] * (noflush or part > 0)], content)
-            if done.returncode:
-                break
+
+    def restore(content: bytes, noflush: bool) -> subprocess.CompletedProcess[bytes]:
+        return run_inside(node, [program, *["--noflush"] * noflush], content)
+
+    several = large_files.has_several_tables(file.content)
+    before = _saved(node, file.family) if several else None
+    done = restore(file.content, noflush)
+    if large_files.too_long(done):
+        if before is None:
+            before = _saved(node, file.family)
+        else:
+            _put_back(node, file.family, before)  # the tables before the one that is too long
+        try:
+            done = large_files.load(file.content, restore, noflush=noflush)
+        except large_files.LineTooLongError as error:
+            _put_back(node, file.family, before)
+            raise InputError(
+                f"the rules of this line do not fit into one message to the kernel of {node.name}",
+                allowed="fewer addresses in one line; or more, with a greater net.core.wmem_max on this machine",
+                file=file.file,
+                line=error.line,
+            ) from error
     if done.returncode:
+        if before is not None:
+            _put_back(node, file.family, before)
         lines = done.stderr.decode("utf-8", "backslashreplace").splitlines()
         words = " ".join(line for line in lines if not line.startswith("Try `"))
         if done.returncode < 0:
@@ -109,6 +143,32 @@ def _restore(node: LabNode, file: RulesFile, *, noflush: bool) -> None:
             file=file.file,
             line=_refused_line(words, file),
         )
+
+
+def _saved(node: LabNode, family: Family) -> bytes:
+    """The rules of one family as the kernel lists them, with counters. A node without tables is not asked for rules."""
+    if not node.run_inside(partial(list_tables, family)):
+        return b""
+    done = run_inside(node, [SAVE[family], "--counters"], b"")
+    if done.returncode:
+        raise LabError(f"{node.name}: {SAVE[family]}: {decode(done.stderr).strip()}")
+    return done.stdout
+
+
+def _put_back(node: LabNode, family: Family, saved: bytes) -> None:
+    """Make the node's rules those that were saved before. Raises LabError."""
+    kept = {line[1:].split()[0].decode() for line in saved.split(b"\n") if line.startswith(b"*")}
+    new = node.run_inside(partial(list_tables, family)) - kept
+    commands = "".join(f"delete table {family} {table}\n" for table in sorted(new))
+    done = run_inside(node, ["nft", "-f", "-"], commands.encode()) if new else None
+
+    def restore(content: bytes, noflush: bool) -> subprocess.CompletedProcess[bytes]:
+        return run_inside(node, [RESTORE[family], "--counters", *["--noflush"] * noflush], content)
+
+    if kept and not (done and done.returncode):
+        done = large_files.load(saved, restore, noflush=False)
+    if done is not None and done.returncode:
+        raise LabError(f"{node.name}: the rules from before cannot be put back: {decode(done.stderr).strip()}")
 
 
 def _refused_line(words: str, file: RulesFile) -> int | None:
@@ -122,23 +182,34 @@ def _refused_line(words: str, file: RulesFile) -> int | None:
     return int(line_number[1]) if line_number else None
 
 
+def list_tables(family: Family) -> set[str]:
+    """Names of iptables' own tables of a family that this namespace has."""
+    tables = ((body[0], dict(attributes(body, NFNETLINK_HEADER))) for body in _dump(_GETTABLE, _NEWTABLE))
+    names = {values[1].rstrip(b"\0").decode() for number, values in tables if FAMILY_NUMBER.get(number) == family}
+    return names & BUILTIN_CHAINS.keys()
+
+
 def list_handles() -> dict[tuple[str, str, str], list[int]]:
     """Rule handles of every chain in this namespace, in the chain's order."""
     found: dict[tuple[str, str, str], list[int]] = {}
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as kernel:
+    for body in _dump(_GETRULE, _NEWRULE):
+        family = str(FAMILY_NUMBER.get(body[0], "?"))
+        values = dict(attributes(body, NFNETLINK_HEADER))
+        table, chain = (values[key].rstrip(b"\0").decode() for key in (1, 2))
+        found.setdefault((family, table, chain), []).append(struct.unpack(">Q", values[3])[0])
+    return found
+
+
+def _dump(request: int, wanted: int) -> Iterator[bytes]:
+    """The bodies of all messages of a kind that the kernel of this namespace answers a request with."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as kernel:
         kernel.bind((0, 0))
-        kernel.send(struct.pack("=IHHIIBBH", 20, _GETRULE, _REQUEST_DUMP, 1, 0, 0, 0, 0))
+        kernel.send(struct.pack("=IHHIIBBH", 20, request, _REQUEST_DUMP, 1, 0, 0, 0, 0))
         while True:
-            data, start = kernel.recv(1 << 18), 0
-            while start < len(data):
-                length, kind = struct.unpack_from("=IH", data, start)
+            for kind, _, body in messages(kernel.recv(1 << 18)):
                 if kind == _DONE:
-                    return found
+                    return
                 if kind == _ERROR:
                     raise LabError("the kernel does not list its nftables rules")
-                if kind == _NEWRULE:
-                    family = str(FAMILY_NUMBER.get(data[start + 16], "?"))
-                    values = dict(attributes(data[start + 20 : start + length]))
-                    table, chain = (values[key].rstrip(b"\0").decode() for key in (1, 2))
-                    found.setdefault((family, table, chain), []).append(struct.unpack(">Q", values[3])[0])
-                start += (length + 3) & ~3
+                if kind == wanted:
+                    yield body

@@ -24,7 +24,7 @@ from port25lab.kernel.headers import ETH_P_ALL
 from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.model.addresses import IPInterface, IpVersion
 from port25lab.model.plan import Plan
-from port25lab.network.builder import EVERY_NODE, LabNode
+from port25lab.network.builder import EVERY_NODE, SOURCE_PORTS, LabNode
 from port25lab.network.silence import Silence, SilenceProvenError, Unwatched
 
 CONNECT_SECONDS = 1.3
@@ -160,11 +160,17 @@ class LabHost:
 
     def source_port(self) -> int:
         """A source port that nothing in the lab has used."""
-        return next(self._ports)
+        port = next(self._ports, None)
+        if port is None:
+            raise LabError(
+                f"all {len(SOURCE_PORTS)} source ports of this lab are used: an attempt takes one or more, and so does "
+                "each try of a relay; run fewer paths at once"
+            )
+        return port
 
     def source_ports(self, count: int) -> range:
         """Consecutive source ports that nothing in the lab has used."""
-        ports = [next(self._ports) for _ in range(count)]
+        ports = [self.source_port() for _ in range(count)]
         return range(ports[0], ports[-1] + 1)
 
     @contextmanager

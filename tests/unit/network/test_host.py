@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from port25lab.errors import LabError
 from port25lab.network import host
 from port25lab.network.silence import SilenceProvenError
 
@@ -113,3 +114,11 @@ def test_a_second_syn_that_passes_is_the_connection() -> None:
     error, client = connected(Silence(["edge 4", None]), connects=True)
     assert error is None
     assert client.open[0].fileno() < 0
+
+
+def test_source_ports_that_run_out_are_named() -> None:
+    one = host.LabHost.__new__(host.LabHost)
+    one._ports = iter(range(20000, 20003))
+    assert one.source_ports(2) == range(20000, 20002)
+    with pytest.raises(LabError, match="all 30000 source ports of this lab are used"):
+        one.source_ports(2)

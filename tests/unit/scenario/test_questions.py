@@ -471,8 +471,8 @@ SETS = (
         ),
         (
             "topology: residential_isp",
-            "topology: {name: residential_isp, customers: 99}",
-            ":2:46: topology residential_isp: customers is 99; allowed is a whole number from 0 to 50",
+            "topology: {name: residential_isp, customers: 3901}",
+            ":2:46: topology residential_isp: customers is 3901; allowed is a whole number from 0 to 3900",
         ),
         (
             "topology: residential_isp",

@@ -175,13 +175,13 @@ def test_describe_is_the_first_line() -> None:
         ),
         (
             "residential_isp",
-            {"customers": 51},
-            "topology residential_isp: customers is 51; allowed is a whole number from 0 to 50",
+            {"customers": 3901},
+            "topology residential_isp: customers is 3901; allowed is a whole number from 0 to 3900",
         ),
         (
             "residential_isp",
             {"customers": True},
-            "topology residential_isp: customers is True; allowed is a whole number from 0 to 50",
+            "topology residential_isp: customers is True; allowed is a whole number from 0 to 3900",
         ),
         ("hotel", {"relay": "yes"}, "topology hotel: relay is 'yes'; allowed are true and false"),
     ],

@@ -1,0 +1,25 @@
+"""Address sets, as ipset reads them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+
+from port25lab.network.firewall import SET_MEMBERS, set_commands
+
+
+def test_a_set_is_made_for_both_families() -> None:
+    members = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/32")
+    assert list(set_commands({"some": members})) == [
+        "create some hash:net family inet\n",
+        "add some 192.0.2.0/24\n",
+        "create some6 hash:net family inet6\n",
+        "add some6 2001:db8::/32\n",
+    ]
+
+
+def test_a_set_has_room_for_its_members_and_for_as_many_that_rules_add() -> None:
+    many = tuple(IPv4Network(number) for number in range(SET_MEMBERS // 2 + 1))
+    commands = list(set_commands({"many": many}))
+    assert commands[0] == f"create many hash:net family inet hashsize 16384 maxelem {2 * SET_MEMBERS}\n"
+    assert len(commands) == len(many) + 2
+    assert commands[-1] == "create many6 hash:net family inet6\n"
