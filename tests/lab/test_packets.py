@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from command import MakePolicy
 from port25lab.engine.engine import Engine
 from port25lab.engine.progress import Quiet
 from port25lab.model.evidence import Arrival
@@ -185,10 +186,13 @@ def broken(p: Any) -> Any:
 
 
 @VERSIONS
-def test_packets_of_a_users_function_arrive_or_a_rule_is_named(lab: LabFactory, street: str, version: int) -> None:
+def test_packets_of_a_users_function_arrive_or_a_rule_is_named(
+    lab: LabFactory, street: str, make_policy: MakePolicy, version: int
+) -> None:
+    rules = "*filter\n-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n"
     path = {"source": "sender", "to": "mx:example.net", "ip_version": version}
     assert lab(street).packet(odd_syn, **path).outcome is Outcome.REACHED
-    blocked = lab(street, {"edge": "op25b"}).packet(odd_syn, **path)
+    blocked = lab(street, {"edge": make_policy("drop", v4=rules, v6=rules)}).packet(odd_syn, **path)
     assert blocked.outcome is Outcome.DROPPED
     assert blocked.blame is not None
     assert blocked.blame.node == "edge"

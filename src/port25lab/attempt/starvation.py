@@ -7,14 +7,29 @@ nothing, and ``run`` makes it again.
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
+
 from port25lab.kernel.patient_loop import starved_seconds
 from port25lab.model.evidence import Evidence, Stage
 
 TOLERATED_SECONDS = 0.5
 """Starvation that no clock notices: the shortest limit of a kernel timer or program is 1 s."""
 
+TOLERATED_SHARE = 0.25
+"""The same for longer attempts: in the rest of its time a lab answers whatever it was asked."""
+
 REFILL_SHARE = 0.25
 """The part of the time in which a limit lets one more packet pass that attempts may be late."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """When an attempt began."""
+
+    starved: float
+    """Seconds of starvation before."""
+    clock: float = field(default_factory=time.monotonic)
 
 
 class Starvation:
@@ -26,21 +41,22 @@ class Starvation:
         self._first_counted: float | None = None
         """Starvation before the first attempt that a limit may count."""
 
-    def begin(self) -> float:
+    def begin(self) -> Begun:
         """An attempt begins. Returns what ``doubt`` needs to know."""
         now = starved_seconds()
         if self._first_counted is None:
             self._first_counted = now
-        return now
+        return Begun(now)
 
-    def doubt(self, evidence: Evidence, begun: float, repeated: int) -> str | None:
+    def doubt(self, evidence: Evidence, begun: Begun, repeated: int) -> str | None:
         """Why an attempt that is over proves nothing, in words; None where it proves something.
 
         ``begun``: what ``begin`` returned. ``repeated``: which attempt of its path it was, from 1 on.
         """
         now = starved_seconds()
-        late = now - begun
-        if late > TOLERATED_SECONDS and clock_may_have_decided(evidence):
+        late = now - begun.starved
+        tolerated = max(TOLERATED_SECONDS, TOLERATED_SHARE * (time.monotonic() - begun.clock))
+        if late > tolerated and clock_may_have_decided(evidence):
             return f"a clock may have ended the attempt: its lab got no processor time for {late:.1f} s of it"
         if self._refill is None or repeated == 1 or self._first_counted is None:
             return None

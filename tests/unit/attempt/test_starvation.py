@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from evidence_factory import decision, delivered, dropped, ended, hop, replied
@@ -49,6 +52,15 @@ def test_a_starved_attempt_is_doubted_only_where_a_clock_may_have_decided(starve
     doubt = watch.doubt(SILENT, begun, 1)
     assert doubt is not None
     assert "2.0 s" in doubt
+
+
+def test_a_long_attempt_bears_more_starvation(starve: list[float]) -> None:
+    watch = Starvation(None)
+    begun = replace(watch.begin(), clock=time.monotonic() - 6.0)
+    starve[0] = 1.4
+    assert watch.doubt(SILENT, begun, 1) is None
+    starve[0] = 1.6
+    assert watch.doubt(SILENT, begun, 1) is not None
 
 
 def test_repeated_attempts_are_doubted_where_a_limit_refilled_meanwhile(starve: list[float]) -> None:
