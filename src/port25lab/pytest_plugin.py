@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Verdict
 from port25lab.report.explain import explain
+from port25lab.scenario.packet_file import load_packet
 from port25lab.scenario.questions import lab_config, load_questions, question_about
 
 _ENGINE = pytest.StashKey[Engine]()
@@ -167,12 +169,15 @@ class LabUnderTest:
         """Send packets of one's own making, and tell whether one of them arrives.
 
         ``make``: a function at the top level of a file, or ``FILE.py:FUNCTION``. The file is run anew in the sending
-        node, and its function is called there (docs/scenarios.md). ``path``: ``source``, ``to`` and other fields of
-        ``PathSpec``. Returns the verdict. Raises InputError as a scenario file would.
+        node, and its function is called there (docs/scenarios.md); it finds the modules that this process finds.
+        ``path``: ``source``, ``to`` and other fields of ``PathSpec``. Returns the verdict. Raises InputError as a
+        scenario file would.
         """
         if not isinstance(make, str):
             make = f"{inspect.getsourcefile(make)}:{make.__qualname__}"
-        return self._judge(None, None, None, path | {"packet": make})
+        function = load_packet(make)
+        function = function.model_copy(update={"folders": (*function.folders, *filter(None, sys.path))})
+        return self._judge(None, None, None, path | {"packet": str(function), "made_by": function})
 
     def run(self, node: str, *argv: str, stdin: str = "", seconds: float = 30.0) -> dict[str, Any]:
         """Run a program in a node.

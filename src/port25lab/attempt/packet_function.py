@@ -68,6 +68,7 @@ class _UnfitError(Exception):
 def _packets(function: PacketFunction, spec: PacketSpec) -> list[bytes]:
     # The file itself may be where the lab cannot see it; tracebacks want its lines.
     linecache.cache[function.file] = (len(function.text), None, function.text.splitlines(True), function.file)
+    sys.path += [folder for folder in function.folders if folder not in sys.path]
     names: dict[str, Any] = {"__name__": "packets", "__file__": function.file}
     exec(compile(function.text, function.file, "exec"), names)  # noqa: S102
     found = [_bytes(packet, spec) for packet in _listed(names[function.name](spec))]

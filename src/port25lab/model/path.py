@@ -49,6 +49,8 @@ class PacketFunction(BaseModel):
     name: str
     text: str = Field(repr=False)
     """Of the whole file."""
+    folders: tuple[str, ...] = Field((), repr=False)
+    """Where it finds modules of the user's."""
 
     def __str__(self) -> str:
         return f"{PurePath(self.file).name}:{self.name}"

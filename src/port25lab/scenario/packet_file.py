@@ -54,7 +54,7 @@ def load_packet(written: str, relative_to: Path | None = None) -> PacketFunction
             file=file,
             line=found.lineno,
         )
-    return PacketFunction(file=str(file), name=name, text=text)
+    return PacketFunction(file=str(file), name=name, text=text, folders=(str(file.absolute().parent),))
 
 
 def _takes_one(arguments: ast.arguments) -> bool:

@@ -112,7 +112,7 @@ def question_about(
     check_ends(plan, path.source, path.to, (path.ip_version,), without_place)
     check_credentials(plan, path.to, path.auth, without_place)
     check_packet(plan, path.packet, path.spoof, without_place)
-    if function := packet_function(path.packet, None, without_place):
+    if path.made_by is None and (function := packet_function(path.packet, None, without_place)):
         path = path.model_copy(update={"packet": str(function), "made_by": function})
     if path.client not in CLIENT_KINDS:
         raise InputError(f"unknown client {path.client!r}", allowed=nearest(path.client, CLIENT_KINDS))
