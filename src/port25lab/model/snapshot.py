@@ -1,4 +1,4 @@
-"""A snapshot: what is known of a real router, as data. ``scenario.snapshot`` reads it, ``scenario.mirror`` copies it."""
+"""A snapshot: what is known of a real router. ``scenario.snapshot`` reads it, ``scenario.mirror`` copies it."""
 
 from __future__ import annotations
 
