@@ -27,7 +27,8 @@ from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
 from port25lab.scenario import allowed_changes
 from port25lab.scenario.hints import hints
-from port25lab.scenario.mirror import VERSIONS, Mirror, mirror
+from port25lab.scenario.mirror import Mirror, mirror
+from port25lab.scenario.mirror_addresses import VERSIONS
 from port25lab.scenario.mirror_questions import questions_of
 from port25lab.scenario.router_facts import read_router, together
 from port25lab.scenario.snapshot import read_snapshot

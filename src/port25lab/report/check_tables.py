@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from pathlib import PurePath
 
 from rich.console import Console, Group
 from rich.table import Column
 from rich.text import Text
 
+from port25lab.model.evidence import Blame
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
 from port25lab.model.verdict import Verdict
 from port25lab.report import describe, explain
@@ -38,7 +40,7 @@ def print_shape(console: Console, mirror: Mirror) -> None:
     for group in mirror.groups:
         if group.interface is not None or group.node != "router":
             node = mirror.plan.nodes[group.node]
-            addresses = ", ".join(str(address) for address in node.published)
+            addresses = ", ".join(str(address.ip) for address in node.addresses)
             same = f"; the same as {', '.join(group.same)}" if group.same else ""
             grid.add_row(visible(group.node), visible(f"{addresses}; {group.why}{same}"))
     for server in mirror.listed:
@@ -152,8 +154,14 @@ def _destination(row: Row, *, verbose: bool) -> str:
 
 def _decided(row: Row, glyphs: Glyphs) -> Text:
     """The line of the user's file; or what else decided."""
-    places = list(dict.fromkeys(describe.place(blame) for blame in row.blames if blame.file is not None))
+    places = list(dict.fromkeys(_line(blame) for blame in row.blames if blame.file is not None))
     return Text(", ".join(places)) if places else decided(row, glyphs, stacked=False)
+
+
+def _line(blame: Blame) -> str:
+    """The file's name and the line."""
+    name = PurePath(blame.file or "").name
+    return visible(f"{name}:{blame.line}" if blame.line else name)
 
 
 def _asked(verdict: Verdict) -> object:
@@ -166,7 +174,7 @@ def _rule(verdict: Verdict | None) -> object:
 
 
 def _place(verdict: Verdict | None) -> str:
-    return describe.place(verdict.blame) if verdict is not None and verdict.blame is not None else ""
+    return _line(verdict.blame) if verdict is not None and verdict.blame is not None else ""
 
 
 def _side(verdict: Verdict | None, glyphs: Glyphs) -> str:

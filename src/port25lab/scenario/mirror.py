@@ -10,21 +10,21 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
 from port25lab.model.plan import BridgePlan, InterfacePlan, LinkPlan, NodePlan, Plan, Route
-from port25lab.model.policy import Policy, RulesFile
+from port25lab.model.policy import Policy
 from port25lab.model.snapshot import Snapshot
+from port25lab.scenario.mirror_addresses import VERSIONS, Addresses, hosts, overlap, within
+from port25lab.scenario.mirror_policy import policy_of
 from port25lab.scenario.router_facts import (
     Named,
     RouterFacts,
     fits,
     interface_of,
     is_private,
-    made_up,
     mail_ports,
     networks,
     own_address,
@@ -37,8 +37,6 @@ USERS = {"alice": "alice-secret"}
 
 MOST_NAMED = 12
 """Hosts for groups that rules name, and servers that rules name: each. More would not fit on a screen."""
-
-VERSIONS: tuple[IpVersion, ...] = (4, 6)
 
 _SERVERS: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = (
     ("mx", ({"kind": "mx", "domains": ["example.net"]},)),
@@ -55,14 +53,6 @@ _SERVERS: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = (
     ("dns", ({"kind": "dns"},)),
 )
 """The servers of every mirror. `outside` is also the client of the paths that come in."""
-
-_POOLS: dict[int, tuple[str, ...]] = {
-    4: ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.64.0/24", "45.76.32.0/24", "81.169.144.0/24"),
-    6: ("2001:db8:25::/48", "2001:db8:26::/48", "2a01:4f8:25::/48", "2a02:2e0:25::/48"),
-}
-"""Where servers and links may have their addresses: the first that the router does not know, documentation first."""
-
-_INSIDE: dict[int, str] = {4: "192.168.0.0/16", 6: "2001:db8:1000::/36"}
 
 
 @dataclass(frozen=True)
@@ -116,30 +106,21 @@ def mirror(
 class _Builder:
     def __init__(self, snapshot: Snapshot, facts: RouterFacts, inside: dict[str, IPNetwork | None], host: bool) -> None:
         self._snapshot, self._facts, self._given, self._host = snapshot, facts, inside, host
-        self._named: list[IPNetwork] = [
-            network
-            for rule in facts.rules()
-            for option in ("source", "destination")
-            for network in networks(rule, option)
-        ]
-        self._taken: list[IPNetwork] = [
-            address.network for port in facts.interfaces for address in port.addresses if address.network.prefixlen
-        ]
-        self._used: set[IPAddress] = {address.ip for port in facts.interfaces for address in port.addresses}
+        self._addresses = Addresses(facts, inside)
+        self._used = self._addresses.used
         self._nodes: dict[str, NodePlan] = {}
         self._ports: dict[str, list[InterfacePlan]] = {ROUTER: [], INTERNET: []}
         self._routes: dict[str, list[Route]] = {ROUTER: [], INTERNET: []}
         self._links: list[LinkPlan] = []
         self._own: dict[str, list[IPAddress]] = {}
         self._notes: list[str] = []
-        self._pool = {version: self._subnets(version) for version in VERSIONS}
 
     def build(self, name: str, own: RouterFacts) -> Mirror:
         facts = self._facts
         self._notes.append(f"outside is {facts.outside}: {facts.outside_why}")
         self._connect_outside()
         for server, services in _SERVERS:
-            self._server(server, self._free_pair(), services)
+            self._server(server, self._addresses.free_pair(), services)
         listed = tuple(self._listed())
         groups = () if self._host else tuple(self._inside())
         router = Group(ROUTER, None, VERSIONS, "the router itself" if not self._host else "the host itself")
@@ -152,7 +133,7 @@ class _Builder:
         )
         return Mirror(
             plan=plan,
-            policy=self._policy(name, own),
+            policy=policy_of(self._snapshot, own, name, self._notes),
             facts=own,
             shape=facts,
             groups=(*groups, router),
@@ -160,63 +141,6 @@ class _Builder:
             notes=tuple(self._notes),
             public={version: self._is_public(version) for version in VERSIONS},
         )
-
-    # -- addresses -----------------------------------------------------------------------------------------------------
-
-    def _subnets(self, version: IpVersion) -> Iterator[IPNetwork]:
-        """Small networks that nothing of the router's overlaps."""
-        size = 30 if version == 4 else 64
-        pools = [ip_network(text) for text in _POOLS[version]]
-        free = [pool for pool in pools if not self._known(pool)]
-        return chain.from_iterable(pool.subnets(new_prefix=size) for pool in free or pools[-1:])
-
-    def _known(self, network: IPNetwork) -> bool:
-        return any(_overlap(network, other) for other in (*self._named, *self._taken) if other.prefixlen > 3)
-
-    def _free_pair(self) -> dict[IpVersion, tuple[IPAddress, IPAddress]]:
-        """Two neighbouring addresses of each IP version: of a server, and of the internet's interface to it."""
-        found: dict[IpVersion, tuple[IPAddress, IPAddress]] = {}
-        for version in VERSIONS:
-            network = next(self._pool[version])
-            found[version] = network[1], network[2]
-        return found
-
-    def _network(self, interface: str, version: IpVersion) -> IPNetwork:
-        """The network behind an inside interface, where the snapshot has none."""
-        given = self._given.get(interface)
-        if given is not None and given.version == version:
-            return given
-        for candidate in self._candidates(interface, version):
-            network = _narrowed(candidate)
-            if not any(_overlap(network, other) for other in self._taken):
-                return network
-        size = 24 if version == 4 else 64
-        spare = ip_network(_INSIDE[version]).subnets(new_prefix=size)
-        next(spare)
-        return next(network for network in spare if not self._known(network))
-
-    def _candidates(self, interface: str, version: IpVersion) -> Iterator[IPNetwork]:
-        rules = [rule for rule in self._facts.rules() if rule.place.line]
-        for name, side in (("in-interface", "source"), ("out-interface", "destination")):
-            for rule in rules:
-                pattern = interface_of(rule, name)
-                if pattern is not None and fits(pattern, interface):
-                    yield from (one for one in networks(rule, side) if one.version == version)
-        for rule in rules:
-            pattern = interface_of(rule, "out-interface")
-            if rule.table == "nat" and (pattern is None or fits(pattern, self._facts.outside)):
-                yield from (one for one in networks(rule, "source") if one.version == version)
-        for named in self._facts.sources:
-            from_outside = (pattern := interface_of(named.rule, "in-interface")) is not None and fits(
-                pattern, self._facts.outside
-            )
-            if (
-                named.network.version == version
-                and not from_outside
-                and named.rule.chain != "INPUT"
-                and named.network in networks(named.rule, "source")
-            ):
-                yield named.network
 
     # -- the outside ---------------------------------------------------------------------------------------------------
 
@@ -226,7 +150,7 @@ class _Builder:
         theirs: dict[str, Any] = {}
         for version in VERSIONS:
             own = own_address(port, version)
-            spare = next(self._pool[version])
+            spare = self._addresses.spare(version)
             if own is None:
                 address = translated_source(self._facts, version) or spare[2]
                 own = ip_interface(f"{address}/{spare.prefixlen if address == spare[2] else address.max_prefixlen}")
@@ -276,13 +200,13 @@ class _Builder:
         """Servers that rules about mail name as destinations."""
         count = 0
         for named in self._facts.destinations:
-            address = self._host_in(named.network)
+            address = self._addresses.host_in(named.network)
             version = _version(address)
             if self._behind(address) or address in self._used or count >= MOST_NAMED or _special(address):
                 continue
             count += 1
             self._used.add(address)
-            there = next(self._pool[version])[2]
+            there = self._addresses.spare(version)[2]
             name = _node_name(f"to-{named.name}", self._nodes)
             domain = {"kind": "mx", "domains": [f"{name}.example"], "users": USERS}
             services = (domain, {"kind": "submission", "users": USERS}, {"kind": "submissions", "users": USERS})
@@ -299,7 +223,7 @@ class _Builder:
         members: dict[str, list[tuple[str, dict[IpVersion, IPAddress], str]]] = {}
         nets = {name: {version: self._inside_net(name, version) for version in VERSIONS} for name in shown}
         for name in shown:
-            own = {version: self._host_in(nets[name][version].network) for version in VERSIONS}
+            own = {version: self._addresses.host_in(nets[name][version].network) for version in VERSIONS}
             self._used |= set(own.values())
             members[name] = [(_node_name(f"inside-{name}", self._nodes), own, f"behind {name}")]
         for named in self._facts.sources[: MOST_NAMED * 2]:
@@ -322,7 +246,7 @@ class _Builder:
                 if one is not None and fits(str(one.value), name):
                     said.append((rule.key, option))
             for side in ("source", "destination"):
-                if any(_overlap(net, other) for net in nets for other in networks(rule, side)):
+                if any(overlap(net, other) for net in nets for other in networks(rule, side)):
                     said.append((rule.key, side))
         return tuple(said)
 
@@ -330,9 +254,8 @@ class _Builder:
         """The router's address on an inside interface, with its network."""
         own = own_address(self._facts.interface(name), version)
         if own is None:
-            network = self._network(name, version)
-            self._taken.append(network)
-            router = next(address for address in _hosts(network) if address not in self._used)
+            network = self._addresses.network(name, version)
+            router = next(address for address in hosts(network) if address not in self._used)
             own = ip_interface(f"{router}/{network.prefixlen}")
         self._used.add(own.ip)
         return own
@@ -353,10 +276,10 @@ class _Builder:
             and fits(pattern, self._facts.outside)
             and not any(fits(pattern, name) for name in shown)
         )
-        covered = any(_within(nets[name][version].network, named.network) for name in shown)
+        covered = any(within(nets[name][version].network, named.network) for name in shown)
         if outside or covered or not shown or _special(named.network.network_address):
             return
-        address = self._host_in(named.network)
+        address = self._addresses.host_in(named.network)
         if address in self._used:
             return
         near = [name for name in shown if address in nets[name][version].network]
@@ -463,44 +386,6 @@ class _Builder:
                 found.add(own[0])
         return found
 
-    def _policy(self, name: str, own: RouterFacts) -> Policy:
-        known = {one.name for one in self._snapshot.sets}
-        empty: list[str] = []
-        commands = [
-            line for one in self._snapshot.sets for line in (one.create, *(f"add {one.name} {m}" for m in one.members))
-        ]
-        for family, ruleset in own.rulesets.items():
-            for missing, rule in ruleset.set_names().items():
-                if missing not in known:
-                    known.add(missing)
-                    simple = _ends(rule, missing) == 1
-                    inet = "inet" if family == "ip" else "inet6"
-                    commands.append(f"create {missing} {'hash:net' if simple else 'hash:net,port'} family {inet}")
-                    commands += [f"add {missing} {made_up(missing, family)}"] * simple
-                    empty.append(f"{missing} ({rule.place})")
-        if empty:
-            what = "these sets are made up, each with one member; give the output of `ipset save` as well"
-            self._notes.append(f"{what}: {', '.join(empty)}")
-        files = tuple(
-            RulesFile(
-                family=part.family,
-                file=part.file,
-                content=part.content,
-                sees_neighbours=own.rulesets[part.family].sees_neighbours,
-            )
-            for part in self._snapshot.rules
-        )
-        return Policy(
-            name=name,
-            folder=Path(),
-            title=name,
-            description="",
-            source="",
-            sets=(),
-            rules_files=files,
-            ipset="".join(f"{line}\n" for line in commands),
-        )
-
     def _behind(self, address: IPAddress) -> bool:
         """Whether an address is inside: on an interface's network, or the router's own."""
         inside = [
@@ -513,16 +398,6 @@ class _Builder:
             not inside and is_private(address)
         )
 
-    def _host_in(self, network: IPNetwork) -> IPAddress:
-        """An address for a host in a network: the tenth where it is free."""
-        if network.prefixlen == network.max_prefixlen:
-            return network.network_address
-        narrow = _narrowed(network)
-        hosts = list(zip(range(64), _hosts(narrow), strict=False))
-        free = [address for _, address in hosts if address not in self._used]
-        tenth = [address for number, address in hosts if number == 9 and address not in self._used]
-        return (tenth or free or [narrow.network_address])[0]
-
     def _is_public(self, version: IpVersion) -> bool:
         return version == 6 or not (
             version in self._facts.translates
@@ -534,10 +409,6 @@ class _Builder:
                 if address.version == version
             )
         )
-
-
-def _hosts(network: IPNetwork) -> Iterator[IPAddress]:
-    yield from network.hosts()
 
 
 def _version(address: IPAddress) -> IpVersion:
@@ -556,33 +427,8 @@ def _everything(version: IpVersion) -> IPNetwork:
     return ip_network("0.0.0.0/0" if version == 4 else "::/0")
 
 
-def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
-    return one.version == other.version and one.overlaps(other)
-
-
-def _within(inner: IPNetwork, outer: IPNetwork) -> bool:
-    return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.network_address in outer
-
-
-def _narrowed(network: IPNetwork) -> IPNetwork:
-    """A network of a usual size: the first /24 (IPv4) or /64 (IPv6) of a large one, that around a small one."""
-    size = 24 if network.version == 4 else 64
-    if network.prefixlen > size:
-        wide = network.max_prefixlen - network.prefixlen >= 2
-        return network if wide else ip_network(f"{network.network_address}/{size}", strict=False)
-    return ip_network(f"{network.network_address}/{size}")
-
-
 def _special(address: IPAddress) -> bool:
     return address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified
-
-
-def _ends(rule: Any, name: str) -> int:
-    for match in rule.matches:
-        for option in match.options:
-            if option.name == "match-set" and option.value.name == name:
-                return len(option.value.ends)
-    return 1
 
 
 def _is_twin(name: str, other: str) -> bool:

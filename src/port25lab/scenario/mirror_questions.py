@@ -9,7 +9,8 @@ from port25lab.errors import InputError, nearest
 from port25lab.model.addresses import IpVersion
 from port25lab.model.path import Auth, PathSpec, Security
 from port25lab.model.question import LabConfig, Question
-from port25lab.scenario.mirror import ROUTER, VERSIONS, Mirror
+from port25lab.scenario.mirror import ROUTER, Mirror
+from port25lab.scenario.mirror_addresses import VERSIONS
 from port25lab.scenario.questions import question_about
 from port25lab.scenario.router_facts import mail_ports
 
@@ -91,12 +92,14 @@ def _asked(mirror: Mirror, text: str) -> PathSpec:
 
 def _versions(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
     """The IP versions of both ends; over IPv4, nothing comes in to a private address."""
-    ends = [mirror.plan.nodes.get(path.source), mirror.plan.server(path.to)]
+    source, to = mirror.plan.nodes.get(path.source), mirror.plan.server(path.to)
+    own = () if source is None else tuple(address.ip for address in source.addresses)
+    ends = [own, *([to.published] if to is not None else [])]
     inbound = path.source == OUTSIDE and path.to != ROUTER
     return [
         version
         for version in VERSIONS
-        if all(end is None or any(own.version == version for own in end.published) for end in ends)
+        if all(any(address.version == version for address in end) for end in ends)
         and not (inbound and not mirror.public[version] and not _is_forwarded(mirror, path.to, version))
     ]
 

@@ -79,7 +79,7 @@ def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable
     named = list(dict.fromkeys([outside] * bool(outside) + [*inside]))
     ports = _interfaces(snapshot, rules, [name for name in named if name])
     chosen, why = (outside, "named by --outside") if outside else _outside(ports, snapshot, rules, set(inside))
-    others = tuple(port.name for port in ports if port.name != chosen and port.master is None)
+    others = tuple(port.name for port in ports if port.name != chosen and _leads_inside(port, snapshot, rules))
     translates = frozenset(
         VERSION[family]
         for family, ruleset in rulesets.items()
@@ -96,6 +96,21 @@ def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable
         translates=translates,
         sources=_once(one for one in found if one.source),
         destinations=_once(one for one in found if not one.source),
+    )
+
+
+def _leads_inside(port: SnapshotInterface, snapshot: Snapshot, rules: Iterable[Rule]) -> bool:
+    """Whether hosts are behind an interface: bridge ports, and what has no address and is in no rule, carry others."""
+    if port.master is not None:
+        return False
+    if port.name not in {known.name for known in snapshot.interfaces} or any(
+        not address.is_link_local for address in port.addresses
+    ):
+        return True
+    return any(
+        option is not None and option.value != "+" and fits(str(option.value), port.name)
+        for rule in rules
+        for option in (rule.header.option("in-interface"), rule.header.option("out-interface"))
     )
 
 
@@ -234,7 +249,7 @@ def _outside(
         if port.name in _FIRST_NAMES:
             score += 1
         if score > most:
-            best, most, why = port.name, score, " and ".join(reasons) or "nothing says otherwise"
+            best, most, why = port.name, score, ", ".join(reasons) or "nothing says otherwise"
     return best, why
 
 
@@ -299,9 +314,12 @@ def _member(members: Iterable[str], version: int) -> IPNetwork | None:
 
 
 def _once(named: Iterable[Named]) -> tuple[Named, ...]:
+    """Each group by the first rule that names it; by a rule that forwards a port to it, where there is one."""
     found: dict[tuple[str, int], Named] = {}
     for one in named:
-        found.setdefault((one.name, one.network.version), one)
+        key = (one.name, one.network.version)
+        if key not in found or (one.forwarded and not found[key].forwarded):
+            found[key] = one
     return tuple(found.values())
 
 
