@@ -5,5 +5,7 @@ run_options     the options of ``port25lab run``
 run             what it does
 probe_options   the options of ``port25lab probe``
 probe           what it does
+collect_options the options of ``port25lab collect``
+collect         what it does
 shell           a shell in a node of a lab that is still up
 """

@@ -1,8 +1,12 @@
-"""A snapshot: what is known of a real router. ``scenario.snapshot`` reads it, ``scenario.mirror`` copies it."""
+"""A snapshot: what is known of a real router, as data.
+
+``scenario.snapshot`` reads it, ``scenario.mirror`` copies it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +18,25 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+FamilyTold = Literal["rules", "header", "command", "neighbours", "name", "nothing"]
+"""By what the family of rules was told: addresses and names of ICMP in them; the comment above them that names the
+program; the command or section that they stand under; other rules of the file; the file's name; or it is assumed."""
+
+NoteKind = Literal["not-installed", "failed", "nft-tables", "not-read", "table-assumed", "cut-off"]
+
+
+class SnapshotNote(_Frozen):
+    """What the reader has to say of a file, beside what it read."""
+
+    kind: NoteKind
+    file: Path
+    line: int
+    subject: str
+    """``not-installed``, ``failed``: the program, with its words; ``nft-tables``: family and name of a table of nft;
+    ``not-read``: the line; ``table-assumed``: the table; ``cut-off``: the last section.
+    """
+
+
 class RulesPart(_Frozen):
     """Rules of one family, as ``iptables-restore`` reads them."""
 
@@ -21,7 +44,11 @@ class RulesPart(_Frozen):
     file: Path
     """The user's file, as the user wrote it; ``-`` is standard input."""
     content: Bytes
-    """Line N of it is line N of the file: what is not part of these rules is replaced by empty lines."""
+    """Line N of it is line N of the file: what is not part of these rules is replaced by empty lines.
+
+    Of ``iptables -S`` output, ``*TABLE`` and ``COMMIT`` are added, the first where no line of the file is lost.
+    """
+    told_by: FamilyTold = "rules"
 
 
 class SetPart(_Frozen):
@@ -74,3 +101,4 @@ class Snapshot(_Frozen):
     routes: tuple[SnapshotRoute, ...] = ()
     sysctls: dict[str, str] = {}
     """Such as ``net.ipv4.ip_forward``."""
+    notes: tuple[SnapshotNote, ...] = ()
