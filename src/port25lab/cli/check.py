@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -19,7 +20,7 @@ from port25lab.model.outcome import Outcome
 from port25lab.model.question import Question
 from port25lab.model.snapshot import Snapshot
 from port25lab.model.verdict import Report, Verdict
-from port25lab.report import check_tables
+from port25lab.report import check_file, check_tables
 from port25lab.report import console as console_module
 from port25lab.report.files import is_stdout, require_separate, require_writable
 from port25lab.report.json_file import write_json
@@ -61,31 +62,34 @@ def run(options: CheckOptions) -> int:
         require_separate({"--json": options.json_file}, [Path(file) for file in [*options.files, *options.against]])
     doctor.require()
     allowed = allowed_changes.read(options.allow) if options.allow else []
-    new, wrong = _snapshot(options.files)
-    old, more = _snapshot(options.against) if options.against else (None, [])
+    new, refused = _snapshot(options.files)
+    old, old_refused = _snapshot(options.against) if options.against else (None, [])
     mirrors = _mirrors(options, new, old)
     versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
-    asked = [questions_of(each, options.ask, versions) for each in mirrors]
+    names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
+    asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
     engine.require_ipv6([question for some in asked for question in some])
     started = time.perf_counter()
     report = _answers(options, [question for some in asked for question in some])
-    problems = _write(options, report)
+    found = hints(mirrors[0].facts, report.verdicts[: len(asked[0])])
+    more = {"mapping": check_file.mapping(mirrors[0]), "findings": check_file.findings(found)}
+    problems = _write(options, report, more)
     console = console_module.open_console(stderr=options.json_file is not None and is_stdout(options.json_file))
     verdicts = report.verdicts[: len(asked[0])], report.verdicts[len(asked[0]) :]
     changed: list[allowed_changes.Change] = []
     try:
-        check_tables.print_shape(console, mirrors[0])
+        check_tables.print_shape(console, mirrors[0], new.notes)
         if old is not None:
             changed = check_tables.changes(verdicts[1], verdicts[0])
             check_tables.print_changes(console, changed, allowed)
         check_tables.print_table(console, verdicts[0], verbose=options.verbose)
-        check_tables.print_hints(console, hints(mirrors[0].facts, verdicts[0]))
+        check_tables.print_hints(console, found)
         check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
-    except OutputError as error:
-        problems.append(error)
-    for refused in (*wrong, *more):
-        typer.echo(f"port25lab: {refused}", err=True)
-    return print_problems(problems, _exit_code(report.verdicts, changed, allowed, bool(wrong or more)))
+    except OutputError as problem:
+        problems.append(problem)
+    for error in (*refused, *old_refused):
+        typer.echo(f"port25lab: {error}", err=True)
+    return print_problems(problems, _exit_code(report.verdicts, changed, allowed, bool(refused or old_refused)))
 
 
 def _exit_code(
@@ -147,11 +151,11 @@ def _answers(options: CheckOptions, questions: Sequence[Question]) -> Report:
         return engine.run(questions, progress=progress, jobs=options.jobs)
 
 
-def _write(options: CheckOptions, report: Report) -> list[OutputError]:
+def _write(options: CheckOptions, report: Report, more: Mapping[str, Any]) -> list[OutputError]:
     if options.json_file is None:
         return []
     try:
-        write_json(report, options.json_file)
+        write_json(report, options.json_file, more)
     except OutputError as error:
         return [error]
     return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import PurePath
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from port25lab.model.evidence import Blame
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.snapshot import NoteKind, SnapshotNote
 from port25lab.model.verdict import Verdict
 from port25lab.report import describe, explain
 from port25lab.report.console import emit
@@ -30,11 +31,9 @@ from port25lab.scenario.allowed_changes import Allowed, Change, reason_for
 from port25lab.scenario.hints import Hint
 from port25lab.scenario.mirror import Mirror
 
-MOST_RULES = 12
 
-
-def print_shape(console: Console, mirror: Mirror) -> None:
-    """What the mirror is, what was inferred, and why."""
+def print_shape(console: Console, mirror: Mirror, notes: Iterable[SnapshotNote]) -> None:
+    """What the mirror is, what was inferred, and why. ``notes``: of the reader of the files."""
     emit(console, Text.assemble((visible(mirror.policy.name), "bold"), ("  a router in this shape", "dim")))
     grid = grid_table(Column(no_wrap=True), Column(style="dim", overflow="fold"))
     for group in mirror.groups:
@@ -46,9 +45,20 @@ def print_shape(console: Console, mirror: Mirror) -> None:
     for server in mirror.listed:
         address = ", ".join(map(str, mirror.plan.nodes[server.node].published))
         grid.add_row(visible(server.node), visible(f"{address}; outside; {server.why}"))
-    for number, note in enumerate(mirror.notes):
+    words = [*mirror.notes, *(f"{note.file}:{note.line}: {_NOTES[note.kind]} {note.subject}" for note in notes)]
+    for number, note in enumerate(words):
         grid.add_row("note" if not number else "", visible(note))
     emit(console, Group(indented(grid), Text()))
+
+
+_NOTES: Mapping[NoteKind, str] = {
+    "not-installed": "this program is not on the router:",
+    "failed": "this command failed there:",
+    "nft-tables": "not read, a table of nft:",
+    "not-read": "not read:",
+    "table-assumed": "the table is taken to be",
+    "cut-off": "the file ends within",
+}
 
 
 def changes(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Change]:

@@ -49,7 +49,7 @@ class AllowedFile(Strict):
 
 def read(file: Path) -> list[Allowed]:
     """Read the file. Raises InputError."""
-    document = document_module.read_yaml(file)
+    document = document_module.read_yaml(file, dates=True)
     return list(document_module.validated(document, AllowedFile).allow)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
@@ -22,11 +22,13 @@ class Hint:
 
     text: str
     place: Place | None = None
+    kind: str = ""
+    """A short name of what it is about: ``wrong-chain``."""
 
 
 def hints(facts: RouterFacts, verdicts: Sequence[Verdict]) -> list[Hint]:
     """All hints, the gravest first. ``verdicts``: of the questions that were asked of these rules."""
-    return [hint for find in _FINDERS for hint in find(facts, verdicts)]
+    return [replace(hint, kind=kind) for kind, find in _FINDERS.items() for hint in find(facts, verdicts)]
 
 
 def _one_family(facts: RouterFacts, _: Sequence[Verdict]) -> Iterator[Hint]:
@@ -191,16 +193,16 @@ def _target(rule: Rule) -> str:
     return rule.target.name if rule.target is not None else ""
 
 
-_FINDERS: tuple[Callable[[RouterFacts, Sequence[Verdict]], Iterator[Hint]], ...] = (
-    _one_family,
-    _neighbours,
-    _established,
-    _submission,
-    _dns,
-    _wrong_chain,
-    _never_called,
-    _no_such_interface,
-    _too_big,
-    _untranslated,
-    _unmet,
-)
+_FINDERS: Mapping[str, Callable[[RouterFacts, Sequence[Verdict]], Iterator[Hint]]] = {
+    "one-family": _one_family,
+    "neighbour-discovery": _neighbours,
+    "no-established": _established,
+    "submission-blocked": _submission,
+    "dns-dropped": _dns,
+    "wrong-chain": _wrong_chain,
+    "chain-never-called": _never_called,
+    "no-such-interface": _no_such_interface,
+    "packet-too-big-dropped": _too_big,
+    "not-translated": _untranslated,
+    "counter-zero": _unmet,
+}

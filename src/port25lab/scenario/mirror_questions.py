@@ -35,11 +35,14 @@ _NOTES = ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")
 _COUNTING = ("limit", "hashlimit", "recent", "connlimit", "quota", "statistic")
 
 
-def questions_of(mirror: Mirror, asked: Sequence[str] = (), versions: Iterable[IpVersion] = VERSIONS) -> list[Question]:
+def questions_of(
+    mirror: Mirror, variant: str, asked: Sequence[str] = (), versions: Iterable[IpVersion] = VERSIONS
+) -> list[Question]:
     """All questions, over the IP versions that both ends have.
 
-    ``asked``: more of them, each ``FROM:TO:PORT``. Where rules about mail count connections or remember hosts, each
-    question gets a lab of its own: the first connection of a quiet hour is asked about. Raises InputError.
+    ``variant``: the name of these rules in results. ``asked``: more questions, each ``FROM:TO:PORT``. Where rules about
+    mail count connections or remember hosts, each question gets a lab of its own: the first connection of a quiet hour
+    is asked about. Raises InputError.
     """
     config = LabConfig(plan=mirror.plan, policies=((ROUTER, (mirror.policy,)),))
     paths = [*_outbound(mirror), *_inbound(mirror), *(_asked(mirror, text) for text in asked)]
@@ -50,7 +53,7 @@ def questions_of(mirror: Mirror, asked: Sequence[str] = (), versions: Iterable[I
             if version in _versions(mirror, path):
                 own = _alone(config, len(found)) if alone else config
                 one = question_about(path.model_copy(update={"ip_version": version}), own)
-                found.append(replace(one, scenario="check", variant=mirror.policy.name))
+                found.append(replace(one, scenario="check", variant=variant))
     return found
 
 
