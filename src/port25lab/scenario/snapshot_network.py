@@ -14,7 +14,7 @@ from typing import Any
 from port25lab.errors import InputError
 from port25lab.model.addresses import IPAddress, IPInterface, IPNetwork
 from port25lab.model.snapshot import SnapshotInterface, SnapshotRoute
-from port25lab.scenario.snapshot_parts import Kind, Part
+from port25lab.scenario.snapshot_parts import Part
 
 # --- interfaces
 
@@ -28,6 +28,8 @@ class InterfaceDraft:
     line: int
     index: int | None = None
     mac: str | None = None
+    parent: str | None = None
+    """What stands behind the @: the interface under a VLAN, the other end of a veth pair, or its index."""
     kind: str | None = None
     addresses: list[IPInterface] = field(default_factory=list)
     peer: IPAddress | None = None
@@ -44,6 +46,7 @@ class InterfaceDraft:
     def add(self, other: InterfaceDraft) -> None:
         """Take what another output says of this interface."""
         self.index, self.mac = self.index or other.index, self.mac or other.mac
+        self.parent = self.parent or other.parent
         self.kind, self.peer = self.kind or other.kind, self.peer or other.peer
         self.master = self.master or other.master
         self.slave = self.slave or other.slave
@@ -77,7 +80,7 @@ def interfaces_of(drafts: dict[str, InterfaceDraft]) -> tuple[SnapshotInterface,
     return tuple(
         SnapshotInterface(
             name=draft.name,
-            kind=draft.kind or _kind_by_name(draft.name),
+            kind=draft.kind or _kind(draft, drafts),
             addresses=tuple(draft.addresses),
             peer=draft.peer,
             master=None if draft.slave else draft.master,
@@ -123,11 +126,16 @@ def _kind_by_name(name: str) -> str | None:
     return next((kind for sign, kind in _NAMES if sign.fullmatch(name)), None)
 
 
-def _with_parent(name: str, parent: str) -> str | None:
-    """The kind of an interface that stands on another."""
-    if parent.startswith("if") and parent[2:].isdigit():
+def _kind(draft: InterfaceDraft, drafts: dict[str, InterfaceDraft]) -> str | None:
+    """The kind of an interface, from its name and what it stands on."""
+    name, parent = draft.name, draft.parent
+    if parent is None:
+        return _kind_by_name(name)
+    if parent in drafts and drafts[parent].parent == name:
+        return "veth"
+    if re.fullmatch(r"if\d+", parent):
         return _kind_by_name(name) or "veth"
-    return "vlan" if name.startswith((f"{parent}.", "vlan")) or re.fullmatch(r"\S+\.\d+", name) else _kind_by_name(name)
+    return "vlan" if name.startswith("vlan") or re.fullmatch(r"\S+\.\d+", name) else _kind_by_name(name)
 
 
 _LINK = re.compile(r"(\d+): ([^\s@]+?)(?:@(\S+?))?: <([^>]*)>(.*)")
@@ -144,7 +152,7 @@ def _from_text(part: Part, file: str) -> Iterator[InterfaceDraft]:
             index, name, parent, flags, rest = link.groups()
             draft = InterfaceDraft(name, file, number, int(index), up="UP" in flags.split(","))
             draft.slave = "SLAVE" in flags.split(",")
-            draft.kind = _with_parent(name, parent) if parent else None
+            draft.parent = parent
             words = rest.split()
             draft.mtu = _number(_after(words, "mtu"))
             draft.master = _after(words, "master")
@@ -159,7 +167,7 @@ def _from_text(part: Part, file: str) -> Iterator[InterfaceDraft]:
                 yield draft
             name, parent, state, rest = brief.groups()
             draft = InterfaceDraft(name, file, number, up={"UP": True, "DOWN": False}.get(state))
-            draft.kind = _with_parent(name, parent) if parent else None
+            draft.parent = parent
             _brief_addresses(draft, rest.split(), file, number)
         elif draft is not None and line.split():
             _detail(draft, line.split(), file, number)
@@ -217,8 +225,7 @@ def _from_json(part: Part, file: str) -> Iterator[InterfaceDraft]:
         draft.kind = _text(info.get("info_kind")) if isinstance(info, dict) else None
         parent = _text(entry.get("link"))
         draft.kind = draft.kind or _LINK_TYPES.get(str(entry.get("link_type")))
-        if draft.kind is None and (parent or "link_index" in entry):
-            draft.kind = _with_parent(draft.name, parent or f"if{entry['link_index']}")
+        draft.parent = parent or (f"if{entry['link_index']}" if "link_index" in entry else None)
         draft.mac = _text(entry.get("address")) if entry.get("link_type") == "ether" else None
         for said in entry.get("addr_info") or []:
             if isinstance(said, dict) and "local" in said:
@@ -363,8 +370,3 @@ def _json_hop(entry: dict[str, Any]) -> tuple[str | None, str | None]:
     via = entry.get("via")
     gateway = via.get("host") if isinstance(via, dict) else entry.get("gateway")
     return _text(gateway), _text(entry.get("dev"))
-
-
-def is_network_part(part: Part) -> bool:
-    """Whether a part is for this module."""
-    return part.kind in (Kind.ADDRESSES, Kind.ROUTES)
