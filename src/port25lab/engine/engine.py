@@ -368,7 +368,7 @@ def input_files(questions: Iterable[Question]) -> Iterator[Path]:
         yield config.topology
         plan = config.plan
         own = (load_policy(name, plan.file).folder for node in plan.nodes.values() for name in node.policies)
-        folders = {*own, *(folder for _, stack in config.policies for folder in stack)}
+        folders = {*own, *(one for _, stack in config.policies for one in stack if isinstance(one, Path))}
         yield from (file for folder in folders for file in folder.iterdir())
     # Modules that a topology imports from its own folder. A file too many does no harm.
     folders = {question.config.topology.parent.resolve() for question in questions}
@@ -398,4 +398,7 @@ def _require(config: LabConfig) -> None:
 
 
 def _policies(config: LabConfig) -> dict[str, list[Policy]]:
-    return {node: [load_policy(str(ref)) for ref in refs] for node, refs in config.policies}
+    return {
+        node: [one if isinstance(one, Policy) else load_policy(str(one)) for one in stack]
+        for node, stack in config.policies
+    }

@@ -109,7 +109,7 @@ class Sightings:
             self._over.add(name)
             self._kept.pop(name, None)
             self._sightings.pop(name, None)
-        return sightings, _connections(sightings, client)
+        return sightings, _connections(sightings, client, [number for kind, number in own if kind == "syn"])
 
     def _sent(self, node: str, port: int, made: Made | None) -> list[_Connection]:
         told: list[_Connection] = [("syn", sequence) for sequence in made(node, port)] if made else []
@@ -169,8 +169,10 @@ def _by_port(source: int | None, destination: int | None) -> _Connection | None:
     return None
 
 
-def _connections(sightings: Iterable[Sighting], client: str) -> Connections:
-    sequences: dict[int, None] = {}
+def _connections(sightings: Iterable[Sighting], client: str, own: Iterable[int]) -> Connections:
+    """``own``: initial sequence numbers of the SYNs; a rule may have dropped one before it left its node."""
+    sequences = dict.fromkeys(own)
+    left: set[int] = set()
     arrivals: set[tuple[str, str, int]] = set()
     dialled: bytes | None = None
     passed: dict[tuple[int, str], list[Sighting]] = defaultdict(list)
@@ -182,7 +184,8 @@ def _connections(sightings: Iterable[Sighting], client: str) -> Connections:
             answered[packet.acknowledged, seen.node].append(seen)
         if packet.kind != "SYN" or packet.sequence is None or packet.source_port is None:
             continue
-        if seen.node == client and seen.leaving and packet.sequence not in sequences:
+        if seen.node == client and seen.leaving and packet.sequence not in left:
+            left.add(packet.sequence)
             dialled = packet.destination
         sequences[packet.sequence] = None
         passed[packet.sequence, seen.node].append(seen)

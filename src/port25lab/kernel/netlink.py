@@ -180,15 +180,24 @@ def address(index: int, interface: IPv4Interface | IPv6Interface) -> bytes:
     return _message(_NEWADDR, _REPLACE, body + local)
 
 
-def route(to: IPv4Network | IPv6Network, via: IPv4Address | IPv6Address | None) -> bytes:
-    """Set a static route. ``via``: the gateway; None makes a blackhole."""
+_LINK_SCOPE = 253
+
+
+def route(to: IPv4Network | IPv6Network, via: IPv4Address | IPv6Address | None, interface: int | None = None) -> bytes:
+    """Set a static route.
+
+    ``via``: the gateway; None: straight to the ``interface`` with this index, and without one a blackhole.
+    """
     family = socket.AF_INET if to.version == 4 else socket.AF_INET6
-    kind = 1 if via is not None else _BLACKHOLE
-    body = _ROUTE.pack(family, to.prefixlen, 0, 0, 254, 4, 0, kind, 0)
+    kind = 1 if via is not None or interface is not None else _BLACKHOLE
+    scope = _LINK_SCOPE if via is None and interface is not None and to.version == 4 else 0
+    body = _ROUTE.pack(family, to.prefixlen, 0, 0, 254, 4, scope, kind, 0)
     if to.prefixlen:
         body += attribute(1, to.network_address.packed)
     if via is not None:
         body += attribute(5, via.packed)
+    if interface is not None:
+        body += attribute(4, struct.pack("=I", interface))
     return _message(_NEWROUTE, _REPLACE, body)
 
 

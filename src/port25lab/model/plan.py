@@ -59,10 +59,11 @@ class BridgePlan(_Frozen):
 
 
 class Route(_Frozen):
-    """A static route; ``via`` None is a blackhole."""
+    """A static route. Without ``via``: straight to ``interface``; without that, a blackhole."""
 
     to: IPv4Network | IPv6Network
     via: IPv4Address | IPv6Address | None
+    interface: InterfaceName | None = None
 
 
 class NodePlan(_Frozen):

@@ -51,6 +51,8 @@ class Policy(_Frozen):
     sets: tuple[str, ...]
     """Names of the address sets that the topology has to fill; IPv6 rules say the name with a 6 behind it."""
     rules_files: tuple[RulesFile, ...]
+    ipset: str = ""
+    """More sets, complete, as ``ipset save`` prints them."""
     services: tuple[dict[str, Any], ...] = ()
     """Programs that run on the policy's node, such as a proxy that its rules lead to: kinds of ``services``."""
     watch: Watch = "syn"

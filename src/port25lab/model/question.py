@@ -9,6 +9,7 @@ from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome, Should
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
+from port25lab.model.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class LabConfig:
 
     plan: Plan
     """The topology as it was checked: the lab is built from this plan, and the topology's file is not run again."""
-    policies: tuple[tuple[str, tuple[Path, ...]], ...] = ()
-    """Each node that has policies, with their folders in the order in which they are loaded."""
+    policies: tuple[tuple[str, tuple[Path | Policy, ...]], ...] = ()
+    """Each node that has policies, in the order in which they are loaded: their folders, or policies without one."""
 
     def __post_init__(self) -> None:
         if not self.plan.file.is_absolute():  # the same lab, however the user wrote the path of its topology
@@ -40,7 +41,7 @@ class LabConfig:
     @property
     def policy_names(self) -> dict[str, tuple[str, ...]]:
         """The names of the policies, by node."""
-        return {node: tuple(folder.name for folder in folders) for node, folders in self.policies}
+        return {node: tuple(policy.name for policy in stack) for node, stack in self.policies}
 
 
 @dataclass(frozen=True)

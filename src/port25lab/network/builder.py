@@ -301,7 +301,9 @@ class LabNet(Mininet):  # type: ignore[misc]
                     requests.append((f"address {own} on {port.name}", netlink.address(node.index(port.name), own)))
         requests += neighbours
         for route in node.plan.routes:
-            requests.append((f"route {route.to} via {route.via}", netlink.route(route.to, route.via)))
+            interface = None if route.interface is None else node.index(route.interface)
+            request = netlink.route(route.to, route.via, interface)
+            requests.append((f"route {route.to} via {route.via or route.interface}", request))
         with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
             kernel.send([(f"node {node.name}: {what}", request) for what, request in requests])
 

@@ -62,8 +62,10 @@ def load(
     there = {name for policy in policies[:loaded] for name in policy.sets}
     wanted = sorted({name for policy in policies[loaded:] for name in policy.sets} - there)
     if wanted:
-        _load_sets(node, {name: tuple(sets.get(name, ())) for name in wanted})
+        _load_sets(node, "".join(set_commands({name: tuple(sets.get(name, ())) for name in wanted})))
     for number, policy in enumerate(policies[loaded:], loaded):
+        if policy.ipset:
+            _load_sets(node, policy.ipset)
         for file in policy.rules_files:
             _restore(node, file, noflush=number > 0)
 
@@ -83,8 +85,8 @@ def run_inside(node: LabNode, argv: Sequence[str], content: bytes) -> subprocess
     )
 
 
-def _load_sets(node: LabNode, sets: Mapping[str, tuple[IPNetwork, ...]]) -> None:
-    done = run_inside(node, ["ipset", "restore"], "".join(set_commands(sets)).encode())
+def _load_sets(node: LabNode, commands: str) -> None:
+    done = run_inside(node, ["ipset", "restore"], commands.encode())
     if done.returncode:
         raise LabError(f"{node.name}: ipset: {decode(done.stderr).strip()}")
 

@@ -56,16 +56,16 @@ def lab_table(console: Console, verdicts: Sequence[Verdict]) -> RenderableType:
         (Column("try", no_wrap=True), lambda row: _attempts(row, glyphs), any(v.question.repeat > 1 for v in verdicts)),
         (Column("outcome", no_wrap=True), lambda row: _outcome(console, row.first), True),
         (Column("client saw", style="dim", no_wrap=True), lambda row: _saw(row, glyphs), not narrow),
-        (Column("decided by", overflow="fold"), lambda row: _decided(row, glyphs, stacked=stacked), True),
+        (Column("decided by", overflow="fold"), lambda row: decided(row, glyphs, stacked=stacked), True),
     ]
     shown = [(column, cell) for column, cell, shows in columns if shows]
     lines = rows(verdicts)
     longest = max(Text(str(cell(row))).cell_len for column, cell in shown if column.header == "path" for row in lines)
     columns[2][0].width = min(longest, int(console.width * WIDEST_PATH))
-    table = _table(column for column, _ in shown)
+    table = bare_table(column for column, _ in shown)
     for row in lines:
         table.add_row(*(cell(row) for _, cell in shown))
-    return Group(_lab_heading(verdicts, glyphs), table, *_rules(verdicts, glyphs), Text())
+    return Group(_lab_heading(verdicts, glyphs), table, *deciding_rules(verdicts, glyphs), Text())
 
 
 def _lab_heading(verdicts: Sequence[Verdict], glyphs: Glyphs) -> Text:
@@ -124,7 +124,7 @@ def _saw(row: Row, glyphs: Glyphs) -> str:
     return f"{describe.saw(row.first)} {proven}{spread}{duration(longest)}".lstrip()
 
 
-def _decided(row: Row, glyphs: Glyphs, *, stacked: bool) -> Text:
+def decided(row: Row, glyphs: Glyphs, *, stacked: bool) -> Text:
     """The rule; or the relay and what stopped it; or the server's reply; or why port25lab failed."""
     verdict, label = row.first, _label(row.blames, stacked=stacked)
     if verdict.outcome is Outcome.ERROR:
@@ -151,7 +151,7 @@ def _label(blames: Sequence[Blame], *, stacked: bool) -> str:
     return describe.rule_label(blames[0], [blame.rule_number for blame in blames], with_policy=stacked)
 
 
-def _rules(verdicts: Sequence[Verdict], glyphs: Glyphs) -> list[RenderableType]:
+def deciding_rules(verdicts: Sequence[Verdict], glyphs: Glyphs) -> list[RenderableType]:
     """Each rule that decided, once: its label in the table, its file and line, its text, and what led there."""
     stacked = stacked_rows(verdicts)
     blames = {*(verdict.blame for verdict in verdicts if verdict.blame), *relay_blames(verdicts)}
@@ -184,7 +184,7 @@ def article_table(console: Console, lines: Sequence[article_rows.Line]) -> Rende
         (Column("policy, and its rule", overflow="fold"), _policies_with_rules, True),
     ]
     shown = [(column, cell) for column, cell, shows in columns if shows]
-    table = _table(column for column, _ in shown)
+    table = bare_table(column for column, _ in shown)
     before = ""
     for line in lines:
         cells = {column.header: cell(line) for column, cell in shown}
@@ -262,7 +262,7 @@ def matrix_table(console: Console, group: matrix_rows.Matrix) -> RenderableType:
     if about:
         heading.append(f" {glyphs.between} ", "dim").append(about, "cyan")
     columns = [Column("path", overflow="fold"), *(Column(variant, overflow="fold") for variant in group.variants)]
-    table = _table(columns)
+    table = bare_table(columns)
     for line in group.lines:
         table.add_row(line.name, *(_matrix_cell(console, cell) for cell in line.cells))
     return Group(heading, table, Text())
@@ -290,7 +290,7 @@ def checks_table(console: Console, checks: Sequence[Check]) -> RenderableType:
     """The doctor's checks."""
     parts: list[RenderableType] = []
     for heading, required in (("required", True), ("optional", False)):
-        table = _table(
+        table = bare_table(
             (Column(""), Column(heading, no_wrap=True), Column("found", overflow="fold"), Column("for", style="dim"))
         )
         for check in checks:
@@ -328,7 +328,8 @@ def mark(console: Console, ok: bool, neutral: bool) -> Text:
     return Text(glyphs.neutral, "dim") if neutral else Text(glyphs.good, "green")
 
 
-def _table(columns: Iterable[Column]) -> Table:
+def bare_table(columns: Iterable[Column]) -> Table:
+    """A table without lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.columns = list(columns)
     return table

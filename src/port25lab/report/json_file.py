@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from port25lab.report import files
 SCHEMA_VERSION = 1
 
 
-def write_json(report: Report, path: Path) -> None:
-    """Write a report in one step. A lone surrogate from a reply that was not UTF-8 is written as its JSON escape."""
+def write_json(report: Report, path: Path, more: Mapping[str, Any] | None = None) -> None:
+    """Write a report in one step. A lone surrogate from a reply that was not UTF-8 is written as its JSON escape.
+
+    ``more``: what a command has beside verdicts, by key.
+    """
     data = {
         "schema_version": SCHEMA_VERSION,
         "tool": report.tool,
         "environment": report.environment,
         "verdicts": [flat(verdict) for verdict in report.verdicts],
+        **(more or {}),
     }
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
     files.write(path, (text + "\n").encode("utf-8", "backslashreplace"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -41,6 +42,8 @@ class Document:
     data: Any
     _places: dict[tuple[Key, ...], tuple[int, int]]
     _key_places: dict[tuple[Key, ...], tuple[int, int]]
+    dates: bool = False
+    """Whether dates are allowed: as text, ``2030-01-31``."""
 
     def error(self, what: str, allowed: str, *keys: Key, at_key: bool = False) -> InputError:
         """An InputError at the value under ``keys``; at its key where ``at_key`` is true.
@@ -59,8 +62,11 @@ class Document:
         return written
 
 
-def read_yaml(file: Path) -> Document:
-    """Read one YAML 1.2 document. Raises InputError: bad YAML, a key twice, tags, keys that are not text."""
+def read_yaml(file: Path, *, dates: bool = False) -> Document:
+    """Read one YAML 1.2 document. ``dates``: whether it may have dates.
+
+    Raises InputError: bad YAML, a key twice, tags, keys that are not text.
+    """
     text = read_text(file)
     try:
         loaded = YAML().load(text)
@@ -75,7 +81,7 @@ def read_yaml(file: Path) -> Document:
         raise InputError(f"not YAML: {str(error).strip().splitlines()[0]}", file=file) from None
     places: dict[tuple[Key, ...], tuple[int, int]] = {(): (1, 1)}
     key_places: dict[tuple[Key, ...], tuple[int, int]] = {}
-    document = Document(file, None, places, key_places)
+    document = Document(file, None, places, key_places, dates)
     return Document(file, _plain(document, loaded, ()), places, key_places)
 
 
@@ -90,6 +96,8 @@ def _plain(document: Document, node: Any, keys: tuple[Key, ...]) -> Any:
             line, column = node.lc.item(number)  # type: ignore[attr-defined]
             document._places[*keys, number] = line + 1, column + 1
         return [_plain(document, item, (*keys, number)) for number, item in enumerate(node)]
+    if document.dates and isinstance(node, date) and not isinstance(node, datetime):
+        return node.isoformat()
     if isinstance(node, TaggedScalar) or (node is not None and not isinstance(node, str | bool | int | float)):
         raise document.error("a YAML tag or type of its own", "text, numbers, true, false, lists and mappings", *keys)
     for plain in (bool, str, int, float):

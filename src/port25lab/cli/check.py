@@ -1,0 +1,161 @@
+"""What ``port25lab check`` does: read the files, build the mirror, ask, print what the rules do or what changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from port25lab.engine import engine
+from port25lab.engine import jobs as jobs_module
+from port25lab.errors import NOT_TOLD, InputError, OutputError
+from port25lab.machine import doctor
+from port25lab.model.addresses import IPNetwork, IpVersion
+from port25lab.model.outcome import Outcome
+from port25lab.model.question import Question
+from port25lab.model.snapshot import Snapshot
+from port25lab.model.verdict import Report, Verdict
+from port25lab.report import check_file, check_tables
+from port25lab.report import console as console_module
+from port25lab.report.files import is_stdout, require_separate, require_writable
+from port25lab.report.json_file import write_json
+from port25lab.report.progress import Progress
+from port25lab.report.streams import print_problems
+from port25lab.scenario import allowed_changes
+from port25lab.scenario.hints import hints
+from port25lab.scenario.mirror import Mirror, mirror
+from port25lab.scenario.mirror_addresses import VERSIONS
+from port25lab.scenario.mirror_questions import questions_of
+from port25lab.scenario.router_facts import read_router, together
+from port25lab.scenario.snapshot import read_snapshot
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the user asked for, as the user wrote it."""
+
+    files: Sequence[str]
+    against: Sequence[str]
+    allow: Path | None
+    inside: Sequence[str]
+    outside: str | None
+    host: bool
+    ask: Sequence[str]
+    ip: int | None
+    jobs: int | None
+    json_file: Path | None
+    verbose: bool
+
+
+def run(options: CheckOptions) -> int:
+    """Check. Returns the exit code: 1 where something changed that is not allowed, 4 where something is not known.
+
+    Raises InputError and MachineError before any lab starts.
+    """
+    if options.json_file:
+        require_writable(options.json_file)
+        require_separate({"--json": options.json_file}, [Path(file) for file in [*options.files, *options.against]])
+    doctor.require()
+    allowed = allowed_changes.read(options.allow) if options.allow else []
+    new, refused = _snapshot(options.files)
+    old, old_refused = _snapshot(options.against) if options.against else (None, [])
+    mirrors = _mirrors(options, new, old)
+    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
+    names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
+    asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
+    engine.require_ipv6([question for some in asked for question in some])
+    started = time.perf_counter()
+    report = _answers(options, [question for some in asked for question in some])
+    found = hints(mirrors[0].facts, report.verdicts[: len(asked[0])])
+    more = {"mapping": check_file.mapping(mirrors[0]), "findings": check_file.findings(found)}
+    problems = _write(options, report, more)
+    console = console_module.open_console(stderr=options.json_file is not None and is_stdout(options.json_file))
+    verdicts = report.verdicts[: len(asked[0])], report.verdicts[len(asked[0]) :]
+    changed: list[allowed_changes.Change] = []
+    try:
+        check_tables.print_shape(console, mirrors[0], new.notes)
+        if old is not None:
+            changed = check_tables.changes(verdicts[1], verdicts[0])
+            check_tables.print_changes(console, changed, allowed)
+        check_tables.print_table(console, verdicts[0], verbose=options.verbose)
+        check_tables.print_hints(console, found)
+        check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
+    except OutputError as problem:
+        problems.append(problem)
+    for error in (*refused, *old_refused):
+        typer.echo(f"port25lab: {error}", err=True)
+    return print_problems(problems, _exit_code(report.verdicts, changed, allowed, bool(refused or old_refused)))
+
+
+def _exit_code(
+    verdicts: Sequence[Verdict],
+    changed: Sequence[allowed_changes.Change],
+    allowed: Sequence[allowed_changes.Allowed],
+    refused: bool,
+) -> int:
+    if refused:
+        return InputError.exit_code
+    if any(allowed_changes.reason_for(change, allowed) is None for change in changed):
+        return 1
+    return NOT_TOLD if any(verdict.outcome is Outcome.ERROR for verdict in verdicts) else 0
+
+
+def _snapshot(files: Sequence[str]) -> tuple[Snapshot, list[InputError]]:
+    """What the files say, and which of them were refused. Raises InputError where none has rules."""
+    reading = read_snapshot(files)
+    if not reading.snapshot.rules:
+        if reading.errors:
+            raise reading.errors[0]
+        accepted = "the output of iptables-save, ip6tables-save or port25lab collect"
+        raise InputError(f"no rules in {', '.join(files)}", allowed=accepted)
+    return reading.snapshot, list(reading.errors)
+
+
+def _mirrors(options: CheckOptions, new: Snapshot, old: Snapshot | None) -> list[Mirror]:
+    """The mirror of the new rules, and that of the old ones: both in the shape that both say together."""
+    inside = dict(_inside(text) for text in options.inside)
+    if old is None:
+        alone = read_router(new, options.outside, inside)
+        return [mirror(new, alone, inside=inside, host=options.host, name=_name(new))]
+    bare = {"interfaces": new.interfaces or old.interfaces, "routes": new.routes or old.routes}
+    both = [one.model_copy(update=bare | {"sets": one.sets or new.sets or old.sets}) for one in (new, old)]
+    facts = [read_router(one, options.outside, inside) for one in both]
+    shape = together(*facts)
+    return [
+        mirror(one, own, inside=inside, host=options.host, name=_name(one), shape=shape)
+        for one, own in zip(both, facts, strict=True)
+    ]
+
+
+def _inside(text: str) -> tuple[str, IPNetwork | None]:
+    name, _, network = text.partition("=")
+    try:
+        return name, ip_network(network) if network else None
+    except ValueError as error:
+        allowed = "IF or IF=NETWORK, such as br-lan=192.168.1.0/24"
+        raise InputError(f"--inside {text}: {error}", allowed=allowed) from None
+
+
+def _name(snapshot: Snapshot) -> str:
+    return snapshot.hostname or next((part.file.name for part in snapshot.rules), "rules")
+
+
+def _answers(options: CheckOptions, questions: Sequence[Question]) -> Report:
+    planned = jobs_module.plan_jobs(questions)
+    with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
+        return engine.run(questions, progress=progress, jobs=options.jobs)
+
+
+def _write(options: CheckOptions, report: Report, more: Mapping[str, Any]) -> list[OutputError]:
+    if options.json_file is None:
+        return []
+    try:
+        write_json(report, options.json_file, more)
+    except OutputError as error:
+        return [error]
+    return []

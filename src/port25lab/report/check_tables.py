@@ -1,0 +1,194 @@
+"""What ``check`` prints: the mirror's shape, changes, the table of groups by destinations, hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import PurePath
+
+from rich.console import Console, Group
+from rich.table import Column
+from rich.text import Text
+
+from port25lab.model.evidence import Blame
+from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.snapshot import NoteKind, SnapshotNote
+from port25lab.model.verdict import Verdict
+from port25lab.report import describe, explain
+from port25lab.report.console import emit
+from port25lab.report.console_tables import (
+    bare_table,
+    count,
+    decided,
+    deciding_rules,
+    glyphs_for,
+    grid_table,
+    indented,
+)
+from port25lab.report.rows import Row, rows
+from port25lab.report.text import Glyphs, duration, visible
+from port25lab.scenario.allowed_changes import Allowed, Change, reason_for
+from port25lab.scenario.hints import Hint
+from port25lab.scenario.mirror import Mirror
+
+
+def print_shape(console: Console, mirror: Mirror, notes: Iterable[SnapshotNote]) -> None:
+    """What the mirror is, what was inferred, and why. ``notes``: of the reader of the files."""
+    emit(console, Text.assemble((visible(mirror.policy.name), "bold"), ("  a router in this shape", "dim")))
+    grid = grid_table(Column(no_wrap=True), Column(style="dim", overflow="fold"))
+    for group in mirror.groups:
+        if group.interface is not None or group.node != "router":
+            node = mirror.plan.nodes[group.node]
+            addresses = ", ".join(str(address.ip) for address in node.addresses)
+            same = f"; the same as {', '.join(group.same)}" if group.same else ""
+            grid.add_row(visible(group.node), visible(f"{addresses}; {group.why}{same}"))
+    for server in mirror.listed:
+        address = ", ".join(map(str, mirror.plan.nodes[server.node].published))
+        grid.add_row(visible(server.node), visible(f"{address}; outside; {server.why}"))
+    words = [*mirror.notes, *(f"{note.file}:{note.line}: {_NOTES[note.kind]} {note.subject}" for note in notes)]
+    for number, note in enumerate(words):
+        grid.add_row("note" if not number else "", visible(note))
+    emit(console, Group(indented(grid), Text()))
+
+
+_NOTES: Mapping[NoteKind, str] = {
+    "not-installed": "this program is not on the router:",
+    "failed": "this command failed there:",
+    "nft-tables": "not read, a table of nft:",
+    "not-read": "not read:",
+    "table-assumed": "the table is taken to be",
+    "cut-off": "the file ends within",
+}
+
+
+def changes(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Change]:
+    """The paths with another outcome or another deciding rule, those with another outcome first."""
+    known = {_asked(verdict): verdict for verdict in before}
+    found = [Change(known.get(_asked(verdict)), verdict) for verdict in after]
+    return sorted(
+        (one for one in found if one.outcome_changed or _rule(one.before) != _rule(one.after)),
+        key=lambda one: not one.outcome_changed,
+    )
+
+
+def print_changes(console: Console, found: Sequence[Change], allowed: Sequence[Allowed]) -> None:
+    """The rows that changed, with the deciding lines of both sides. Rows with another outcome come first."""
+    glyphs = glyphs_for(console)
+    other = [one for one in found if one.outcome_changed]
+    if not found:
+        emit(console, Group(Text("Nothing changes.", "bold"), Text()))
+        return
+    emit(console, Text(f"{count(len(other), 'path')} with another outcome", "bold red" if other else "bold"))
+    table = bare_table([Column("path"), Column("IP"), Column("before"), Column("after"), Column("allowed")])
+    for one in other:
+        path = one.after.question.path
+        table.add_row(
+            describe.ends_words(one.after, glyphs),
+            f"v{path.ip_version}",
+            _side(one.before, glyphs),
+            _side(one.after, glyphs),
+            visible(reason_for(one, allowed) or ""),
+        )
+    emit(console, Group(table, Text()) if other else Text())
+    if moved := len(found) - len(other):
+        same = [one for one in found if not one.outcome_changed]
+        pairs = dict.fromkeys((_place(one.before), _place(one.after)) for one in same)
+        words = ", ".join(f"{old or 'no rule'} {glyphs.arrow} {new or 'no rule'}" for old, new in pairs)
+        emit(console, Group(Text(f"{count(moved, 'path')} with the same outcome by another rule: {words}"), Text()))
+
+
+def print_table(console: Console, verdicts: Sequence[Verdict], *, verbose: bool = False) -> None:
+    """Groups by destinations: outcome and deciding line; below it each rule that decided. ``verbose``: all facts."""
+    glyphs = glyphs_for(console)
+    columns = [
+        Column("from", no_wrap=True),
+        Column("to", overflow="fold"),
+        Column("IP", no_wrap=True),
+        Column("outcome", no_wrap=True),
+        Column("decided by", overflow="fold"),
+    ]
+    table = bare_table(columns)
+    listed = sorted(rows(verdicts), key=lambda row: row.first.question.path.source == "outside")
+    for source, group in groupby(listed, key=lambda row: row.first.question.path.source):
+        name = source
+        for alike in _alike(group, glyphs, verbose=verbose):
+            first = alike[0]
+            outcome = first.first.outcome
+            table.add_row(
+                visible(name),
+                ", ".join(_destination(row, verbose=verbose) for row in alike),
+                describe.asked_versions(first.verdicts),
+                Text(outcome.value, OUTCOME_INFO[outcome].style),
+                _decided(first, glyphs),
+            )
+            name = ""
+    emit(console, Group(table, *deciding_rules(verdicts, glyphs), Text()))
+    if verbose:
+        for verdict in verdicts:
+            emit(console, Text(explain.explain(verdict)))
+
+
+def print_hints(console: Console, found: Sequence[Hint]) -> None:
+    """One line for each hint, with the line of the file that it is about."""
+    for hint in found:
+        place = f"{hint.place}: " if hint.place is not None else ""
+        emit(console, Text(visible(f"hint  {place}{hint.text}"), "yellow"))
+    if found:
+        emit(console, Text())
+
+
+def print_end(console: Console, verdicts: Iterable[Verdict], seconds: float) -> None:
+    """The summary line."""
+    listed = list(verdicts)
+    unknown = sum(verdict.outcome is Outcome.ERROR for verdict in listed)
+    more = f", {unknown} could not be told" if unknown else ""
+    emit(console, Text(f"{count(len(listed), 'path')}, {duration(seconds)}{more}"))
+
+
+def _alike(group: Iterable[Row], glyphs: Glyphs, *, verbose: bool) -> Iterable[list[Row]]:
+    """Rows that differ in their destination alone, together; each alone where all of them are wanted."""
+    found: dict[object, list[Row]] = {}
+    for number, row in enumerate(group):
+        decided_by = _decided(row, glyphs).plain
+        key = (row.first.outcome, describe.asked_versions(row.verdicts), decided_by.partition("via ")[0])
+        found.setdefault(number if verbose else key, []).append(row)
+    return found.values()
+
+
+def _destination(row: Row, *, verbose: bool) -> str:
+    _, mx, to = describe.ends(row.first.question.path)
+    if not verbose:
+        return f"MX:{row.first.question.path.port}" if mx else to
+    return " ".join(part for part in (mx, to, describe.options_words(row.first)) if part)
+
+
+def _decided(row: Row, glyphs: Glyphs) -> Text:
+    """The line of the user's file; or what else decided."""
+    places = list(dict.fromkeys(_line(blame) for blame in row.blames if blame.file is not None))
+    return Text(", ".join(places)) if places else decided(row, glyphs, stacked=False)
+
+
+def _line(blame: Blame) -> str:
+    """The file's name and the line."""
+    name = PurePath(blame.file or "").name
+    return visible(f"{name}:{blame.line}" if blame.line else name)
+
+
+def _asked(verdict: Verdict) -> object:
+    return verdict.question.path
+
+
+def _rule(verdict: Verdict | None) -> object:
+    """What decided, as the rule's text: line numbers move when a file is edited."""
+    return verdict and verdict.blame and (verdict.blame.table, verdict.blame.chain, verdict.blame.rule)
+
+
+def _place(verdict: Verdict | None) -> str:
+    return _line(verdict.blame) if verdict is not None and verdict.blame is not None else ""
+
+
+def _side(verdict: Verdict | None, glyphs: Glyphs) -> str:
+    if verdict is None:
+        return "not asked"
+    rule = f" {visible(verdict.blame.rule)}" if verdict.blame is not None else ""
+    return f"{verdict.outcome.value} {_place(verdict)}{rule}".strip()

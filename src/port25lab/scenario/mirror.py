@@ -1,0 +1,446 @@
+"""A mirror: a lab in the shape of a real router, made from its rules and from what else is known of it.
+
+In: a ``Snapshot``. Out: a ``Mirror``: a plan with the router's own interface names and addresses, a host behind each
+inside interface and for each group that mail rules name, and an internet of mail servers outside. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from pathlib import Path
+from typing import Any
+
+from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
+from port25lab.model.plan import BridgePlan, InterfacePlan, LinkPlan, NodePlan, Plan, Route
+from port25lab.model.policy import Policy
+from port25lab.model.snapshot import Snapshot
+from port25lab.scenario.mirror_addresses import VERSIONS, Addresses, hosts, overlap, within
+from port25lab.scenario.mirror_policy import policy_of
+from port25lab.scenario.router_facts import (
+    Named,
+    RouterFacts,
+    fits,
+    interface_of,
+    is_private,
+    mail_ports,
+    networks,
+    own_address,
+    translated_source,
+)
+
+ROUTER, INTERNET = "router", "internet"
+
+USERS = {"alice": "alice-secret"}
+
+MOST_NAMED = 12
+"""Hosts for groups that rules name, and servers that rules name: each. More would not fit on a screen."""
+
+_SERVERS: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = (
+    ("mx", ({"kind": "mx", "domains": ["example.net"]},)),
+    (
+        "provider",
+        (
+            {"kind": "mx", "domains": ["provider.example"], "users": USERS},
+            {"kind": "submission", "users": USERS},
+            {"kind": "submissions", "users": USERS},
+        ),
+    ),
+    ("relay-service", ({"kind": "relay-service", "users": USERS},)),
+    ("outside", ({"kind": "mx", "domains": ["outside.example"]},)),
+    ("dns", ({"kind": "dns"},)),
+)
+"""The servers of every mirror. `outside` is also the client of the paths that come in."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hosts that rules may tell apart, with one host for all of them."""
+
+    node: str
+    interface: str | None
+    """The router's interface that they are behind; None: the router itself, or outside."""
+    versions: tuple[IpVersion, ...]
+    why: str
+    same: tuple[str, ...] = ()
+    """Other interfaces that no rule about mail tells apart from this one."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The lab, and what it stands for."""
+
+    plan: Plan
+    policy: Policy
+    facts: RouterFacts
+    shape: RouterFacts
+    groups: tuple[Group, ...]
+    listed: tuple[Group, ...]
+    """Servers outside that rules name."""
+    notes: tuple[str, ...]
+    """What was inferred, and what the mirror cannot have."""
+    public: dict[IpVersion, bool] = field(default_factory=dict)
+    """Whether hosts inside have addresses that the internet can reach."""
+
+
+def mirror(
+    snapshot: Snapshot,
+    facts: RouterFacts,
+    *,
+    inside: dict[str, IPNetwork | None] | None = None,
+    host: bool = False,
+    name: str = "check",
+    shape: RouterFacts | None = None,
+) -> Mirror:
+    """Build the lab.
+
+    ``facts``: of this router. ``inside``: what the user says of inside interfaces: the network of each, or None.
+    ``host``: it is no router, and the questions are about its own mail. ``name``: of the policy. ``shape``: what the
+    lab is built from, where it has to be comparable with another one; None: these facts.
+    """
+    return _Builder(snapshot, shape or facts, inside or {}, host).build(name, facts)
+
+
+class _Builder:
+    def __init__(self, snapshot: Snapshot, facts: RouterFacts, inside: dict[str, IPNetwork | None], host: bool) -> None:
+        self._snapshot, self._facts, self._given, self._host = snapshot, facts, inside, host
+        self._addresses = Addresses(facts, inside)
+        self._used = self._addresses.used
+        self._nodes: dict[str, NodePlan] = {}
+        self._ports: dict[str, list[InterfacePlan]] = {ROUTER: [], INTERNET: []}
+        self._routes: dict[str, list[Route]] = {ROUTER: [], INTERNET: []}
+        self._links: list[LinkPlan] = []
+        self._own: dict[str, list[IPAddress]] = {}
+        self._notes: list[str] = []
+
+    def build(self, name: str, own: RouterFacts) -> Mirror:
+        facts = self._facts
+        self._notes.append(f"outside is {facts.outside}: {facts.outside_why}")
+        self._connect_outside()
+        for server, services in _SERVERS:
+            self._server(server, self._addresses.free_pair(), services)
+        listed = tuple(self._listed())
+        groups = () if self._host else tuple(self._inside())
+        router = Group(ROUTER, None, VERSIONS, "the router itself" if not self._host else "the host itself")
+        self._finish()
+        plan = Plan(
+            name="mirror",
+            file=Path(self._snapshot.files[0] if self._snapshot.files else "-").absolute(),
+            nodes=self._nodes,
+            links=tuple(self._links),
+        )
+        return Mirror(
+            plan=plan,
+            policy=policy_of(self._snapshot, own, name, self._notes),
+            facts=own,
+            shape=facts,
+            groups=(*groups, router),
+            listed=listed,
+            notes=tuple(self._notes),
+            public={version: self._is_public(version) for version in VERSIONS},
+        )
+
+    # -- the outside ---------------------------------------------------------------------------------------------------
+
+    def _connect_outside(self) -> None:
+        port = self._facts.interface(self._facts.outside)
+        ours: dict[str, Any] = {}
+        theirs: dict[str, Any] = {}
+        for version in VERSIONS:
+            own = own_address(port, version)
+            spare = self._addresses.spare(version)
+            if own is None:
+                address = translated_source(self._facts, version) or spare[2]
+                own = ip_interface(f"{address}/{spare.prefixlen if address == spare[2] else address.max_prefixlen}")
+            gateway = self._gateway(version) or next((one for one in own.network.hosts() if one != own.ip), None)
+            if gateway is None or gateway not in own.network:
+                gateway = gateway or spare[1]
+                self._routes[ROUTER].append(Route(to=ip_network(gateway), via=None, interface=port.name))
+            key = "ip" if version == 4 else "ip6"
+            ours[key], theirs[key] = own, ip_interface(f"{gateway}/{gateway.max_prefixlen}")
+            self._used |= {own.ip, gateway}
+            self._own.setdefault(ROUTER, []).append(own.ip)
+            self._routes[ROUTER].append(Route(to=_everything(version), via=gateway))
+            self._routes[INTERNET].append(Route(to=ip_network(own.ip), via=None, interface="router0"))
+        self._ports[ROUTER].append(InterfacePlan(name=port.name, **ours))
+        self._ports[INTERNET].append(InterfacePlan(name="router0", **theirs))
+        self._links.append(LinkPlan(node1=ROUTER, interface1=port.name, node2=INTERNET, interface2="router0"))
+
+    def _gateway(self, version: IpVersion) -> IPAddress | None:
+        return next(
+            (
+                route.via
+                for route in self._snapshot.routes
+                if not route.to.prefixlen and route.to.version == version and route.via is not None
+                if not route.via.is_link_local
+            ),
+            None,
+        )
+
+    def _server(
+        self,
+        name: str,
+        pairs: dict[IpVersion, tuple[IPAddress, IPAddress]],
+        services: tuple[dict[str, Any], ...],
+    ) -> None:
+        """A server outside, on a link of its own. ``pairs``: its address and the internet's, by IP version."""
+        number = len(self._ports[INTERNET])
+        end = f"server{number}"
+        own = {version: address for version, (address, _) in pairs.items()}
+        self._host_at(name, own, {version: there for version, (_, there) in pairs.items()}, services)
+        ports = {_key(version): _alone(there) for version, (_, there) in pairs.items()}
+        self._ports[INTERNET].append(InterfacePlan(name=end, **ports))
+        self._links.append(LinkPlan(node1=INTERNET, interface1=end, node2=name, interface2="eth0"))
+        for address in own.values():
+            self._routes[INTERNET].append(Route(to=ip_network(address), via=None, interface=end))
+
+    def _listed(self) -> Iterator[Group]:
+        """Servers that rules about mail name as destinations."""
+        count = 0
+        for named in self._facts.destinations:
+            address = self._addresses.host_in(named.network)
+            version = _version(address)
+            if self._behind(address) or address in self._used or count >= MOST_NAMED or _special(address):
+                continue
+            count += 1
+            self._used.add(address)
+            there = self._addresses.spare(version)[2]
+            name = _node_name(f"to-{named.name}", self._nodes)
+            domain = {"kind": "mx", "domains": [f"{name}.example"], "users": USERS}
+            services = (domain, {"kind": "submission", "users": USERS}, {"kind": "submissions", "users": USERS})
+            self._server(name, {version: (address, there)}, services)
+            yield Group(name, None, (version,), f"{named.rule.place} names {named.name}")
+
+    # -- the inside ----------------------------------------------------------------------------------------------------
+
+    def _inside(self) -> Iterator[Group]:
+        alike: dict[object, list[str]] = {}
+        for name in self._facts.inside:
+            alike.setdefault(self._signature(name), []).append(name)
+        shown = [names[0] for names in alike.values()]
+        members: dict[str, list[tuple[str, dict[IpVersion, IPAddress], str]]] = {}
+        nets = {name: {version: self._inside_net(name, version) for version in VERSIONS} for name in shown}
+        for name in shown:
+            own = {version: self._addresses.host_in(nets[name][version].network) for version in VERSIONS}
+            self._used |= set(own.values())
+            members[name] = [(_node_name(f"inside-{name}", self._nodes), own, f"behind {name}")]
+        for named in self._facts.sources[: MOST_NAMED * 2]:
+            self._add_named(named, shown, nets, members)
+        for name in shown:
+            yield from self._segment(name, nets[name], members[name], tuple(alike[self._signature(name)][1:]))
+
+    def _signature(self, name: str) -> object:
+        """What rules about mail say of an interface: those that name it, and those that name a part of its network."""
+        port = self._facts.interface(name)
+        nets = [address.network for address in port.addresses if not address.is_link_local]
+        if name in self._given:
+            return name
+        said = []
+        for rule in self._facts.rules():
+            if not mail_ports(rule) and rule.table != "nat":
+                continue
+            for option in ("in-interface", "out-interface"):
+                one = rule.header.option(option)
+                if one is not None and fits(str(one.value), name):
+                    said.append((rule.key, option))
+            for side in ("source", "destination"):
+                if any(overlap(net, other) for net in nets for other in networks(rule, side)):
+                    said.append((rule.key, side))
+        return tuple(said)
+
+    def _inside_net(self, name: str, version: IpVersion) -> IPv4Interface | IPv6Interface:
+        """The router's address on an inside interface, with its network."""
+        own = own_address(self._facts.interface(name), version)
+        if own is None:
+            network = self._addresses.network(name, version)
+            router = next(address for address in hosts(network) if address not in self._used)
+            own = ip_interface(f"{router}/{network.prefixlen}")
+        self._used.add(own.ip)
+        return own
+
+    def _add_named(
+        self,
+        named: Named,
+        shown: list[str],
+        nets: dict[str, dict[IpVersion, IPv4Interface | IPv6Interface]],
+        members: dict[str, list[tuple[str, dict[IpVersion, IPAddress], str]]],
+    ) -> None:
+        """A host for a group that a rule names as senders, unless a whole interface's network is in it."""
+        version = _version(named.network.network_address)
+        pattern = interface_of(named.rule, "in-interface")
+        outside = (
+            not named.forwarded
+            and pattern is not None
+            and fits(pattern, self._facts.outside)
+            and not any(fits(pattern, name) for name in shown)
+        )
+        covered = any(within(nets[name][version].network, named.network) for name in shown)
+        if outside or covered or not shown or _special(named.network.network_address):
+            return
+        address = self._addresses.host_in(named.network)
+        if address in self._used:
+            return
+        near = [name for name in shown if address in nets[name][version].network]
+        by_rule = [name for name in shown if pattern is not None and fits(pattern, name)]
+        behind = (near or by_rule or shown)[0]
+        if sum(map(len, members.values())) >= MOST_NAMED + len(shown):
+            return
+        self._used.add(address)
+        node = _node_name(f"{named.name}", self._nodes)
+        for number, (other, own, why) in enumerate(members[behind]):
+            if version not in own and _is_twin(node, other):
+                members[behind][number] = (other, own | {version: address}, why)
+                return
+        members[behind].append((node, {version: address}, f"{named.rule.place} names {named.name}"))
+
+    def _segment(
+        self,
+        name: str,
+        nets: dict[IpVersion, IPv4Interface | IPv6Interface],
+        hosts: list[tuple[str, dict[IpVersion, IPAddress], str]],
+        same: tuple[str, ...],
+    ) -> Iterator[Group]:
+        """The hosts behind one interface, joined by a switch where there are several."""
+        self._ports[ROUTER].append(InterfacePlan(name=name, **{_key(version): own for version, own in nets.items()}))
+        switch = f"switch-{name}" if len(hosts) > 1 else None
+        if switch is not None:
+            ports = tuple(f"port{number}" for number in range(len(hosts) + 1))
+            self._nodes[switch] = NodePlan(
+                name=switch,
+                interfaces=tuple(InterfacePlan(name=port) for port in ports),
+                bridges={"br0": BridgePlan(ports=ports)},
+            )
+            self._links.append(LinkPlan(node1=ROUTER, interface1=name, node2=switch, interface2=ports[0]))
+        for number, (node, own, why) in enumerate(hosts, 1):
+            service = {"kind": "mx", "domains": [f"{node}.example"]}
+            self._host_at(node, own, {version: nets[version].ip for version in own}, (service,))
+            far = (switch, f"port{number}") if switch is not None else (ROUTER, name)
+            self._links.append(LinkPlan(node1=far[0], interface1=far[1], node2=node, interface2="eth0"))
+            for version, address in own.items():
+                if address not in nets[version].network:
+                    self._routes[ROUTER].append(Route(to=ip_network(address), via=None, interface=name))
+                back = next(one for one in self._own[ROUTER] if one.version == version)
+                self._routes[INTERNET].append(Route(to=ip_network(address), via=back))
+            yield Group(node, name, tuple(sorted(own)), why, same if number == 1 else ())
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    def _host_at(
+        self,
+        name: str,
+        own: dict[IpVersion, IPAddress],
+        gateways: dict[IpVersion, IPAddress],
+        services: tuple[dict[str, Any], ...],
+    ) -> None:
+        """A node with one interface. It asks a DNS server of its own: the router's rules do not matter there."""
+        routes = []
+        for version, gateway in gateways.items():
+            routes.append(Route(to=ip_network(gateway), via=None, interface="eth0"))
+            routes.append(Route(to=_everything(version), via=gateway))
+        asks = services if any(service["kind"] == "dns" for service in services) else (*services, {"kind": "dns"})
+        self._nodes[name] = NodePlan(
+            name=name,
+            interfaces=(InterfacePlan(name="eth0", **{_key(version): _alone(one) for version, one in own.items()}),),
+            routes=tuple(routes),
+            services=asks,
+            names=(f"{name}.example",),
+            public=tuple(own.values()),
+            resolvers=tuple(own.values())[:1],
+        )
+
+    def _finish(self) -> None:
+        """The router and the internet, when all their interfaces are known."""
+        dns = self._nodes["dns"].public
+        forwarded = self._publish_forwarded()
+        services = ({"kind": "mx", "domains": ["router.example"]},) if self._host else ()
+        self._nodes[ROUTER] = NodePlan(
+            name=ROUTER,
+            interfaces=tuple(self._ports[ROUTER]),
+            forward=True,
+            routes=tuple(self._routes[ROUTER]),
+            services=services,
+            names=("router.example",),
+            public=tuple(own for own in self._own[ROUTER] if own not in forwarded),
+            resolvers=dns[:1],
+        )
+        self._nodes[INTERNET] = NodePlan(
+            name=INTERNET,
+            interfaces=tuple(self._ports[INTERNET]),
+            forward=True,
+            routes=tuple(self._routes[INTERNET]),
+            resolvers=dns[:1],
+        )
+
+    def _publish_forwarded(self) -> set[IPAddress]:
+        """Let names of servers behind a forwarded port lead to the router. Returns the addresses that do."""
+        found: set[IPAddress] = set()
+        for named in self._facts.sources if not self._host else ():
+            target = named.network.network_address
+            node = next((node for node in self._nodes.values() if target in node.public), None)
+            own = [address for address in self._own[ROUTER] if address.version == target.version]
+            if named.forwarded and node is not None and own and own[0] not in found:
+                others = tuple(address for address in node.public if address.version != target.version)
+                self._nodes[node.name] = node.model_copy(update={"public": (own[0], *others)})
+                found.add(own[0])
+        return found
+
+    def _behind(self, address: IPAddress) -> bool:
+        """Whether an address is inside: on an interface's network, or the router's own."""
+        inside = [
+            own.network
+            for name in self._facts.inside
+            for own in self._facts.interface(name).addresses
+            if own.network.prefixlen
+        ]
+        return any(address.version == net.version and address in net for net in inside) or (
+            not inside and is_private(address)
+        )
+
+    def _is_public(self, version: IpVersion) -> bool:
+        return version == 6 or not (
+            version in self._facts.translates
+            or all(
+                is_private(address)
+                for node in self._nodes.values()
+                if node.name.startswith("inside-")
+                for address in node.public
+                if address.version == version
+            )
+        )
+
+
+def _version(address: IPAddress) -> IpVersion:
+    return 4 if address.version == 4 else 6
+
+
+def _key(version: IpVersion) -> str:
+    return "ip" if version == 4 else "ip6"
+
+
+def _alone(address: IPAddress) -> IPv4Interface | IPv6Interface:
+    return ip_interface(f"{address}/{address.max_prefixlen}")
+
+
+def _everything(version: IpVersion) -> IPNetwork:
+    return ip_network("0.0.0.0/0" if version == 4 else "::/0")
+
+
+def _special(address: IPAddress) -> bool:
+    return address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified
+
+
+def _is_twin(name: str, other: str) -> bool:
+    """Whether one is the name of the same set for the other IP version: ``customers`` and ``customers6``."""
+    ends = ("", "6", "-6", "v6", "-v6", "-ipv6", "4", "-4", "v4", "-v4", "-ipv4")
+    stems = [{text.removesuffix(end) for end in ends if text.endswith(end)} for text in (name, other)]
+    return bool((stems[0] & stems[1]) - {"from"})
+
+
+def _node_name(text: str, taken: Iterable[str]) -> str:
+    """A name for a node: letters, digits and hyphens, as DNS wants them (RFC 1123)."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() or "host"
+    if not name[0].isalpha():
+        name = f"from-{name}"
+    return name if name not in (ROUTER, INTERNET, *taken) else f"{name}-2"

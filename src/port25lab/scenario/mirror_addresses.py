@@ -1,0 +1,137 @@
+"""The addresses of a mirror: networks behind interfaces, addresses of hosts, and what is left for servers outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
+from itertools import chain
+
+from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
+from port25lab.scenario.router_facts import RouterFacts, fits, interface_of, networks
+
+VERSIONS: tuple[IpVersion, ...] = (4, 6)
+
+_POOLS: dict[int, tuple[str, ...]] = {
+    4: ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.64.0/24", "45.76.32.0/24", "81.169.144.0/24"),
+    6: ("2001:db8:25::/48", "2001:db8:26::/48", "2a01:4f8:25::/48", "2a02:2e0:25::/48"),
+}
+"""Where servers and links may have their addresses: the first that the router does not know, documentation first."""
+
+_INSIDE: dict[int, str] = {4: "192.168.0.0/16", 6: "2001:db8:1000::/36"}
+
+
+class Addresses:
+    """Chooses addresses. What rules or interfaces of the router have is taken."""
+
+    def __init__(self, facts: RouterFacts, given: Mapping[str, IPNetwork | None]) -> None:
+        """``given``: networks of inside interfaces, as the user says."""
+        self._facts, self._given = facts, given
+        self._named: list[IPNetwork] = [
+            network
+            for rule in facts.rules()
+            for option in ("source", "destination")
+            for network in networks(rule, option)
+        ]
+        self._taken: list[IPNetwork] = [
+            address.network for port in facts.interfaces for address in port.addresses if address.network.prefixlen
+        ]
+        self.used: set[IPAddress] = {address.ip for port in facts.interfaces for address in port.addresses}
+        self._pool = {version: self._subnets(version) for version in VERSIONS}
+
+    def _subnets(self, version: IpVersion) -> Iterator[IPNetwork]:
+        """Small networks that nothing of the router's overlaps."""
+        size = 30 if version == 4 else 64
+        pools = [ip_network(text) for text in _POOLS[version]]
+        free = [pool for pool in pools if not self._known(pool)]
+        return chain.from_iterable(pool.subnets(new_prefix=size) for pool in free or pools[-1:])
+
+    def _known(self, network: IPNetwork) -> bool:
+        return any(overlap(network, other) for other in (*self._named, *self._taken) if other.prefixlen > 3)
+
+    def spare(self, version: IpVersion) -> IPNetwork:
+        """A small network that nothing else has."""
+        return next(self._pool[version])
+
+    def free_pair(self) -> dict[IpVersion, tuple[IPAddress, IPAddress]]:
+        """Two neighbouring addresses of each IP version: of a server, and of the internet's interface to it."""
+        found: dict[IpVersion, tuple[IPAddress, IPAddress]] = {}
+        for version in VERSIONS:
+            network = self.spare(version)
+            found[version] = network[1], network[2]
+        return found
+
+    def network(self, interface: str, version: IpVersion) -> IPNetwork:
+        """The network behind an inside interface, where the snapshot has none. It is taken from then on."""
+        network = self._network(interface, version)
+        self._taken.append(network)
+        return network
+
+    def _network(self, interface: str, version: IpVersion) -> IPNetwork:
+        given = self._given.get(interface)
+        if given is not None and given.version == version:
+            return given
+        for candidate in self._candidates(interface, version):
+            network = narrowed(candidate)
+            if not any(overlap(network, other) for other in self._taken):
+                return network
+        size = 24 if version == 4 else 64
+        spare = ip_network(_INSIDE[version]).subnets(new_prefix=size)
+        next(spare)
+        return next(network for network in spare if not self._known(network))
+
+    def _candidates(self, interface: str, version: IpVersion) -> Iterator[IPNetwork]:
+        rules = [rule for rule in self._facts.rules() if rule.place.line]
+        for name, side in (("in-interface", "source"), ("out-interface", "destination")):
+            for rule in rules:
+                pattern = interface_of(rule, name)
+                if pattern is not None and fits(pattern, interface):
+                    yield from (one for one in networks(rule, side) if one.version == version)
+        for rule in rules:
+            pattern = interface_of(rule, "out-interface")
+            if rule.table == "nat" and (pattern is None or fits(pattern, self._facts.outside)):
+                yield from (one for one in networks(rule, "source") if one.version == version)
+        for named in self._facts.sources:
+            from_outside = (pattern := interface_of(named.rule, "in-interface")) is not None and fits(
+                pattern, self._facts.outside
+            )
+            if (
+                named.network.version == version
+                and not from_outside
+                and named.rule.chain != "INPUT"
+                and named.network in networks(named.rule, "source")
+            ):
+                yield named.network
+
+    def host_in(self, network: IPNetwork) -> IPAddress:
+        """An address for a host in a network: the tenth where it is free."""
+        if network.prefixlen == network.max_prefixlen:
+            return network.network_address
+        narrow = narrowed(network)
+        first = list(zip(range(64), hosts(narrow), strict=False))
+        free = [address for _, address in first if address not in self.used]
+        tenth = [address for number, address in first if number == 9 and address not in self.used]
+        return (tenth or free or [narrow.network_address])[0]
+
+
+def hosts(network: IPNetwork) -> Iterator[IPAddress]:
+    """Its addresses for hosts."""
+    yield from network.hosts()
+
+
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    """Whether two networks share addresses."""
+    return one.version == other.version and one.overlaps(other)
+
+
+def within(inner: IPNetwork, outer: IPNetwork) -> bool:
+    """Whether the first network is a part of the other, or the same."""
+    return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.network_address in outer
+
+
+def narrowed(network: IPNetwork) -> IPNetwork:
+    """A network of a usual size: the first /24 (IPv4) or /64 (IPv6) of a large one, that around a small one."""
+    size = 24 if network.version == 4 else 64
+    if network.prefixlen > size:
+        wide = network.max_prefixlen - network.prefixlen >= 2
+        return network if wide else ip_network(f"{network.network_address}/{size}", strict=False)
+    return ip_network(f"{network.network_address}/{size}")

@@ -1,0 +1,127 @@
+"""The questions that ``check`` asks of a mirror: from each group to each kind of destination, and from outside in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from port25lab.errors import InputError, nearest
+from port25lab.model.addresses import IpVersion
+from port25lab.model.path import Auth, PathSpec, Security
+from port25lab.model.question import LabConfig, Question
+from port25lab.scenario.mirror import ROUTER, Mirror
+from port25lab.scenario.mirror_addresses import VERSIONS
+from port25lab.scenario.questions import question_about
+from port25lab.scenario.router_facts import mail_ports
+
+ALICE = Auth(user="alice")
+
+_OUTBOUND: tuple[tuple[str, int, Security, Auth | None], ...] = (
+    ("mx:example.net", 25, Security.NONE, None),
+    ("provider", 25, Security.STARTTLS, ALICE),
+    ("provider", 587, Security.STARTTLS, ALICE),
+    ("provider", 465, Security.IMPLICIT, ALICE),
+    ("relay-service", 2525, Security.STARTTLS, ALICE),
+)
+"""Where mail goes: the recipient's MX, another provider on port 25 and by submission, a relay service."""
+
+_SECURITY = {587: Security.STARTTLS, 2525: Security.STARTTLS, 465: Security.IMPLICIT}
+
+OUTSIDE = "outside"
+
+_NOTES = ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")
+"""Targets after which a packet goes on as it was."""
+
+_COUNTING = ("limit", "hashlimit", "recent", "connlimit", "quota", "statistic")
+
+
+def questions_of(
+    mirror: Mirror, variant: str, asked: Sequence[str] = (), versions: Iterable[IpVersion] = VERSIONS
+) -> list[Question]:
+    """All questions, over the IP versions that both ends have.
+
+    ``variant``: the name of these rules in results. ``asked``: more questions, each ``FROM:TO:PORT``. Where rules about
+    mail count connections or remember hosts, each question gets a lab of its own: the first connection of a quiet hour
+    is asked about. Raises InputError.
+    """
+    config = LabConfig(plan=mirror.plan, policies=((ROUTER, (mirror.policy,)),))
+    paths = [*_outbound(mirror), *_inbound(mirror), *(_asked(mirror, text) for text in asked)]
+    alone = _counts(mirror)
+    found: list[Question] = []
+    for path in dict.fromkeys(paths):
+        for version in versions:
+            if version in _versions(mirror, path):
+                own = _alone(config, len(found)) if alone else config
+                one = question_about(path.model_copy(update={"ip_version": version}), own)
+                found.append(replace(one, scenario="check", variant=variant))
+    return found
+
+
+def _outbound(mirror: Mirror) -> Iterator[PathSpec]:
+    for group in mirror.groups:
+        for to, port, security, auth in _OUTBOUND:
+            yield _path(group.node, to, port, security, auth)
+        for server in mirror.listed:
+            yield _path(group.node, server.node, 25)
+            yield _path(group.node, server.node, 587, Security.STARTTLS, ALICE)
+
+
+def _inbound(mirror: Mirror) -> Iterator[PathSpec]:
+    yield _path(OUTSIDE, ROUTER, 25)
+    for group in mirror.groups:
+        if group.interface is not None:
+            yield _path(OUTSIDE, group.node, 25)
+
+
+def _path(source: str, to: str, port: int, security: Security = Security.NONE, auth: Auth | None = None) -> PathSpec:
+    domain = to.removeprefix("mx:") if to.startswith("mx:") else f"{to}.example"
+    recipient = "recipient@example.net" if to == "relay-service" or port in (465, 587) else f"recipient@{domain}"
+    return PathSpec(source=source, to=to, port=port, security=security, auth=auth, recipient=recipient)
+
+
+def _asked(mirror: Mirror, text: str) -> PathSpec:
+    """``FROM:TO:PORT``; ``mx`` stands for the MX of a domain outside."""
+    parts = text.split(":")
+    if len(parts) != 3 or not parts[2].isdigit() or not 0 < int(parts[2]) < 65536:
+        raise InputError(f"{text!r} is no question", allowed="FROM:TO:PORT, such as router:mx:25")
+    source, to, port = parts[0], parts[1], int(parts[2])
+    for node in (source, to):
+        if node not in mirror.plan.nodes:
+            raise InputError(f"no node {node!r} in this mirror", allowed=nearest(node, mirror.plan.nodes))
+    security = _SECURITY.get(port, Security.NONE)
+    auth = ALICE if security is not Security.NONE else None
+    return _path(source, "mx:example.net" if to == "mx" else to, port, security, auth)
+
+
+def _versions(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
+    """The IP versions of both ends; over IPv4, nothing comes in to a private address."""
+    source, to = mirror.plan.nodes.get(path.source), mirror.plan.server(path.to)
+    own = () if source is None else tuple(address.ip for address in source.addresses)
+    ends = [own, *([to.published] if to is not None else [])]
+    inbound = path.source == OUTSIDE and path.to != ROUTER
+    return [
+        version
+        for version in VERSIONS
+        if all(any(address.version == version for address in end) for end in ends)
+        and not (inbound and not mirror.public[version] and not _is_forwarded(mirror, path.to, version))
+    ]
+
+
+def _is_forwarded(mirror: Mirror, to: str, version: IpVersion) -> bool:
+    """Whether a host inside is reached by the router's own address."""
+    node = mirror.plan.nodes.get(to)
+    own = () if node is None else tuple(address.ip for address in node.addresses)
+    return node is not None and any(one.version == version and one not in own for one in node.published)
+
+
+def _counts(mirror: Mirror) -> bool:
+    """Whether a rule that mail may meet counts connections, or remembers hosts."""
+    return any(
+        mail_ports(rule) and any(map(rule.uses, _COUNTING)) and (rule.target is None or rule.target.name not in _NOTES)
+        for rule in mirror.shape.rules()
+    )
+
+
+def _alone(config: LabConfig, number: int) -> LabConfig:
+    """The same lab, shared with no other question."""
+    return replace(config, plan=config.plan.model_copy(update={"parameters": {"question": number}}))

@@ -1,0 +1,349 @@
+"""What rules and a snapshot say of a router: its interfaces, which of them is outside, its networks, who is named.
+
+In: a ``Snapshot``. Out: ``RouterFacts``, with a reason in words for each thing that was inferred. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from port25lab.model.addresses import IPAddress, IPInterface, IPNetwork
+from port25lab.model.plan import NOT_PUBLISHED
+from port25lab.model.snapshot import Snapshot, SnapshotInterface
+from port25lab.rules import Family, Match, Option, Rule, Ruleset, Source, decode, stack
+from port25lab.rules.values import Range
+
+MAIL_PORTS = (25, 465, 587, 2525)
+
+VERSION: Mapping[Family, int] = {"ip": 4, "ip6": 6}
+
+_TCP = 6
+
+_OUTSIDE_NAMES = re.compile(r"(ppp|pppoe|wan|wwan|wlp|dsl|ext|inet|internet|uplink|public|world|red)", re.IGNORECASE)
+
+_FIRST_NAMES = ("eth0", "ens3", "enp0s3", "enp1s0", "ens18")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Hosts that a mail rule names by network or set."""
+
+    name: str
+    network: IPNetwork
+    rule: Rule
+    source: bool
+    """The rule names them as senders; otherwise as destinations."""
+    forwarded: bool = False
+    """The rule sends connections from outside there (port forwarding)."""
+
+
+@dataclass(frozen=True)
+class RouterFacts:
+    """What is known of the router."""
+
+    rulesets: Mapping[Family, Ruleset]
+    interfaces: tuple[SnapshotInterface, ...]
+    outside: str
+    outside_why: str
+    inside: tuple[str, ...]
+    translates: frozenset[int]
+    """IP versions whose sources are translated on the way out."""
+    sources: tuple[Named, ...]
+    destinations: tuple[Named, ...]
+    more: tuple[Ruleset, ...] = ()
+    """Other rules of the same router, with which it has to be comparable."""
+
+    def interface(self, name: str) -> SnapshotInterface:
+        """An interface by its name."""
+        return next(port for port in self.interfaces if port.name == name)
+
+    def rules(self) -> Iterator[Rule]:
+        """All rules of both families."""
+        for ruleset in (*self.rulesets.values(), *self.more):
+            yield from ruleset.rules()
+
+
+def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable[str] = ()) -> RouterFacts:
+    """Read the rules, and infer the router's shape.
+
+    ``outside``: the interface that the user names as outside. ``inside``: those that the user names as inside. Raises
+    InputError with the line where iptables would refuse the rules.
+    """
+    rulesets = {family: _ruleset(snapshot, family) for family in VERSION if _parts(snapshot, family)}
+    rules = [rule for ruleset in rulesets.values() for rule in ruleset.rules()]
+    named = list(dict.fromkeys([outside] * bool(outside) + [*inside]))
+    ports = _interfaces(snapshot, rules, [name for name in named if name])
+    chosen, why = (outside, "named by --outside") if outside else _outside(ports, snapshot, rules, set(inside))
+    others = tuple(port.name for port in ports if port.name != chosen and _leads_inside(port, snapshot, rules))
+    translates = frozenset(
+        VERSION[family]
+        for family, ruleset in rulesets.items()
+        if any(rule.target and rule.target.name in ("MASQUERADE", "SNAT") for rule in ruleset.rules())
+    )
+    sets = {one.name: one.members for one in snapshot.sets}
+    found = [one for family, ruleset in rulesets.items() for one in _named(family, ruleset, sets)]
+    return RouterFacts(
+        rulesets=rulesets,
+        interfaces=ports,
+        outside=chosen,
+        outside_why=why,
+        inside=others,
+        translates=translates,
+        sources=_once(one for one in found if one.source),
+        destinations=_once(one for one in found if not one.source),
+    )
+
+
+def _leads_inside(port: SnapshotInterface, snapshot: Snapshot, rules: Iterable[Rule]) -> bool:
+    """Whether hosts are behind an interface: bridge ports, and what has no address and is in no rule, carry others."""
+    if port.master is not None:
+        return False
+    if port.name not in {known.name for known in snapshot.interfaces} or any(
+        not address.is_link_local for address in port.addresses
+    ):
+        return True
+    return any(
+        option is not None and option.value != "+" and fits(str(option.value), port.name)
+        for rule in rules
+        for option in (rule.header.option("in-interface"), rule.header.option("out-interface"))
+    )
+
+
+def together(new: RouterFacts, old: RouterFacts) -> RouterFacts:
+    """One shape for two versions of a router's rules: what either of them names."""
+    interfaces = {port.name: port for port in (*old.interfaces, *new.interfaces)}
+    order = dict.fromkeys(port.name for port in (*new.interfaces, *old.interfaces))
+    return replace(
+        new,
+        interfaces=tuple(interfaces[name] for name in order),
+        inside=tuple(name for name in dict.fromkeys((*new.inside, *old.inside)) if name != new.outside),
+        translates=new.translates | old.translates,
+        sources=_once((*new.sources, *old.sources)),
+        destinations=_once((*new.destinations, *old.destinations)),
+        more=tuple(old.rulesets.values()),
+    )
+
+
+def is_private(address: IPAddress) -> bool:
+    """Whether an address belongs to no host of the internet: RFC 1918, RFC 6598 (CGN), RFC 4193, link-local."""
+    return address.is_link_local or any(address in block for block in NOT_PUBLISHED if block.version == address.version)
+
+
+def made_up(set_name: str, family: Family) -> IPNetwork:
+    """The only member of a set whose members are not known: always the same for the same name."""
+    number = 1 + zlib.crc32(set_name.encode()) % 0xFFF0
+    return ip_network(f"198.19.{number >> 8}.{number & 0xFF}" if family == "ip" else f"2001:db8:f000::{number:x}")
+
+
+def no_names(_name: str, version: int) -> tuple[int, ...]:
+    """Any address for a host name: this machine's DNS is not asked about a router's rules."""
+    return (1,) if version else ()
+
+
+def mail_ports(rule: Rule) -> tuple[int, ...]:
+    """The mail ports to which the rule may apply as a destination; none for other protocols and ports."""
+    protocol = rule.header.option("protocol")
+    if protocol is not None and (protocol.value == _TCP) is protocol.negated:
+        return ()
+    return tuple(port for port in MAIL_PORTS if all(_may_fit(match, port) for match in rule.matches))
+
+
+def names_mail(rule: Rule) -> bool:
+    """Whether the rule is about mail: it names a mail port, and not nearly all ports."""
+    return len(mail_ports(rule)) > 0 and any(_port_options(match) for match in rule.matches)
+
+
+def networks(rule: Rule, option: str) -> list[IPNetwork]:
+    """The networks that a rule names as ``source`` or ``destination``; also those that it excepts."""
+    found = rule.header.option(option)
+    return [value for value in found.values if value.prefixlen] if found is not None else []
+
+
+def interface_of(rule: Rule, option: str) -> str | None:
+    """The name at ``-i`` (``in-interface``) or ``-o`` (``out-interface``); None: there is none, or it is excepted."""
+    found = rule.header.option(option)
+    return None if found is None or found.negated else str(found.value)
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether an interface's name fits what stands at ``-i`` or ``-o``: ``ppp+`` is every name that begins so."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
+
+
+def _parts(snapshot: Snapshot, family: Family) -> list[Source]:
+    parts = [part for part in snapshot.rules if part.family == family]
+    return [Source(decode(part.content), str(part.file), noflush=number > 0) for number, part in enumerate(parts)]
+
+
+def _ruleset(snapshot: Snapshot, family: Family) -> Ruleset:
+    return stack(_parts(snapshot, family), family, resolver=no_names)
+
+
+def _port_options(match: Match) -> list[Option]:
+    if match.module not in ("tcp", "multiport"):
+        return []
+    return [option for option in match.options if option.name in ("dport", "dports", "ports")]
+
+
+def _may_fit(match: Match, port: int) -> bool:
+    for option in _port_options(match):
+        inside = any(part.low <= port <= part.high for value in option.values for part in _ranges(value))
+        if inside is option.negated and option.name != "ports":
+            return False
+    return True
+
+
+def _ranges(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, Range) else tuple(value)
+
+
+def _interfaces(snapshot: Snapshot, rules: Iterable[Rule], named: Iterable[str]) -> tuple[SnapshotInterface, ...]:
+    """The snapshot's interfaces; and those that rules or the user name, where there are none of that name."""
+    found = {port.name: port for port in snapshot.interfaces if port.name != "lo"}
+    patterns = [*named]
+    for rule in rules:
+        for option in ("in-interface", "out-interface"):
+            one = rule.header.option(option)
+            if one is not None and one.value not in ("lo", "+"):
+                patterns.append(str(one.value))
+    for pattern in dict.fromkeys(patterns):
+        known = any(fits(pattern, name) for name in found)
+        if not known and not (snapshot.interfaces and pattern not in named):
+            name = f"{pattern[:-1]}0" if pattern.endswith("+") else pattern
+            found[name] = SnapshotInterface(name=name)
+    for spare in ("eth0", "eth1"):
+        if len(found) < 2 and spare not in found:
+            found[spare] = SnapshotInterface(name=spare)
+    return tuple(found.values())
+
+
+def _outside(
+    ports: Iterable[SnapshotInterface], snapshot: Snapshot, rules: Iterable[Rule], inside: set[str]
+) -> tuple[str, str]:
+    """The interface towards the internet, and why."""
+    default = {route.interface for route in snapshot.routes if not route.to.prefixlen}
+    translated = {
+        interface_of(rule, "out-interface"): rule
+        for rule in rules
+        if rule.target is not None and rule.target.name in ("MASQUERADE", "SNAT")
+    }
+    best, most, why = "", -1, ""
+    for port in ports:
+        if port.name in inside or port.master is not None:
+            continue
+        score, reasons = 0, list[str]()
+        if port.name in default:
+            score, reasons = score + 100, [*reasons, "the default route leads there"]
+        rule = next((rule for name, rule in translated.items() if name and fits(name, port.name)), None)
+        if rule is not None:
+            score, reasons = score + 50, [*reasons, f"{rule.place} translates there"]
+        if _OUTSIDE_NAMES.match(port.name):
+            score, reasons = score + 20, [*reasons, "its name"]
+        if any(not is_private(address.ip) for address in port.addresses if not address.is_link_local):
+            score, reasons = score + 10, [*reasons, "its public address"]
+        if port.name in _FIRST_NAMES:
+            score += 1
+        if score > most:
+            best, most, why = port.name, score, ", ".join(reasons) or "nothing says otherwise"
+    return best, why
+
+
+def _named(family: Family, ruleset: Ruleset, sets: Mapping[str, tuple[str, ...]]) -> Iterator[Named]:
+    of_mail = _chains_of_mail(ruleset)
+    for rule in ruleset.rules():
+        if not mail_ports(rule):
+            continue
+        if (target := _forwarded_to(rule, VERSION[family])) is not None:
+            yield Named(_name(target), target, rule, source=True, forwarded=True)
+        about_mail = names_mail(rule) or (rule.table, rule.chain) in of_mail
+        for option, source in (("source", True), ("destination", False)):
+            for network in networks(rule, option):
+                if about_mail or (source and rule.table == "filter"):
+                    yield Named(_name(network), network, rule, source)
+        for match in rule.matches:
+            for one in match.options:
+                if match.module == "set" and one.name == "match-set" and about_mail:
+                    known = sets.get(one.value.name)
+                    member = _member(known, VERSION[family]) if known is not None else made_up(one.value.name, family)
+                    if member is not None:
+                        yield Named(one.value.name, member, rule, one.value.ends[0] == "src")
+
+
+def _forwarded_to(rule: Rule, version: int) -> IPNetwork | None:
+    """The host to which a rule forwards a port for mail."""
+    to = rule.target.option("to-destination") if rule.target is not None and names_mail(rule) else None
+    if to is None or to.value.addresses is None:
+        return None
+    return ip_network(_address(to.value.addresses.low, version))
+
+
+def _chains_of_mail(ruleset: Ruleset) -> set[tuple[str, str]]:
+    """Table and name of the chains that mail alone gets to."""
+    found: set[tuple[str, str]] = set()
+    for table in ruleset.tables.values():
+        waiting = [rule.target.name for rule in table.rules() if rule.target and rule.target.chain and names_mail(rule)]
+        while waiting:
+            name = waiting.pop()
+            if (table.name, name) not in found and name in table.chains:
+                found.add((table.name, name))
+                jumps = (rule.target for rule in table.chains[name].rules)
+                waiting += [target.name for target in jumps if target is not None and target.chain]
+    return found
+
+
+def _name(network: IPNetwork) -> str:
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)
+
+
+def _member(members: Iterable[str], version: int) -> IPNetwork | None:
+    """The first member of a set that is an address or network of this IP version."""
+    for member in members:
+        try:
+            network = ip_network(re.split(r"[ ,]", member, maxsplit=1)[0], strict=False)
+        except ValueError:
+            continue
+        if network.version == version:
+            return network
+    return None
+
+
+def _once(named: Iterable[Named]) -> tuple[Named, ...]:
+    """Each group by the first rule that names it; by a rule that forwards a port to it, where there is one."""
+    found: dict[tuple[str, int], Named] = {}
+    for one in named:
+        key = (one.name, one.network.version)
+        if key not in found or (one.forwarded and not found[key].forwarded):
+            found[key] = one
+    return tuple(found.values())
+
+
+def own_address(port: SnapshotInterface, version: int) -> IPInterface | None:
+    """The first address of an interface, link-local ones left out."""
+    return next(
+        (address for address in port.addresses if address.version == version and not address.is_link_local), None
+    )
+
+
+def translated_source(facts: RouterFacts, version: int) -> IPAddress | None:
+    """The address that rules give as the router's own: of SNAT, or as the destination of what comes from outside."""
+    for family, ruleset in facts.rulesets.items():
+        for rule in ruleset.rules() if VERSION[family] == version else ():
+            to = rule.target.option("to-source") if rule.target is not None else None
+            if to is not None and to.value.addresses is not None:
+                return _address(to.value.addresses.low, version)
+            pattern = interface_of(rule, "in-interface")
+            if pattern is not None and fits(pattern, facts.outside) and rule.table == "nat":
+                for network in networks(rule, "destination"):
+                    if network.prefixlen == network.max_prefixlen:
+                        return network.network_address
+    return None
+
+
+def _address(number: int, version: int) -> IPAddress:
+    return ip_address(number.to_bytes(4 if version == 4 else 16))
