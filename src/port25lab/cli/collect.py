@@ -13,7 +13,9 @@ def run(file: str | None) -> None:
 
     Raises: InputError where the file is no snapshot, and where its addresses do not fit into the documentation ranges.
     """
-    sys.stdout.write(script() if file is None else anonymise.anonymise_file(file))
+    text = script() if file is None else anonymise.anonymise_file(file)
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # names of chains may have any bytes
+    sys.stdout.buffer.flush()
 
 
 def script() -> str:

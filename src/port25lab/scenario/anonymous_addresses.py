@@ -96,12 +96,16 @@ class _Family:
 
     def settle(self) -> None:
         tops = self._tree()
-        for most in range(self._shortest(), self._bits + 1):
-            for node in tops:
-                self._measure(node, most)
-            if self._place(tops):
-                return
+        if self._fits(tops, self._bits):  # as small as can be
+            next(most for most in range(self._shortest(), self._bits + 1) if self._fits(tops, most))
+            return
         raise NoRoomError("has more public addresses than the documentation ranges have")
+
+    def _fits(self, tops: list[_Node], most: int) -> bool:
+        """Give each network its size and place, none larger than of this length. Returns whether there is room."""
+        for node in tops:
+            self._measure(node, most)
+        return self._place(tops)
 
     def address(self, value: int) -> int:
         """What a learned address becomes."""

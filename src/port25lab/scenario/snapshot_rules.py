@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from port25lab.errors import InputError
 from port25lab.model.policy import Family
@@ -33,6 +34,8 @@ class _Block:
     part: Part
     listed: bool = False
     """Whether it was printed by ``iptables -S``."""
+    assumed: bool = False
+    """Whether nothing says for sure that it is this table."""
     family: Family | None = None
     told_by: FamilyTold = "rules"
 
@@ -57,8 +60,8 @@ def rules_of(parts: Iterable[Part], file: str) -> tuple[list[RulesPart], list[Sn
                                  part.lines, part))  # fmt: skip
         elif part.kind is Kind.LISTING:
             for block in _listed(part):
-                if not any(line.startswith(":") for _, line in block.lines[1:]) and "-t " not in part.command:
-                    place = block.lines[1][0]
+                if block.assumed:
+                    place = part.lines[0][0]
                     notes.append(SnapshotNote(kind="table-assumed", file=Path(file), line=place, subject=block.table))
                 blocks.append(block)
     for block in blocks:
@@ -104,7 +107,7 @@ def _listed(part: Part) -> list[_Block]:
 
 
 def _as_restore(lines: list[tuple[int, str]], part: Part) -> _Block:
-    table = _table_of(lines, part)
+    table, told = _table_of(lines, part)
     said = [(number, _declaration(line)) for number, line in lines]
     first, last = said[0][0], said[-1][0]
     if first > 1:
@@ -112,7 +115,7 @@ def _as_restore(lines: list[tuple[int, str]], part: Part) -> _Block:
     else:
         # No line is free above: iptables-restore reads what is longer than this as two lines, and counts one.
         said[0] = (1, f"*{table}".ljust(LONGEST_LINE) + said[0][1])
-    return _Block(table, [*said, (last + 1, "COMMIT")], part, listed=True)
+    return _Block(table, [*said, (last + 1, "COMMIT")], part, listed=True, assumed=not told)
 
 
 def _declaration(line: str) -> str:
@@ -132,27 +135,27 @@ _TABLE_OF_TARGET = {
 }
 
 
-def _table_of(lines: list[tuple[int, str]], part: Part) -> str:
-    """The table that ``iptables -S`` was asked for: by its command, by the chains that it has, by their targets."""
+def _table_of(lines: list[tuple[int, str]], part: Part) -> tuple[str, bool]:
+    """The table that ``iptables -S`` was asked for, by its command, its chains, their targets; and if that is sure."""
     words = part.command.split()
     if "-t" in words[:-1]:
-        return words[words.index("-t") + 1]
+        return words[words.index("-t") + 1], True
     cut = [split(line) for _, line in lines]
     policies = {said[0][1:] if said[0][0] == ":" else said[1] for said in cut if said[0][0] == ":" or said[0] == "-P"}
     policies &= {chain for chains in BUILTIN_CHAINS.values() for chain in chains}
     for name in ("filter", "nat", "mangle", "raw"):
         if policies == set(BUILTIN_CHAINS[name]):
-            return name
+            return name, True
     if policies == {"PREROUTING", "OUTPUT", "POSTROUTING"}:
-        return "nat"  # of a kernel before 2.6.36
+        return "nat", True  # of a kernel before 2.6.36
     named = policies or {said[1] for said in cut if said[0] == "-A" and len(said) > 1}
     if named & {"PREROUTING", "POSTROUTING"} or (named and not named & set(BUILTIN_CHAINS["filter"])):
         targets = {said[place + 1] for said in cut for place, word in enumerate(said[:-1]) if word == "-j"}
         tables = {_TABLE_OF_TARGET[target] for target in targets if target in _TABLE_OF_TARGET}
         if len(tables) == 1:
-            return tables.pop()
-        return "mangle" if named & {"PREROUTING", "POSTROUTING"} else "filter"
-    return "filter"
+            return tables.pop(), False
+        return ("mangle" if named & {"PREROUTING", "POSTROUTING"} else "filter"), False
+    return "filter", False
 
 
 # --- families
@@ -168,23 +171,25 @@ def _find_families(blocks: Sequence[_Block], file: str) -> None:
 
 def _told(block: _Block) -> tuple[Family | None, FamilyTold]:
     """The family that a table tells by itself, and by what."""
-    header = block.part.header
+    said: Family | None = block.part.header
+    told_by: FamilyTold = "header"
     program = block.part.command.split(" ")[0]
-    said: Family | None = header or ("ip6" if program.startswith("ip6tables") else None)
-    if said is None and program.startswith("iptables"):
-        said = "ip"
-    told_by: FamilyTold = "header" if header else "command"
-    if said is not None and _refused_at(block, said) is None:
+    if said is None and program.startswith(("iptables", "ip6tables")):
+        said, told_by = ("ip6" if program.startswith("ip6") else "ip"), "command"
+    if said is not None and _read(block, said).refused_at is None:
         return said, told_by
-    ends = {family: _refused_at(block, family) for family in _FAMILIES}
-    taken = [family for family in _FAMILIES if ends[family] is None]
+    read = {family: _read(block, family) for family in _FAMILIES}
+    taken = [family for family in _FAMILIES if read[family].refused_at is None]
     if len(taken) == 1:
         return taken[0], "rules"
     if said is not None:
         return said, told_by
-    if not taken and ends["ip"] != ends["ip6"]:
+    if not taken and read["ip"].refused_at != read["ip6"].refused_at:
         # Both programs refuse it. The family of the rules is that of the program that gets further.
-        return max(_FAMILIES, key=lambda family: ends[family] or 0), "rules"
+        return max(_FAMILIES, key=lambda family: read[family].refused_at or 0), "rules"
+    families = {_ICMP[number] for number in read["ip"].protocols if number in _ICMP}
+    if len(families) == 1:  # each program knows the name of the other's protocol
+        return families.pop(), "rules"
     return None, "nothing"
 
 
@@ -201,13 +206,25 @@ def _guessed(block: _Block, blocks: Sequence[_Block], file: str) -> tuple[Family
     return "ip", "name" if re.search(r"v4|ip4", name) else "nothing"
 
 
-def _refused_at(block: _Block, family: Family) -> int | None:
-    """The line of a table that the family's program refuses first; None if it takes all."""
+_ICMP: dict[int, Family] = {1: "ip", 58: "ip6"}
+
+
+class _Read(NamedTuple):
+    """A table as the program of one family reads it."""
+
+    refused_at: int | None
+    """The line of the table that it refuses first; None if it takes all."""
+    protocols: frozenset[int] = frozenset()
+    """Those that rules name."""
+
+
+def _read(block: _Block, family: Family) -> _Read:
     try:
-        parse(block.text, family, resolver=_any_name)
+        ruleset = parse(block.text, family, resolver=_any_name)
     except InputError as refused:
-        return refused.line
-    return None
+        return _Read(refused.line)
+    named = (rule.header.option("protocol") for rule in ruleset.rules())
+    return _Read(None, frozenset(option.value for option in named if option is not None and not option.negated))
 
 
 def _any_name(name: str, version: int) -> tuple[int, ...]:

@@ -18,8 +18,8 @@ MOST_BYTES = 32 << 20
 """What is read of a file, at most: a set of a million members has about 25 MB."""
 
 ACCEPTED = (
-    "accepted are the outputs of iptables-save, ip6tables-save, iptables -S, ipset save, ip addr, ip route and sysctl, "
-    "rules written for iptables-restore, and the output of the script of `port25lab collect`"
+    "accepted: output of iptables-save, iptables -S, ipset save, ip addr, ip route, sysctl, "
+    "or of the script that `port25lab collect` prints"
 )
 
 STDIN = "-"
@@ -93,7 +93,7 @@ def _foreign(name: str, sign: str, use: str) -> _Foreign:
 
 
 _SAVE = "use the output of `iptables-save` (and `ip6tables-save`)"
-_OTHER = f"port25lab tests rules of Linux's iptables; {ACCEPTED}"
+_OTHER = ACCEPTED
 
 _FOREIGN = (
     _foreign(
