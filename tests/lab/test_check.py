@@ -119,3 +119,8 @@ def test_rules_that_iptables_refuses_are_bad_input_with_the_users_line(tmp_path:
     assert done.returncode == 2
     assert "rules.v4:2" in done.stderr
     assert "Traceback" not in done.stderr
+    (tmp_path / "rules.v6").write_text("*filter\n-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n")
+    done = port25lab("check", str(tmp_path / "rules.v4"), str(tmp_path / "rules.v6"))
+    assert done.returncode == 2
+    assert "rules.v4:2" in done.stderr
+    assert "rules.v6:2" in done.stdout

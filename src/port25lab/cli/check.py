@@ -64,18 +64,22 @@ def run(options: CheckOptions) -> int:
     allowed = allowed_changes.read(options.allow) if options.allow else []
     new, refused = _snapshot(options.files)
     old, old_refused = _snapshot(options.against) if options.against else (None, [])
-    mirrors = _mirrors(options, new, old)
-    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
-    names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
-    asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
-    engine.require_ipv6([question for some in asked for question in some])
+    refused += old_refused
     started = time.perf_counter()
-    report = _answers(options, [question for some in asked for question in some])
-    found = hints(mirrors[0].facts, report.verdicts[: len(asked[0])])
+    while True:
+        try:
+            mirrors, asked, report = _checked(options, new, old)
+            break
+        except InputError as error:
+            if not any(_has(one, error) for one in (new, old) if one is not None):
+                raise
+            new, old = _without(new, error), old and _without(old, error)
+            refused.append(error)
+    found = hints(mirrors[0].facts, report.verdicts[:asked])
     more = {"mapping": check_file.mapping(mirrors[0]), "findings": check_file.findings(found)}
     problems = _write(options, report, more)
     console = console_module.open_console(stderr=options.json_file is not None and is_stdout(options.json_file))
-    verdicts = report.verdicts[: len(asked[0])], report.verdicts[len(asked[0]) :]
+    verdicts = report.verdicts[:asked], report.verdicts[asked:]
     changed: list[allowed_changes.Change] = []
     try:
         check_tables.print_shape(console, mirrors[0], new.notes)
@@ -87,9 +91,35 @@ def run(options: CheckOptions) -> int:
         check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
     except OutputError as problem:
         problems.append(problem)
-    for error in (*refused, *old_refused):
-        typer.echo(f"port25lab: {error}", err=True)
-    return print_problems(problems, _exit_code(report.verdicts, changed, allowed, bool(refused or old_refused)))
+    for why in refused:
+        typer.echo(f"port25lab: {why}", err=True)
+    return print_problems(problems, _exit_code(report.verdicts, changed, allowed, bool(refused)))
+
+
+def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None) -> tuple[list[Mirror], int, Report]:
+    """The mirrors, how many of the verdicts are about the new rules, and all verdicts: first those.
+
+    Raises InputError for a rule that is refused.
+    """
+    mirrors = _mirrors(options, new, old)
+    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
+    names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
+    asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
+    questions = [question for some in asked for question in some]
+    engine.require_ipv6(questions)
+    return mirrors, len(asked[0]), _answers(options, questions)
+
+
+def _has(snapshot: Snapshot, refused: InputError) -> bool:
+    return any(str(part.file) == str(refused.file) for part in snapshot.rules)
+
+
+def _without(snapshot: Snapshot, refused: InputError) -> Snapshot:
+    """The snapshot without the rules that were refused. Raises that error where these are all that it has."""
+    kept = tuple(part for part in snapshot.rules if str(part.file) != str(refused.file))
+    if not kept:
+        raise refused
+    return snapshot.model_copy(update={"rules": kept})
 
 
 def _exit_code(
