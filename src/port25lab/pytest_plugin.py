@@ -28,7 +28,7 @@ from port25lab.lab.handle import Lab
 from port25lab.machine import doctor
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome
+from port25lab.model.outcome import AnyOf, Expected, Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Verdict
@@ -154,12 +154,13 @@ class LabUnderTest:
     def expect(self, outcome: str, *, by: str | None = None, how: str | None = None, **path: Any) -> Verdict:
         """Try one path, and fail the test unless it ends as expected.
 
-        ``outcome``: the expected outcome, such as ``dropped``. ``by``: the node whose rule has to decide; None: any.
-        ``how``: the mechanism that has to be at work; None: any. ``path``: the fields of ``PathSpec``. Returns the
-        verdict. Raises UnmetError, and InputError as a scenario file would.
+        ``outcome``: the expected outcome, such as ``dropped``, or ``blocked`` for any way of blocking. ``by``: the node
+        whose rule has to decide; None: any. ``how``: the mechanism that has to be at work; None: any. ``path``: the
+        fields of ``PathSpec``. Returns the verdict. Raises UnmetError, and InputError as a scenario file would.
         """
         __tracebackhide__ = True
-        verdict = self._judge(Outcome(outcome), by, Mechanism(how) if how else None, path)
+        expected = AnyOf(outcome) if outcome in list(AnyOf) else Outcome(outcome)
+        verdict = self._judge(expected, by, Mechanism(how) if how else None, path)
         if not verdict.ok:
             test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
             raise UnmetError(verdict, f"python -m pytest {shlex.quote(test)}")
@@ -193,7 +194,7 @@ class LabUnderTest:
         return self._engine.lab(self._config)
 
     def _judge(
-        self, expected: Outcome | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
+        self, expected: Expected | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
     ) -> Verdict:
         question = question_about(PathSpec(**path), self._config, expected=expected, by=by, how=how)
         return self._engine.verdicts([question])[0]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from port25lab.model.outcome import Outcome
 from port25lab.model.question import Question
 from port25lab.model.snapshot import Snapshot
 from port25lab.model.verdict import Report, Verdict
-from port25lab.report import check_file, check_tables
+from port25lab.report import check_file, check_tables, contract_table
 from port25lab.report import console as console_module
 from port25lab.report.files import is_stdout, require_separate, require_writable
 from port25lab.report.json_file import write_json
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
 from port25lab.scenario import allowed_changes
+from port25lab.scenario.contract import Contract, asked_rows, read_contract
 from port25lab.scenario.hints import hints
 from port25lab.scenario.mirror import Mirror, mirror
 from port25lab.scenario.mirror_addresses import VERSIONS
@@ -42,6 +44,7 @@ class CheckOptions:
     files: Sequence[str]
     against: Sequence[str]
     allow: Path | None
+    contract: str | None
     inside: Sequence[str]
     outside: str | None
     host: bool
@@ -62,52 +65,70 @@ def run(options: CheckOptions) -> int:
         require_separate({"--json": options.json_file}, [Path(file) for file in [*options.files, *options.against]])
     doctor.require()
     allowed = allowed_changes.read(options.allow) if options.allow else []
+    contract = read_contract(options.contract) if options.contract else None
     new, refused = _snapshot(options.files)
     old, old_refused = _snapshot(options.against) if options.against else (None, [])
     refused += old_refused
     started = time.perf_counter()
     while True:
         try:
-            mirrors, asked, report = _checked(options, new, old)
+            checked = _checked(options, new, old, contract)
             break
         except InputError as error:
             if not any(_has(one, error) for one in (new, old) if one is not None):
                 raise
             new, old = _without(new, error), old and _without(old, error)
             refused.append(error)
-    found = hints(mirrors[0].facts, report.verdicts[:asked])
-    more = {"mapping": check_file.mapping(mirrors[0]), "findings": check_file.findings(found)}
+    report, mine = checked.report, checked.mirrors[0]
+    found = hints(mine.facts, checked.new)
+    more = {"mapping": check_file.mapping(mine), "findings": check_file.findings(found)}
     problems = _write(options, report, more)
     console = console_module.open_console(stderr=options.json_file is not None and is_stdout(options.json_file))
-    verdicts = report.verdicts[:asked], report.verdicts[asked:]
     changed: list[allowed_changes.Change] = []
     try:
-        check_tables.print_shape(console, mirrors[0], new.notes)
+        check_tables.print_shape(console, mine, new.notes)
         if old is not None:
-            changed = check_tables.changes(verdicts[1], verdicts[0])
+            changed = check_tables.changes(checked.old, checked.new)
             check_tables.print_changes(console, changed, allowed)
-        check_tables.print_table(console, verdicts[0], verbose=options.verbose)
+        if contract is not None:
+            contract_table.print_contract(console, contract.title, checked.rows)
+        check_tables.print_table(console, checked.new, verbose=options.verbose)
         check_tables.print_hints(console, found)
         check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
     except OutputError as problem:
         problems.append(problem)
     for why in refused:
         typer.echo(f"port25lab: {why}", err=True)
-    return print_problems(problems, _exit_code(report.verdicts, changed, allowed, bool(refused)))
+    unwanted = any(allowed_changes.reason_for(change, allowed) is None for change in changed)
+    unmet = any(contract_table.is_unmet(row) for row in checked.rows)
+    return print_problems(problems, _exit_code(report.verdicts, unwanted or unmet, bool(refused)))
 
 
-def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None) -> tuple[list[Mirror], int, Report]:
-    """The mirrors, how many of the verdicts are about the new rules, and all verdicts: first those.
+@dataclass(frozen=True)
+class _Checked:
+    """All that was asked, and its verdicts."""
 
-    Raises InputError for a rule that is refused.
-    """
+    mirrors: list[Mirror]
+    report: Report
+    new: Sequence[Verdict]
+    old: Sequence[Verdict]
+    rows: Sequence[contract_table.JudgedRow]
+
+
+def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None, contract: Contract | None) -> _Checked:
+    """Build the mirrors, ask, and gather the verdicts. Raises InputError for a rule that is refused."""
     mirrors = _mirrors(options, new, old)
     versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
     names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
     asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
-    questions = [question for some in asked for question in some]
+    rows = asked_rows(contract, mirrors[0], names[0], versions) if contract is not None else []
+    questions = [*(one for some in asked for one in some), *(one for row in rows for one in row.questions)]
     engine.require_ipv6(questions)
-    return mirrors, len(asked[0]), _answers(options, questions)
+    report = _answers(options, questions)
+    verdicts = iter(report.verdicts)
+    answered = [list(islice(verdicts, len(some))) for some in asked]
+    judged = [contract_table.JudgedRow(row.row, tuple(islice(verdicts, len(row.questions)))) for row in rows]
+    return _Checked(mirrors, report, answered[0], answered[1] if old is not None else [], judged)
 
 
 def _has(snapshot: Snapshot, refused: InputError) -> bool:
@@ -124,13 +145,12 @@ def _without(snapshot: Snapshot, refused: InputError) -> Snapshot:
 
 def _exit_code(
     verdicts: Sequence[Verdict],
-    changed: Sequence[allowed_changes.Change],
-    allowed: Sequence[allowed_changes.Allowed],
+    failed: bool,
     refused: bool,
 ) -> int:
     if refused:
         return InputError.exit_code
-    if any(allowed_changes.reason_for(change, allowed) is None for change in changed):
+    if failed:
         return 1
     return NOT_TOLD if any(verdict.outcome is Outcome.ERROR for verdict in verdicts) else 0
 

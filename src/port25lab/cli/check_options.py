@@ -14,6 +14,7 @@ EPILOG = with_examples(
     ("iptables-save | port25lab check -", "the rules of this machine"),
     ("port25lab collect | ssh router sh > router.txt; port25lab check router.txt", "a router, with its addresses"),
     ("port25lab check new.v4 --against old.v4", "what the new rules change"),
+    ("port25lab check rules.v4 --contract op25b", "leaks, and what is blocked too much"),
     ("port25lab check rules.v4 --outside ppp0 --inside br-lan=192.168.7.0/24", "where the inference is wrong"),
     ("port25lab check rules.v4 --ask router:mx:2525", "one more question"),
 )
@@ -35,6 +36,15 @@ def check_command(
     allow: Annotated[
         Path | None,
         typer.Option("--allow", metavar="FILE", help="YAML: changes that are wanted, each with a reason and an end."),
+    ] = None,
+    contract: Annotated[
+        str | None,
+        typer.Option(
+            "--contract",
+            metavar="NAME|FILE",
+            help="Hold the rules against what a correct policy does: op25b, ip25b, submission-open, or a YAML file. "
+            "Exit code 1 if a row is not met.",
+        ),
     ] = None,
     inside: Annotated[
         list[str] | None,
@@ -70,6 +80,7 @@ def check_command(
         files=files,
         against=against or [],
         allow=allow,
+        contract=contract,
         inside=inside or [],
         outside=outside,
         host=host,

@@ -31,6 +31,7 @@ from port25lab.machine import capacity, doctor, processors
 from port25lab.machine.versions import describe_environment, own_version
 from port25lab.model.client_kinds import CLIENT_KINDS, PROGRAMS_AT_ONCE
 from port25lab.model.evidence import Evidence, Observation, Stage
+from port25lab.model.outcome import meets
 from port25lab.model.packet_kinds import kind_of
 from port25lab.model.path import MX_PREFIX, PathSpec
 from port25lab.model.policy import Policy
@@ -154,7 +155,7 @@ class Engine:
             again = verdict.evidence.retried is not None
             file = self._captures.get((lab_key(question), again))
             done.append(replace(verdict, pcap=file.path.name if file else None))
-            met = question.expected in (None, verdict.outcome)
+            met = meets(verdict.outcome, question.expected)
             expected = "" if met else f" (expected {question.expected})"
             lines[lab_key(question)].append(f"{question.id}: {verdict.outcome}{expected}")
         for (key, _), file in self._captures.items():

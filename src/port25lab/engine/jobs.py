@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from port25lab.model.client_kinds import CLIENT_KINDS
-from port25lab.model.outcome import Outcome
+from port25lab.model.outcome import AnyOf, Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 
@@ -67,7 +67,7 @@ def _wait(question: Question) -> float:
     if question.expected is None:
         return 0.0
     waits = WAITS if CLIENT_KINDS[question.path.client].program is None else PROGRAM_WAITS
-    return waits.get(question.expected, 0.0)
+    return 0.0 if question.expected is AnyOf.BLOCKED else waits.get(question.expected, 0.0)
 
 
 def _seconds(job: Job, waits: Sequence[float]) -> float:

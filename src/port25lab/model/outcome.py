@@ -79,19 +79,34 @@ OUTCOME_INFO: dict[Outcome, OutcomeInfo] = {
     Outcome.ERROR: OutcomeInfo("port25lab itself failed; says nothing about the path", "", "bold white on red"),
 }
 
-DECIDED_BY_RULES = tuple(
-    outcome
-    for outcome, meaning in OUTCOME_INFO.items()
-    if meaning.blocked
-    or outcome
-    in (
-        Outcome.DEFERRED,
-        Outcome.INTERCEPTED,
-        Outcome.TAMPERED,
-        Outcome.CLOSED,
-        Outcome.UNREACHABLE,
-        Outcome.AUTH_REQUIRED,
-        Outcome.DNS_FAILURE,
-    )
+
+class AnyOf(StrEnum):
+    """Outcomes that can be expected together."""
+
+    BLOCKED = "blocked"
+    """Every way in which a rule keeps a path from its destination: ``OutcomeInfo.blocked``."""
+
+
+Expected = Outcome | AnyOf
+"""What can be expected of a path."""
+
+
+def meets(outcome: Outcome, expected: Expected | None) -> bool:
+    """Whether an outcome is what was expected; ``expected`` None: any."""
+    if expected is AnyOf.BLOCKED:
+        return OUTCOME_INFO[outcome].blocked
+    return expected is None or outcome is expected
+
+
+DECIDED_BY_RULES: tuple[Expected, ...] = (
+    *(outcome for outcome, meaning in OUTCOME_INFO.items() if meaning.blocked),
+    Outcome.DEFERRED,
+    Outcome.INTERCEPTED,
+    Outcome.TAMPERED,
+    Outcome.CLOSED,
+    Outcome.UNREACHABLE,
+    Outcome.AUTH_REQUIRED,
+    Outcome.DNS_FAILURE,
+    AnyOf.BLOCKED,
 )
 """Outcomes for which a rule can be to blame: on the client's own way, or for a deferred message on the relay's."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome, Should
+from port25lab.model.outcome import Expected, Should
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
@@ -56,7 +56,7 @@ class Question:
     name: str | None
     ref: str | None
     path: PathSpec
-    expected: Outcome | None
+    expected: Expected | None
     """None: any outcome is fine."""
     by: str | None
     """The node whose rule should decide; None: any."""

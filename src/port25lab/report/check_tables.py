@@ -164,11 +164,11 @@ def _destination(row: Row, *, verbose: bool) -> str:
 
 def _decided(row: Row, glyphs: Glyphs) -> Text:
     """The line of the user's file; or what else decided."""
-    places = list(dict.fromkeys(_line(blame) for blame in row.blames if blame.file is not None))
+    places = list(dict.fromkeys(line_of(blame) for blame in row.blames if blame.file is not None))
     return Text(", ".join(places)) if places else decided(row, glyphs, stacked=False)
 
 
-def _line(blame: Blame) -> str:
+def line_of(blame: Blame) -> str:
     """The file's name and the line."""
     name = PurePath(blame.file or "").name
     return visible(f"{name}:{blame.line}" if blame.line else name)
@@ -184,7 +184,7 @@ def _rule(verdict: Verdict | None) -> object:
 
 
 def _place(verdict: Verdict | None) -> str:
-    return _line(verdict.blame) if verdict is not None and verdict.blame is not None else ""
+    return line_of(verdict.blame) if verdict is not None and verdict.blame is not None else ""
 
 
 def _side(verdict: Verdict | None, glyphs: Glyphs) -> str:

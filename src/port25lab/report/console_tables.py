@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from port25lab.model.evidence import Blame
-from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.outcome import OUTCOME_INFO, Outcome, meets
 from port25lab.model.verdict import Verdict
 from port25lab.report import article_rows, describe, explain, matrix_rows
 from port25lab.report.rows import Row, chain_of, relay_blames, rows, stacked_rows
@@ -100,7 +100,7 @@ def _outcome(console: Console, verdict: Verdict) -> Text:
     question = verdict.question
     if verdict.ok or question.expected is None:
         return text
-    if verdict.outcome is not question.expected:
+    if not meets(verdict.outcome, question.expected):
         expected = question.expected.value
     else:
         by = question.by if explain.wrong_node(verdict) else explain.missed_mechanism(verdict)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from port25lab.model.evidence import Ended, Hop, IcmpError
 from port25lab.model.mechanism import MECHANISM_INFO, Mechanism
-from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.outcome import OUTCOME_INFO, Outcome, meets
 from port25lab.model.verdict import Control, ReasonKind, Verdict
 from port25lab.report.describe import (
     arrival_words,
@@ -57,7 +57,7 @@ def mismatch(verdict: Verdict) -> str:
         return "error, port25lab could not tell"
     if question.expected is None:
         return f"{found}, nothing expected"
-    if question.expected is not verdict.outcome:
+    if not meets(verdict.outcome, question.expected):
         return f"expected {question.expected.value}, found {found}"
     if verdict.ok:
         return f"{found}, as expected"
@@ -70,12 +70,12 @@ def mismatch(verdict: Verdict) -> str:
 
 def wrong_node(verdict: Verdict) -> bool:
     """Whether the path ended as expected, but a rule on another node than the expected one decided."""
-    return verdict.outcome is verdict.question.expected and ReasonKind.NODE in _kinds(verdict)
+    return meets(verdict.outcome, verdict.question.expected) and ReasonKind.NODE in _kinds(verdict)
 
 
 def missed_mechanism(verdict: Verdict) -> Mechanism | None:
     """The expected mechanism, where the path ended as expected but another mechanism is at work."""
-    missed = verdict.outcome is verdict.question.expected and ReasonKind.MECHANISM in _kinds(verdict)
+    missed = meets(verdict.outcome, verdict.question.expected) and ReasonKind.MECHANISM in _kinds(verdict)
     return verdict.question.how if missed else None
 
 

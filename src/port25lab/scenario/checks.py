@@ -12,7 +12,7 @@ from typing import Protocol
 from port25lab.errors import InputError, nearest
 from port25lab.model import service_kinds
 from port25lab.model.addresses import IpVersion
-from port25lab.model.outcome import DECIDED_BY_RULES, Outcome
+from port25lab.model.outcome import DECIDED_BY_RULES, Expected, Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS, kind_of
 from port25lab.model.path import MX_PREFIX, Auth, PacketFunction
 from port25lab.model.plan import Plan
@@ -183,7 +183,7 @@ def check_credentials(plan: Plan, to: str, auth: Auth | None, error_at: _ErrorAt
         raise error_at(f"no user {auth.user!r} at {server.name}", allowed, "auth", "user")
 
 
-def check_blame(plan: Plan, outcome: Outcome, by: str | None, error_at: _ErrorAt) -> None:
+def check_blame(plan: Plan, outcome: Expected, by: str | None, error_at: _ErrorAt) -> None:
     """Check that ``by`` is a node, and that a rule can decide the outcome."""
     if by is None:
         return

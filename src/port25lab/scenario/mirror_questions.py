@@ -45,15 +45,13 @@ def questions_of(
     mail count connections or remember hosts, each question gets a lab of its own: the first connection of a quiet hour
     is asked about. Raises InputError.
     """
-    config = LabConfig(plan=mirror.plan, policies=((ROUTER, (mirror.policy,)),))
     paths = [*_outbound(mirror), *_inbound(mirror), *(_asked(mirror, text) for text in asked)]
-    alone = _counts(mirror)
     found: list[Question] = []
     for path in dict.fromkeys(paths):
         for version in versions:
-            if version in _versions(mirror, path):
-                own = _alone(config, len(found)) if alone else config
-                one = question_about(path.model_copy(update={"ip_version": version}), own)
+            if version in versions_of_path(mirror, path):
+                config = config_of_mirror(mirror, len(found))
+                one = question_about(path.model_copy(update={"ip_version": version}), config)
                 found.append(replace(one, scenario="check", variant=variant))
     return found
 
@@ -90,12 +88,28 @@ def _asked(mirror: Mirror, text: str) -> PathSpec:
     for node in (source, to):
         if node not in mirror.plan.nodes:
             raise InputError(f"no node {node!r} in this mirror", allowed=nearest(node, mirror.plan.nodes))
+    return path_between(source, to, port)
+
+
+def path_between(source: str, to: str, port: int, packet: str | None = None) -> PathSpec:
+    """The usual path from a node to a server at a port: with TLS and AUTH where submission wants them."""
+    to = "mx:example.net" if to == "mx" else to
+    if packet is not None:
+        return PathSpec(source=source, to=to, port=port, packet=packet)
     security = _SECURITY.get(port, Security.NONE)
     auth = ALICE if security is not Security.NONE else None
-    return _path(source, "mx:example.net" if to == "mx" else to, port, security, auth)
+    if (to, port) == ("provider", 25):
+        security, auth = Security.STARTTLS, ALICE
+    return _path(source, to, port, security, auth)
 
 
-def _versions(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
+def config_of_mirror(mirror: Mirror, number: int) -> LabConfig:
+    """The lab for a question. ``number``: of the question, which gets a lab of its own where rules count."""
+    config = LabConfig(plan=mirror.plan, policies=((ROUTER, (mirror.policy,)),))
+    return _alone(config, number) if _counts(mirror) else config
+
+
+def versions_of_path(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
     """The IP versions of both ends; over IPv4, nothing comes in to a private address."""
     source, to = mirror.plan.nodes.get(path.source), mirror.plan.server(path.to)
     own = () if source is None else tuple(address.ip for address in source.addresses)

@@ -13,7 +13,7 @@ from itertools import product
 from port25lab.errors import InputError, nearest
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome
+from port25lab.model.outcome import Expected
 from port25lab.model.path import DEFAULT_CLIENT, Auth, PacketFunction, PathSpec, Security
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.model.question import LabConfig, Question
@@ -100,7 +100,7 @@ def lab_config(
 def question_about(
     path: PathSpec,
     config: LabConfig,
-    expected: Outcome | None = None,
+    expected: Expected | None = None,
     by: str | None = None,
     how: Mechanism | None = None,
 ) -> Question:

@@ -15,7 +15,7 @@ from port25lab.errors import nearest
 from port25lab.model.addresses import IpVersion
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome, Should
+from port25lab.model.outcome import AnyOf, Expected, Outcome, Should
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import DEFAULT_CLIENT, DEFAULT_RECIPIENT, LARGEST_MESSAGE, Auth, Security
 from port25lab.scenario import catalogue, document
@@ -29,8 +29,8 @@ ANY = "*"
 MOST_ATTEMPTS = 100
 """The most attempts of one path."""
 
-OUTCOMES = [outcome.value for outcome in Outcome if outcome is not Outcome.ERROR]
-"""The outcomes that can be expected: all but `error`, which says nothing about a path."""
+OUTCOMES = [*(outcome.value for outcome in Outcome if outcome is not Outcome.ERROR), *AnyOf]
+"""What can be expected: every outcome but `error`, which says nothing about a path; and several together."""
 
 MECHANISMS = [mechanism.value for mechanism in Mechanism if mechanism is not Mechanism.UNKNOWN]
 
@@ -39,12 +39,13 @@ DNS_NAME = re.compile(
 )
 """A full DNS name (RFC 1123): with a dot, and a last label that does not begin with a digit."""
 
-OUTCOMES_OF_PACKETS = (
+OUTCOMES_OF_PACKETS: tuple[Expected, ...] = (
     Outcome.REACHED,
     Outcome.DROPPED,
     Outcome.REJECTED_ICMP,
     Outcome.REJECTED_RESET,
     Outcome.THROTTLED,
+    AnyOf.BLOCKED,
 )
 
 
@@ -81,10 +82,10 @@ def _port(value: Any) -> int:
     return int(value)
 
 
-def _outcome(value: Any) -> Outcome:
+def _outcome(value: Any) -> Expected:
     if value not in OUTCOMES:
         wrong(f"no outcome {shown(value)} can be expected", nearest(str(value), OUTCOMES))
-    return Outcome(value)
+    return AnyOf(value) if value in list(AnyOf) else Outcome(value)
 
 
 def _mechanism(value: Any) -> Mechanism:
@@ -150,14 +151,14 @@ class TopologyChoice(Strict):
 class Expectation(Strict):
     """How a path should end, on which node a rule should decide, and which mechanism should be at work."""
 
-    outcome: Annotated[Outcome, BeforeValidator(_outcome)]
+    outcome: Annotated[Expected, BeforeValidator(_outcome)]
     by: Node | None = None
     how: Annotated[Mechanism | None, BeforeValidator(_mechanism)] = None
     first: Annotated[int | None, BeforeValidator(lambda value: _count(value, "from", 2, MOST_ATTEMPTS))] = Field(
         None, alias="from"
     )
     """The first attempt for which this is expected; None: it is expected of all."""
-    before: Annotated[Outcome, BeforeValidator(_outcome)] = Outcome.DELIVERED
+    before: Annotated[Expected, BeforeValidator(_outcome)] = Outcome.DELIVERED
     """How the attempts before that should end."""
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from port25lab.model.evidence import Blame, Evidence
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import DECIDED_BY_RULES, Outcome
+from port25lab.model.outcome import DECIDED_BY_RULES, Expected, Outcome, meets
 from port25lab.model.verdict import Judgement, Reason, ReasonKind
 from port25lab.verdict.blame import blamed
 from port25lab.verdict.control import unproven, without_policy
@@ -21,7 +21,7 @@ from port25lab.verdict.views import Classification
 
 def judge(
     evidence: Evidence,
-    expected: Outcome | None,
+    expected: Expected | None,
     by: str | None,
     control: Evidence | None,
     how: Mechanism | None = None,
@@ -60,10 +60,10 @@ def _failures(evidence: Evidence, found: Outcome) -> Iterable[Reason]:
 
 
 def unmet(
-    found: Classification, blame: Blame | None, expected: Outcome | None, by: str | None, how: Mechanism | None
+    found: Classification, blame: Blame | None, expected: Expected | None, by: str | None, how: Mechanism | None
 ) -> Iterable[Reason]:
     """Each part of the expectation that is not met; the parameters are those of ``judge``."""
-    if expected is not None and found.outcome is not expected:
+    if not meets(found.outcome, expected):
         yield Reason(ReasonKind.OUTCOME, f"expected {expected}, found {found.outcome}")
     if by is not None and expected is not None and expected in DECIDED_BY_RULES and (blame is None or blame.node != by):
         node = blame.node if blame else "none"

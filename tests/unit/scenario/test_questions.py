@@ -281,8 +281,8 @@ NODES = (
 )
 MECHANISMS = ", ".join(sorted(set(Mechanism) - {Mechanism.UNKNOWN}))
 OUTCOMES = (
-    "auth-failed, auth-required, closed, deferred, delivered, dns-failure, dropped, intercepted, reached, rejected, "
-    "rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, tls-required, "
+    "auth-failed, auth-required, blocked, closed, deferred, delivered, dns-failure, dropped, intercepted, reached, "
+    "rejected, rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, tls-required, "
     "unreachable"
 )
 KEYS = (
@@ -424,8 +424,8 @@ KEYS = (
         (
             "{from: pc, to: mx, expect: {outcome: delivered, by: isp-edge}}",
             ":7:57: `by` with delivered, which no rule decides; "
-            "`by` with deferred, dropped, rejected-icmp, rejected-reset, closed, unreachable, intercepted, tampered, "
-            "throttled, auth-required, dns-failure",
+            "`by` with dropped, rejected-icmp, rejected-reset, throttled, deferred, intercepted, tampered, closed, "
+            "unreachable, auth-required, dns-failure, blocked",
         ),
         ("{ref: S 3, from: pc, to: mx, expect: delivered}", ":7:11: 'S 3' is no ref; letters, digits and _ . -"),
     ],

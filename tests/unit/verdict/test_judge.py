@@ -20,7 +20,7 @@ from evidence_factory import (
 )
 from port25lab.model.evidence import Effect, Evidence, IcmpError, Stage
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome
+from port25lab.model.outcome import AnyOf, Expected, Outcome
 from port25lab.verdict.blame import blamed
 from port25lab.verdict.control import got_through
 from port25lab.verdict.judge import Judgement, judge
@@ -31,7 +31,7 @@ from port25lab.verdict.pipeline import classify
 
 def judged(
     evidence: Evidence,
-    expected: Outcome | None,
+    expected: Expected | None,
     *,
     by: str | None = None,
     control: Evidence | None = None,
@@ -46,6 +46,15 @@ def test_the_rule_that_dropped_neighbour_discovery_is_blamed_where_the_host_is_u
     assert found.blame == of_neighbour().blame
     alike = judged(lost, Outcome.UNREACHABLE, control=ended(Stage.CONNECT, "EHOSTUNREACH"))
     assert alike.blame is None
+
+
+@pytest.mark.parametrize("effect", [Effect.DROP, Effect.THROTTLE])
+def test_any_way_of_blocking_meets_blocked(effect: Effect) -> None:
+    lost = dropped(decisions=[decision(effect)])
+    assert judged(lost, AnyOf.BLOCKED, by="isp-edge", control=delivered()).ok
+    assert not judged(lost, AnyOf.BLOCKED, by="cpe", control=delivered()).ok
+    found = judged(delivered(), AnyOf.BLOCKED)
+    assert found.reason == "expected blocked, found delivered"
 
 
 def test_blocked_as_expected_with_a_rule_and_a_control_is_ok() -> None:

@@ -1,0 +1,95 @@
+"""A contract held against a router's rules: leaks, and what is blocked too much, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.table import Column
+from rich.text import Text
+
+from port25lab.model.outcome import OUTCOME_INFO, Outcome, Should
+from port25lab.model.verdict import Verdict
+from port25lab.report import describe
+from port25lab.report.check_tables import line_of
+from port25lab.report.console import emit
+from port25lab.report.console_tables import bare_table, count
+from port25lab.report.text import visible
+from port25lab.scenario.contract import Row
+
+LEAK, OVER, OK, UNKNOWN, EITHER, NOT_ASKED = "LEAK", "OVER", "ok", "error", "", "not asked"
+
+_STYLES = {LEAK: "bold red", OVER: "bold red", UNKNOWN: "bold red", OK: "green", NOT_ASKED: "dim"}
+
+_WORDS = {
+    Should.BLOCKED: "should be blocked",
+    Should.ALLOWED: "should get through",
+    Should.NOT_COVERED: "is the policy's choice",
+}
+
+_PASSED = (Outcome.DELIVERED, Outcome.REACHED)
+
+
+@dataclass(frozen=True)
+class JudgedRow:
+    """A row of a contract, and the verdicts on its questions."""
+
+    row: Row
+    verdicts: tuple[Verdict, ...]
+
+
+def is_unmet(judged: JudgedRow) -> bool:
+    """Whether a verdict is against the contract."""
+    return any(word_for(verdict, judged.row.should) in (LEAK, OVER) for verdict in judged.verdicts)
+
+
+def word_for(verdict: Verdict, should: Should) -> str:
+    """How one verdict meets the row. Any way of blocking is blocked; a port without a server let the SYN through."""
+    if verdict.outcome is Outcome.ERROR:
+        return UNKNOWN
+    if should is Should.NOT_COVERED:
+        return EITHER
+    if should is Should.BLOCKED:
+        return LEAK if verdict.outcome in (*_PASSED, Outcome.CLOSED) else OK
+    return OVER if OUTCOME_INFO[verdict.outcome].blocked else OK
+
+
+def print_contract(console: Console, title: str, rows: Sequence[JudgedRow]) -> None:
+    """One line for each row and source, IPv4 and IPv6 together where they agree; rows without a subject last."""
+    wrong = sum(is_unmet(row) for row in rows)
+    asked = sum(bool(row.verdicts) for row in rows)
+    summary = f"{count(wrong, 'row')} of {asked} not met" if wrong else f"all {count(asked, 'row')} met"
+    heading = Text.assemble((visible(title), "bold"), "  ", (summary, "bold red" if wrong else "green"))
+    table = bare_table(
+        [Column(""), Column("row"), Column("from"), Column("to"), Column("IP"), Column("outcome"), Column("decided by")]
+    )
+    for judged in sorted(rows, key=lambda one: not one.verdicts):
+        words = f"{judged.row.text}: {_WORDS[judged.row.should]}"
+        if not judged.verdicts:
+            table.add_row(Text(NOT_ASKED, _STYLES[NOT_ASKED]), visible(words), "no such host", "", "", "", "")
+        for alike in _alike(judged):
+            first = alike[0]
+            word = word_for(first, judged.row.should)
+            places = dict.fromkeys(line_of(one.blame) for one in alike if one.blame is not None)
+            _, mx, to = describe.ends(first.question.path)
+            table.add_row(
+                Text(word, _STYLES.get(word, "")),
+                visible(words),
+                visible(first.question.path.source),
+                f"MX:{first.question.path.port}" if mx else to,
+                describe.asked_versions(alike),
+                Text(first.outcome.value, OUTCOME_INFO[first.outcome].style),
+                ", ".join(places),
+            )
+            words = ""
+    emit(console, Group(heading, table, Text()))
+
+
+def _alike(judged: JudgedRow) -> list[list[Verdict]]:
+    """Verdicts that differ in their IP version alone, together."""
+    found: dict[object, list[Verdict]] = {}
+    for verdict in judged.verdicts:
+        path = verdict.question.path
+        found.setdefault((path.source, path.to, verdict.outcome), []).append(verdict)
+    return list(found.values())
