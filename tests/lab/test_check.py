@@ -124,3 +124,23 @@ def test_rules_that_iptables_refuses_are_bad_input_with_the_users_line(tmp_path:
     assert done.returncode == 2
     assert "rules.v4:2" in done.stderr
     assert "rules.v6:2" in done.stdout
+
+
+def test_a_project_that_init_made_passes(tmp_path: Path) -> None:
+    folder = tmp_path / "mail"
+    made = port25lab("init", str(folder), "--from", str(ROUTERS / "isp_edge_sets.txt"))
+    assert made.returncode == 0, made.stderr
+    ran = port25lab("run", "scenarios/mail.yaml", cwd=folder)
+    assert ran.returncode == 0, ran.stdout
+    assert "policies/router/sets.ipset" in made.stdout
+    again = port25lab("init", str(folder))
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+
+
+def test_a_contract_names_leaks_and_rows_that_are_not_asked(tmp_path: Path) -> None:
+    done = port25lab("check", str(ROUTERS / "pppoe_cpe.txt"), "--contract", "op25b")
+    assert done.returncode == 1
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines if line and line[0] in ("LEAK", "OVER")].count("LEAK") == 4
+    assert any(line[:2] == ["not", "asked"] for line in lines)

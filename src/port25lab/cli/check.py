@@ -42,17 +42,17 @@ class CheckOptions:
     """What the user asked for, as the user wrote it."""
 
     files: Sequence[str]
-    against: Sequence[str]
-    allow: Path | None
-    contract: str | None
-    inside: Sequence[str]
-    outside: str | None
-    host: bool
-    ask: Sequence[str]
-    ip: int | None
-    jobs: int | None
-    json_file: Path | None
-    verbose: bool
+    against: Sequence[str] = ()
+    allow: Path | None = None
+    contract: str | None = None
+    inside: Sequence[str] = ()
+    outside: str | None = None
+    host: bool = False
+    ask: Sequence[str] = ()
+    ip: int | None = None
+    jobs: int | None = None
+    json_file: Path | None = None
+    verbose: bool = False
 
 
 def run(options: CheckOptions) -> int:
@@ -72,40 +72,40 @@ def run(options: CheckOptions) -> int:
     started = time.perf_counter()
     while True:
         try:
-            checked = _checked(options, new, old, contract)
+            found = _checked(options, new, old, contract)
             break
         except InputError as error:
             if not any(_has(one, error) for one in (new, old) if one is not None):
                 raise
             new, old = _without(new, error), old and _without(old, error)
             refused.append(error)
-    report, mine = checked.report, checked.mirrors[0]
-    found = hints(mine.facts, checked.new)
-    more = {"mapping": check_file.mapping(mine), "findings": check_file.findings(found)}
+    report, mine = found.report, found.mirrors[0]
+    hinted = hints(mine.facts, found.new)
+    more = {"mapping": check_file.mapping(mine), "findings": check_file.findings(hinted)}
     problems = _write(options, report, more)
     console = console_module.open_console(stderr=options.json_file is not None and is_stdout(options.json_file))
     changed: list[allowed_changes.Change] = []
     try:
         check_tables.print_shape(console, mine, new.notes)
         if old is not None:
-            changed = check_tables.changes(checked.old, checked.new)
+            changed = check_tables.changes(found.old, found.new)
             check_tables.print_changes(console, changed, allowed)
         if contract is not None:
-            contract_table.print_contract(console, contract.title, checked.rows)
-        check_tables.print_table(console, checked.new, verbose=options.verbose)
-        check_tables.print_hints(console, found)
+            contract_table.print_contract(console, contract.title, found.rows)
+        check_tables.print_table(console, found.new, verbose=options.verbose)
+        check_tables.print_hints(console, hinted)
         check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
     except OutputError as problem:
         problems.append(problem)
     for why in refused:
         typer.echo(f"port25lab: {why}", err=True)
     unwanted = any(allowed_changes.reason_for(change, allowed) is None for change in changed)
-    unmet = any(contract_table.is_unmet(row) for row in checked.rows)
+    unmet = any(contract_table.is_unmet(row) for row in found.rows)
     return print_problems(problems, _exit_code(report.verdicts, unwanted or unmet, bool(refused)))
 
 
 @dataclass(frozen=True)
-class _Checked:
+class Checked:
     """All that was asked, and its verdicts."""
 
     mirrors: list[Mirror]
@@ -115,7 +115,15 @@ class _Checked:
     rows: Sequence[contract_table.JudgedRow]
 
 
-def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None, contract: Contract | None) -> _Checked:
+def checked(files: Sequence[str]) -> Checked:
+    """The mirror of these files and the verdicts on their rules. Raises InputError and MachineError."""
+    new, refused = _snapshot(files)
+    if refused:
+        raise refused[0]
+    return _checked(CheckOptions(files), new, None, None)
+
+
+def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None, contract: Contract | None) -> Checked:
     """Build the mirrors, ask, and gather the verdicts. Raises InputError for a rule that is refused."""
     mirrors = _mirrors(options, new, old)
     versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
@@ -128,7 +136,7 @@ def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None, contrac
     verdicts = iter(report.verdicts)
     answered = [list(islice(verdicts, len(some))) for some in asked]
     judged = [contract_table.JudgedRow(row.row, tuple(islice(verdicts, len(row.questions)))) for row in rows]
-    return _Checked(mirrors, report, answered[0], answered[1] if old is not None else [], judged)
+    return Checked(mirrors, report, answered[0], answered[1] if old is not None else [], judged)
 
 
 def _has(snapshot: Snapshot, refused: InputError) -> bool:

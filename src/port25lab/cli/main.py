@@ -15,7 +15,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from port25lab.cli import check_options, collect_options, probe_options, run_options
+from port25lab.cli import check_options, collect_options, init_options, probe_options, run_options
 from port25lab.cli.run_options import with_examples
 from port25lab.errors import Interrupted, Port25labError
 from port25lab.kernel import own_python
@@ -68,6 +68,7 @@ def schema_command() -> None:
 
 app.command("check", epilog=check_options.EPILOG)(check_options.check_command)
 app.command("collect", epilog=collect_options.EPILOG)(collect_options.collect_command)
+app.command("init", epilog=init_options.EPILOG)(init_options.init_command)
 app.command("probe", epilog=probe_options.EPILOG)(probe_options.probe_command)
 
 

@@ -24,6 +24,9 @@ from port25lab.scenario.rules_file import RULES_FILES, read_rules
 
 NFT_FILE = "ruleset.nft"
 
+SETS_FILE = "sets.ipset"
+"""Sets that the policy brings itself, as `ipset save` prints them."""
+
 SetName = Annotated[str, Field(min_length=1)]
 
 
@@ -60,7 +63,8 @@ def load_policy(name_or_path: str, relative_to: Path | None = None, origin: Orig
     Raises: InputError ``FILE:LINE:COLUMN`` for the first thing that is wrong in it.
     """
     folder = catalogue.find("policies", name_or_path, relative_to)
-    stamps = tuple(_stamp(folder / name) for name in ("policy.yaml", NFT_FILE, *RULES_FILES.values()))
+    names = ("policy.yaml", NFT_FILE, SETS_FILE, *RULES_FILES.values())
+    stamps = tuple(_stamp(folder / name) for name in names)
     return _load(folder, folder.absolute(), origin, stamps)
 
 
@@ -85,6 +89,8 @@ def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Polic
         raise InputError(
             "native nftables rulesets are not supported yet", allowed="rules.v4 and rules.v6", file=folder / NFT_FILE
         )
+    ipset = document_module.read_text(folder / SETS_FILE) if (folder / SETS_FILE).exists() else ""
+    saved = [words[1] for line in ipset.splitlines() if (words := line.split())[:1] == ["create"] and words[1:]]
     files = [(family, folder / file) for family, file in RULES_FILES.items() if (folder / file).exists()]
     if not files and not head.services:
         raise InputError("the policy has no rules", allowed="rules.v4, rules.v6 or both", file=folder)
@@ -95,7 +101,8 @@ def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Polic
         description=head.description.strip(),
         source=head.source.strip(),
         sets=head.sets,
-        rules_files=tuple(read_rules(family, file, head.sets) for family, file in files),
+        rules_files=tuple(read_rules(family, file, head.sets, saved) for family, file in files),
+        ipset=ipset,
         services=head.services,
         watch=head.watch,
         origin=origin,

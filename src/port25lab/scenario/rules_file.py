@@ -7,6 +7,7 @@ InputError with the line and the words of iptables.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from port25lab.errors import InputError, nearest
@@ -18,13 +19,14 @@ RULES_FILES: dict[Family, str] = {"ip": "rules.v4", "ip6": "rules.v6"}
 _DOCUMENTATION = {4: 0xC0000201, 6: 0x20010DB8 << 96 | 1}
 
 
-def read_rules(family: Family, file: Path, sets: tuple[str, ...]) -> RulesFile:
+def read_rules(family: Family, file: Path, sets: tuple[str, ...], saved: Collection[str] = ()) -> RulesFile:
     """Read and check one rules file.
 
     Args:
         family: ``ip`` for `rules.v4`, ``ip6`` for `rules.v6`.
         file: The file.
         sets: The names of the policy's address sets, without the 6 of IPv6.
+        saved: The names of sets that the policy brings itself.
 
     Raises: InputError for the first thing that iptables refuses, and for a set that is not one of the policy's.
     """
@@ -42,7 +44,7 @@ def read_rules(family: Family, file: Path, sets: tuple[str, ...]) -> RulesFile:
             what = "the line ends with a carriage return"
             raise InputError(what, allowed="line ends of Unix (LF)", file=file, line=refused.line) from None
         raise
-    _check_sets(ruleset, family, file, sets, lines)
+    _check_sets(ruleset, family, file, sets, saved, lines)
     chains = tuple(
         (table.name, chain)
         for table in ruleset.tables.values()
@@ -57,8 +59,15 @@ def _any_name(name: str, version: int) -> tuple[int, ...]:
     return (_DOCUMENTATION[version],)
 
 
-def _check_sets(ruleset: Ruleset, family: Family, file: Path, sets: tuple[str, ...], lines: list[str]) -> None:
-    known = {f"{name}6" for name in sets} if family == "ip6" else set(sets)
+def _check_sets(
+    ruleset: Ruleset,
+    family: Family,
+    file: Path,
+    sets: tuple[str, ...],
+    saved: Collection[str],
+    lines: list[str],
+) -> None:
+    known = {*saved, *(f"{name}6" if family == "ip6" else name for name in sets)}
     for name, rule in ruleset.set_names().items():
         if name not in known:
             written = re.search(rf"(?<=[\s\"]){re.escape(name)}(?![^\s\"])", lines[rule.place.line - 1])

@@ -183,11 +183,16 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         raise InputError(f"{place}: {first_error['msg']} (got {first_error['input']!r})", file=file) from None
 
 
+DIRECTLY = "dev "
+"""In place of a gateway: ``dev eth0``."""
+
 _NODE_PARAMETERS = set(NodePlan.model_fields) - {"name", "interfaces"}
 
 
 def _route(file: Path, node: str, to: str, via: str) -> dict[str, Any]:
     try:
+        if via.startswith(DIRECTLY):
+            return {"to": ip_network(to), "via": None, "interface": via.removeprefix(DIRECTLY)}
         gateway = None if via == "blackhole" else ip_interface(via).ip
         if to == "default":
             return {"to": "::/0" if gateway is not None and gateway.version == 6 else "0.0.0.0/0", "via": gateway}
