@@ -21,12 +21,13 @@ from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.question import Question
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report import console as console_module
+from port25lab.report import contract_table, describe
 from port25lab.report.files import is_replaced, is_stdout, require_separate, require_writable
 from port25lab.report.json_file import write_json
 from port25lab.report.junit import write_junit
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
-from port25lab.scenario import catalogue, selection
+from port25lab.scenario import catalogue, own_policies, selection
 from port25lab.scenario import questions as questions_module
 
 
@@ -39,6 +40,8 @@ class RunOptions:
     expression: str | None
     """What follows ``-k``."""
     refs: Sequence[str]
+    policies: Sequence[str]
+    """NODE=POLICY, in place of the scenarios' variants."""
     jobs: int | None
     """Labs side by side; None: as many as the engine likes."""
     json_file: Path | None
@@ -75,7 +78,13 @@ def run(options: RunOptions) -> int:
     problems = _write_results(report, options)
     try:
         console = console_module.open_console(stderr=any(map(is_stdout, results.values())))
-        _print(console, report, pcap, seed_table=not (options.scenarios or options.expression or options.refs))
+        _print(
+            console,
+            report,
+            pcap,
+            seed_table=not (options.scenarios or options.expression or options.refs),
+            own=bool(options.policies),
+        )
     except OutputError as error:
         problems.append(error)
     return print_problems(problems, exit_code(report.verdicts))
@@ -104,6 +113,8 @@ def _alone_on_the_terminal(hold: engine.OnLabUp | None, progress: Progress) -> e
 def _questions(options: RunOptions) -> list[Question]:
     names = options.scenarios or catalogue.names("scenarios")
     questions = [question for name in names for question in questions_module.load_questions(name)]
+    if options.policies:
+        questions = own_policies.under_own_policies(questions, own_policies.read_own(options.policies))
     return selection.select(questions, options.expression, options.refs)
 
 
@@ -129,11 +140,23 @@ def _write_results(report: Report, options: RunOptions) -> list[OutputError]:
     return problems
 
 
-def _print(console: Console, report: Report, pcap: CaptureFolder | None, *, seed_table: bool) -> None:
+def _print_own(console: Console, report: Report) -> None:
+    """One short table for each scenario: a policy that blocks in its own way has nothing to explain."""
+    for scenario in dict.fromkeys(verdict.question.scenario for verdict in report.verdicts):
+        mine = [verdict for verdict in report.verdicts if verdict.question.scenario == scenario]
+        policies = describe.policies_words(mine[0].question.config.policy_names)
+        contract_table.print_contract(console, f"{scenario} under {policies}", contract_table.rows_of(mine))
+    console_module.print_summary(console, report.verdicts, report.environment["seconds"], report.environment["labs"])
+
+
+def _print(console: Console, report: Report, pcap: CaptureFolder | None, *, seed_table: bool, own: bool) -> None:
     environment = report.environment
-    console_module.print_report(
-        console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table
-    )
+    if own:
+        _print_own(console, report)
+    else:
+        console_module.print_report(
+            console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table
+        )
     for file in pcap.files if pcap else ():
         if file.problem:
             console_module.emit(console, Text(f"{file.path}: {file.problem}"))

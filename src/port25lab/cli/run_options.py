@@ -24,6 +24,7 @@ EPILOG = with_examples(
     ("port25lab run hotel my.yaml --junit results.xml", "and a file of your own"),
     ("port25lab run --ref S3 --ref S10", "paths by reference"),
     ("port25lab run residential -k 'home-server and ipv6'", "only these paths"),
+    ("port25lab run conformance/op25b --policy isp-edge=./mine", "a policy of your own, held against the suite"),
     ("port25lab run my.yaml --shell-on-failure", "look around in what failed"),
 )
 
@@ -58,6 +59,15 @@ def run_command(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI; -: to stdout, likewise.")
     ] = None,
+    policies: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            metavar="NODE=POLICY",
+            help="Try the scenario's paths under this policy in place of its variants; what a correct policy does "
+            "(`should`) is expected. Repeatable.",
+        ),
+    ] = None,
     pcap_folder: Annotated[
         Path | None, typer.Option("--pcap", metavar="DIR", help="Write all packets, one pcapng file for each lab.")
     ] = None,
@@ -81,6 +91,7 @@ def run_command(
         scenarios=scenarios or [],
         expression=expression,
         refs=refs or [],
+        policies=policies or [],
         jobs=jobs,
         json_file=json_file,
         junit_file=junit_file,

@@ -67,7 +67,7 @@ def _wait(question: Question) -> float:
     if question.expected is None:
         return 0.0
     waits = WAITS if CLIENT_KINDS[question.path.client].program is None else PROGRAM_WAITS
-    return 0.0 if question.expected is AnyOf.BLOCKED else waits.get(question.expected, 0.0)
+    return 0.0 if isinstance(question.expected, AnyOf) else waits.get(question.expected, 0.0)
 
 
 def _seconds(job: Job, waits: Sequence[float]) -> float:

@@ -85,6 +85,8 @@ class AnyOf(StrEnum):
 
     BLOCKED = "blocked"
     """Every way in which a rule keeps a path from its destination: ``OutcomeInfo.blocked``."""
+    PASSES = "passes"
+    """The message is in the mailbox, or the packet arrived."""
 
 
 Expected = Outcome | AnyOf
@@ -95,6 +97,8 @@ def meets(outcome: Outcome, expected: Expected | None) -> bool:
     """Whether an outcome is what was expected; ``expected`` None: any."""
     if expected is AnyOf.BLOCKED:
         return OUTCOME_INFO[outcome].blocked
+    if expected is AnyOf.PASSES:
+        return outcome in (Outcome.DELIVERED, Outcome.REACHED)
     return expected is None or outcome is expected
 
 

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.table import Column
 from rich.text import Text
 
-from port25lab.model.outcome import OUTCOME_INFO, Outcome, Should
+from port25lab.model.outcome import OUTCOME_INFO, AnyOf, Outcome, Should, meets
 from port25lab.model.verdict import Verdict
 from port25lab.report import describe
 from port25lab.report.check_tables import line_of
@@ -18,9 +18,11 @@ from port25lab.report.console_tables import bare_table, count
 from port25lab.report.text import visible
 from port25lab.scenario.contract import Row
 
-LEAK, OVER, OK, UNKNOWN, EITHER, NOT_ASKED = "LEAK", "OVER", "ok", "error", "", "not asked"
+LEAK, OVER, OTHER, OK, UNKNOWN, EITHER, NOT_ASKED = "LEAK", "OVER", "not so", "ok", "error", "", "not asked"
 
-_STYLES = {LEAK: "bold red", OVER: "bold red", UNKNOWN: "bold red", OK: "green", NOT_ASKED: "dim"}
+UNMET = (LEAK, OVER, OTHER)
+
+_STYLES = {LEAK: "bold red", OVER: "bold red", OTHER: "bold red", UNKNOWN: "bold red", OK: "green", NOT_ASKED: "dim"}
 
 _WORDS = {
     Should.BLOCKED: "should be blocked",
@@ -28,7 +30,7 @@ _WORDS = {
     Should.NOT_COVERED: "is the policy's choice",
 }
 
-_PASSED = (Outcome.DELIVERED, Outcome.REACHED)
+_GOT_THERE = (Outcome.DELIVERED, Outcome.REACHED, Outcome.CLOSED)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class JudgedRow:
 
 def is_unmet(judged: JudgedRow) -> bool:
     """Whether a verdict is against the contract."""
-    return any(word_for(verdict, judged.row.should) in (LEAK, OVER) for verdict in judged.verdicts)
+    return any(word_for(verdict, judged.row.should) in UNMET for verdict in judged.verdicts)
 
 
 def word_for(verdict: Verdict, should: Should) -> str:
@@ -51,8 +53,12 @@ def word_for(verdict: Verdict, should: Should) -> str:
     if should is Should.NOT_COVERED:
         return EITHER
     if should is Should.BLOCKED:
-        return LEAK if verdict.outcome in (*_PASSED, Outcome.CLOSED) else OK
-    return OVER if OUTCOME_INFO[verdict.outcome].blocked else OK
+        if meets(verdict.outcome, AnyOf.BLOCKED):
+            return OK
+        return LEAK if verdict.outcome in _GOT_THERE else OTHER
+    if meets(verdict.outcome, AnyOf.PASSES):
+        return OK
+    return OVER if OUTCOME_INFO[verdict.outcome].blocked else OTHER
 
 
 def print_contract(console: Console, title: str, rows: Sequence[JudgedRow]) -> None:
@@ -84,6 +90,22 @@ def print_contract(console: Console, title: str, rows: Sequence[JudgedRow]) -> N
             )
             words = ""
     emit(console, Group(heading, table, Text()))
+
+
+def rows_of(verdicts: Sequence[Verdict]) -> list[JudgedRow]:
+    """Verdicts on a scenario's paths as rows, by the paths' names."""
+    found: dict[tuple[str, Should], list[Verdict]] = {}
+    for verdict in verdicts:
+        question = verdict.question
+        text = question.name or describe.ends_words(verdict)
+        found.setdefault((text, question.should or Should.NOT_COVERED), []).append(verdict)
+    return [
+        JudgedRow(
+            Row.model_validate({"text": text, "from": same[0].question.path.source, "to": "", "should": should}),
+            tuple(same),
+        )
+        for (text, should), same in found.items()
+    ]
 
 
 def _alike(judged: JudgedRow) -> list[list[Verdict]]:

@@ -45,7 +45,7 @@ OUTCOMES_OF_PACKETS: tuple[Expected, ...] = (
     Outcome.REJECTED_ICMP,
     Outcome.REJECTED_RESET,
     Outcome.THROTTLED,
-    AnyOf.BLOCKED,
+    *AnyOf,
 )
 
 

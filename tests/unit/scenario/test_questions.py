@@ -281,9 +281,9 @@ NODES = (
 )
 MECHANISMS = ", ".join(sorted(set(Mechanism) - {Mechanism.UNKNOWN}))
 OUTCOMES = (
-    "auth-failed, auth-required, blocked, closed, deferred, delivered, dns-failure, dropped, intercepted, reached, "
-    "rejected, rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, tls-required, "
-    "unreachable"
+    "auth-failed, auth-required, blocked, closed, deferred, delivered, dns-failure, dropped, intercepted, passes, "
+    "reached, rejected, rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, "
+    "tls-required, unreachable"
 )
 KEYS = (
     "auth, client, expect, from, hold, ip, name, packet, port, recipient, ref, repeat, security, sender, should, size, "
