@@ -31,7 +31,9 @@ root@OpenWrt:~# ip addr
     inet 127.0.0.1/8 scope host lo
 root@OpenWrt:~# ip -6 route
 default dev eth0  metric 1024
-root@OpenWrt:~# sysctl net.ipv4.ip_forward
+root@OpenWrt:~# ip -6 route show table 7
+2001:db8:7::/48 dev eth0  metric 1024
+root@OpenWrt:~# cat /proc/sys/net/ipv4/ip_forward; sysctl net.ipv4.ip_forward
 net.ipv4.ip_forward = 1
 root@OpenWrt:~# ipset save
 create blocked hash:net family inet6 hashsize 1024 maxelem 65536
@@ -148,7 +150,9 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("create a hash:ip\ncreate a hash:ip\n", "file:2: the set 'a' is created a second time"),
         ('[{"ifname":"eth0",\n"mtu":', "file:2: is no whole JSON"),
         ('[{"pid": 1}]\n', "file:1: is other JSON than that of ip -j"),
-        ("1: eth0: <UP> mtu 1500\n    inet 999.1.1.1/24\n", "file:2: '999.1.1.1/24' is no address of an interface"),
+        ("192.0.2.0/24 via 192.0.2.999 dev eth0\n", "file:1: the route to '192.0.2.0/24' is none"),
+        ("0:\tfrom all lookup local \n", "file: says nothing of a router"),
+        ("*.log\n", "file:1: '*.log' is not understood"),
         (f"{MARKER}2: hostname\nr\n", "file:1: a snapshot of version 2; version 1"),
     ],
 )
@@ -181,6 +185,21 @@ def test_two_routers_in_two_files() -> None:
     reading = read_snapshot(names)
     assert [str(file) for file in reading.snapshot.files] == names[:1]
     assert f"is of the router 'pve1'; {names[0]} is of 'portal'" in str(reading.errors[0])
+
+
+def test_what_a_program_printed_may_have_the_line_ends_of_windows(tmp_path: Path) -> None:
+    found = snapshot(tmp_path, DUMP.replace("\n", "\r\n"))
+    assert found.rules[0].content.decode() == f"\n{RULES}"
+    assert [(note.kind, note.line) for note in found.notes] == [("line-ends", 2)]
+    assert b"\r" not in snapshot(tmp_path, "-P FORWARD DROP\r\n-A FORWARD -s 10.0.0.0/8 -j DROP\r\n").rules[0].content
+
+
+def test_an_address_of_which_somebody_hid_a_part_is_noted(tmp_path: Path) -> None:
+    found = snapshot(
+        tmp_path, "1: e0: <UP> mtu 1500\n    inet6 2001:db8:20XX::1/64 scope global\n    inet 10.0.0.1/8\n"
+    )
+    assert [str(address) for address in found.interfaces[0].addresses] == ["10.0.0.1/8"]
+    assert [(note.kind, note.line, note.subject[:14]) for note in found.notes] == [("not-read", 2, "2001:db8:20XX:")]
 
 
 def test_restore_input_may_name_a_table_twice(tmp_path: Path) -> None:
