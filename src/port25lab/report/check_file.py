@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from port25lab.scenario.hints import Hint
-from port25lab.scenario.mirror import ROUTER, Mirror
+from port25lab.scenario.mirror import Mirror
+from port25lab.scenario.mirror_network import ROUTER
 
 
 def mapping(mirror: Mirror) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def print_shape(console: Console, mirror: Mirror, notes: Iterable[SnapshotNote])
             addresses = ", ".join(str(address.ip) for address in node.addresses)
             same = f"; the same as {', '.join(group.same)}" if group.same else ""
             grid.add_row(visible(group.node), visible(f"{addresses}; {group.why}{same}"))
-    for server in mirror.listed:
+    for server in (*mirror.listed, *mirror.outsiders):
         address = ", ".join(map(str, mirror.plan.nodes[server.node].published))
         grid.add_row(visible(server.node), visible(f"{address}; outside; {server.why}"))
     words = [*mirror.notes, *(f"{note.file}:{note.line}: {_NOTES[note.kind]} {note.subject}" for note in notes)]
@@ -108,7 +108,7 @@ def print_table(console: Console, verdicts: Sequence[Verdict], *, verbose: bool 
         Column("decided by", overflow="fold"),
     ]
     table = bare_table(columns)
-    listed = sorted(rows(verdicts), key=lambda row: row.first.question.path.source == "outside")
+    listed = rows(verdicts)
     for source, group in groupby(listed, key=lambda row: row.first.question.path.source):
         name = source
         for alike in _alike(group, glyphs, verbose=verbose):

@@ -8,8 +8,9 @@ from ipaddress import ip_address
 
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
 from port25lab.model.verdict import Verdict
-from port25lab.rules import BUILTIN_CHAINS, Packet, Place, Rule, Ruleset, walk
-from port25lab.scenario.router_facts import RouterFacts, fits, is_private, names_mail
+from port25lab.rules import BUILTIN_CHAINS, Packet, Place, Ruleset, walk
+from port25lab.scenario.mail_rules import fits, names_mail, reached
+from port25lab.scenario.router_facts import RouterFacts, is_private
 
 _UDP, _ICMPV6 = 17, 58
 
@@ -108,11 +109,11 @@ def _established(facts: RouterFacts, _: Sequence[Verdict]) -> Iterator[Hint]:
 
 
 def _lets_answers_pass(ruleset: Ruleset, chain: str) -> bool:
-    reached = _reached(ruleset, "filter", (chain,))
+    called = reached(ruleset, "filter", (chain,))
     return any(
         "ESTABLISHED" in str(option.text)
         for rule in ruleset.tables["filter"].rules()
-        if rule.chain in reached
+        if rule.chain in called
         for match in rule.matches
         for option in match.options
         if option.name in ("ctstate", "state")
@@ -122,9 +123,9 @@ def _lets_answers_pass(ruleset: Ruleset, chain: str) -> bool:
 def _never_called(facts: RouterFacts, _: Sequence[Verdict]) -> Iterator[Hint]:
     for ruleset in facts.rulesets.values():
         for table in ruleset.tables.values():
-            reached = _reached(ruleset, table.name, BUILTIN_CHAINS[table.name])
+            called = reached(ruleset, table.name, BUILTIN_CHAINS[table.name])
             for chain in table.chains.values():
-                if chain.name not in reached and any(map(names_mail, chain.rules)):
+                if chain.name not in called and any(map(names_mail, chain.rules)):
                     yield Hint(f"no rule leads to the chain {chain.name}: its rules about mail do nothing", chain.place)
 
 
@@ -132,7 +133,7 @@ def _wrong_chain(facts: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[Hi
     """A rule about mail in INPUT, while mail is forwarded."""
     for family, ruleset in facts.rulesets.items():
         mail = [rule for rule in ruleset.rules() if names_mail(rule) and rule.table == "filter"]
-        forwarded = _reached(ruleset, "filter", ("FORWARD",)) if "filter" in ruleset.tables else set()
+        forwarded = reached(ruleset, "filter", ("FORWARD",)) if "filter" in ruleset.tables else set()
         blocking = [rule for rule in mail if rule.target is not None and rule.target.name in ("DROP", "REJECT")]
         if blocking and not any(rule.chain in forwarded or rule.chain == "OUTPUT" for rule in mail):
             rule = blocking[0]
@@ -174,23 +175,6 @@ def _untranslated(facts: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[H
             if shared and is_private(shared[0]):
                 yield Hint(f"no rule translates {shared[0]} ({path.source}): on the internet, nothing would answer it")
             return
-
-
-def _reached(ruleset: Ruleset, table: str, begin: Sequence[str]) -> set[str]:
-    """The chains that a packet can get to from these."""
-    chains = ruleset.tables[table].chains
-    found: set[str] = set()
-    waiting = [name for name in begin if name in chains]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += [_target(rule) for rule in chains[name].rules if rule.target is not None and rule.target.chain]
-    return found
-
-
-def _target(rule: Rule) -> str:
-    return rule.target.name if rule.target is not None else ""
 
 
 _FINDERS: Mapping[str, Callable[[RouterFacts, Sequence[Verdict]], Iterator[Hint]]] = {

@@ -17,23 +17,23 @@ from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
 from port25lab.model.plan import BridgePlan, InterfacePlan, LinkPlan, NodePlan, Plan, Route
 from port25lab.model.policy import Policy
 from port25lab.model.snapshot import Snapshot
-from port25lab.scenario.mirror_addresses import VERSIONS, Addresses, hosts, overlap, within
+from port25lab.scenario.mail_rules import fits, interface_of, mail_ports, networks
+from port25lab.scenario.mirror_addresses import VERSIONS, hosts, overlap, within
+from port25lab.scenario.mirror_network import INTERNET, ROUTER, MirrorNetwork, field_of, version_of
 from port25lab.scenario.mirror_policy import policy_of
 from port25lab.scenario.router_facts import (
     Named,
     RouterFacts,
-    fits,
-    interface_of,
+    from_outside,
     is_private,
-    mail_ports,
-    networks,
     own_address,
-    translated_source,
 )
 
-ROUTER, INTERNET = "router", "internet"
+FORWARDING = "net.ipv4.ip_forward"
 
 USERS = {"alice": "alice-secret"}
+
+MOST_OUTSIDERS = 4
 
 MOST_NAMED = 12
 """Hosts for groups that rules name, and servers that rules name: each. More would not fit on a screen."""
@@ -79,6 +79,8 @@ class Mirror:
     groups: tuple[Group, ...]
     listed: tuple[Group, ...]
     """Servers outside that rules name."""
+    outsiders: tuple[Group, ...]
+    """Hosts outside that rules name as senders."""
     notes: tuple[str, ...]
     """What was inferred, and what the mirror cannot have."""
     public: dict[IpVersion, bool] = field(default_factory=dict)
@@ -100,28 +102,21 @@ def mirror(
     ``host``: it is no router, and the questions are about its own mail. ``name``: of the policy. ``shape``: what the
     lab is built from, where it has to be comparable with another one; None: these facts.
     """
+    host = host or (not inside and snapshot.sysctls.get(FORWARDING) == "0")
     return _Builder(snapshot, shape or facts, inside or {}, host).build(name, facts)
 
 
-class _Builder:
-    def __init__(self, snapshot: Snapshot, facts: RouterFacts, inside: dict[str, IPNetwork | None], host: bool) -> None:
-        self._snapshot, self._facts, self._given, self._host = snapshot, facts, inside, host
-        self._addresses = Addresses(facts, inside)
-        self._used = self._addresses.used
-        self._nodes: dict[str, NodePlan] = {}
-        self._ports: dict[str, list[InterfacePlan]] = {ROUTER: [], INTERNET: []}
-        self._routes: dict[str, list[Route]] = {ROUTER: [], INTERNET: []}
-        self._links: list[LinkPlan] = []
-        self._own: dict[str, list[IPAddress]] = {}
-        self._notes: list[str] = []
-
+class _Builder(MirrorNetwork):
     def build(self, name: str, own: RouterFacts) -> Mirror:
         facts = self._facts
         self._notes.append(f"outside is {facts.outside}: {facts.outside_why}")
+        if self._host:
+            self._notes.append("it is a host, no router; --inside names an interface of a router")
         self._connect_outside()
         for server, services in _SERVERS:
             self._server(server, self._addresses.free_pair(), services)
         listed = tuple(self._listed())
+        outsiders = tuple(self._outsiders())
         groups = () if self._host else tuple(self._inside())
         router = Group(ROUTER, None, VERSIONS, "the router itself" if not self._host else "the host itself")
         self._finish()
@@ -138,70 +133,17 @@ class _Builder:
             shape=facts,
             groups=(*groups, router),
             listed=listed,
+            outsiders=outsiders,
             notes=tuple(self._notes),
             public={version: self._is_public(version) for version in VERSIONS},
         )
-
-    # -- the outside ---------------------------------------------------------------------------------------------------
-
-    def _connect_outside(self) -> None:
-        port = self._facts.interface(self._facts.outside)
-        ours: dict[str, Any] = {}
-        theirs: dict[str, Any] = {}
-        for version in VERSIONS:
-            own = own_address(port, version)
-            spare = self._addresses.spare(version)
-            if own is None:
-                address = translated_source(self._facts, version) or spare[2]
-                own = ip_interface(f"{address}/{spare.prefixlen if address == spare[2] else address.max_prefixlen}")
-            gateway = self._gateway(version) or next((one for one in own.network.hosts() if one != own.ip), None)
-            if gateway is None or gateway not in own.network:
-                gateway = gateway or spare[1]
-                self._routes[ROUTER].append(Route(to=ip_network(gateway), via=None, interface=port.name))
-            key = "ip" if version == 4 else "ip6"
-            ours[key], theirs[key] = own, ip_interface(f"{gateway}/{gateway.max_prefixlen}")
-            self._used |= {own.ip, gateway}
-            self._own.setdefault(ROUTER, []).append(own.ip)
-            self._routes[ROUTER].append(Route(to=_everything(version), via=gateway))
-            self._routes[INTERNET].append(Route(to=ip_network(own.ip), via=None, interface="router0"))
-        self._ports[ROUTER].append(InterfacePlan(name=port.name, **ours))
-        self._ports[INTERNET].append(InterfacePlan(name="router0", **theirs))
-        self._links.append(LinkPlan(node1=ROUTER, interface1=port.name, node2=INTERNET, interface2="router0"))
-
-    def _gateway(self, version: IpVersion) -> IPAddress | None:
-        return next(
-            (
-                route.via
-                for route in self._snapshot.routes
-                if not route.to.prefixlen and route.to.version == version and route.via is not None
-                if not route.via.is_link_local
-            ),
-            None,
-        )
-
-    def _server(
-        self,
-        name: str,
-        pairs: dict[IpVersion, tuple[IPAddress, IPAddress]],
-        services: tuple[dict[str, Any], ...],
-    ) -> None:
-        """A server outside, on a link of its own. ``pairs``: its address and the internet's, by IP version."""
-        number = len(self._ports[INTERNET])
-        end = f"server{number}"
-        own = {version: address for version, (address, _) in pairs.items()}
-        self._host_at(name, own, {version: there for version, (_, there) in pairs.items()}, services)
-        ports = {_key(version): _alone(there) for version, (_, there) in pairs.items()}
-        self._ports[INTERNET].append(InterfacePlan(name=end, **ports))
-        self._links.append(LinkPlan(node1=INTERNET, interface1=end, node2=name, interface2="eth0"))
-        for address in own.values():
-            self._routes[INTERNET].append(Route(to=ip_network(address), via=None, interface=end))
 
     def _listed(self) -> Iterator[Group]:
         """Servers that rules about mail name as destinations."""
         count = 0
         for named in self._facts.destinations:
             address = self._addresses.host_in(named.network)
-            version = _version(address)
+            version = version_of(address)
             if self._behind(address) or address in self._used or count >= MOST_NAMED or _special(address):
                 continue
             count += 1
@@ -211,6 +153,22 @@ class _Builder:
             domain = {"kind": "mx", "domains": [f"{name}.example"], "users": USERS}
             services = (domain, {"kind": "submission", "users": USERS}, {"kind": "submissions", "users": USERS})
             self._server(name, {version: (address, there)}, services)
+            yield Group(name, None, (version,), f"{named.rule.place} names {named.name}")
+
+    def _outsiders(self) -> Iterator[Group]:
+        """Hosts outside that rules about mail name as senders."""
+        count = 0
+        for named in self._facts.sources:
+            if not (self._host or from_outside(self._facts, named)) or count >= MOST_OUTSIDERS:
+                continue
+            address = self._addresses.host_in(named.network)
+            if address in self._used or _special(address):
+                continue
+            count += 1
+            self._used.add(address)
+            version = version_of(address)
+            name = _node_name(named.name, self._nodes)
+            self._server(name, {version: (address, self._addresses.spare(version)[2])}, ())
             yield Group(name, None, (version,), f"{named.rule.place} names {named.name}")
 
     # -- the inside ----------------------------------------------------------------------------------------------------
@@ -268,14 +226,9 @@ class _Builder:
         members: dict[str, list[tuple[str, dict[IpVersion, IPAddress], str]]],
     ) -> None:
         """A host for a group that a rule names as senders, unless a whole interface's network is in it."""
-        version = _version(named.network.network_address)
+        version = version_of(named.network.network_address)
         pattern = interface_of(named.rule, "in-interface")
-        outside = (
-            not named.forwarded
-            and pattern is not None
-            and fits(pattern, self._facts.outside)
-            and not any(fits(pattern, name) for name in shown)
-        )
+        outside = from_outside(self._facts, named)
         covered = any(within(nets[name][version].network, named.network) for name in shown)
         if outside or covered or not shown or _special(named.network.network_address):
             return
@@ -303,7 +256,9 @@ class _Builder:
         same: tuple[str, ...],
     ) -> Iterator[Group]:
         """The hosts behind one interface, joined by a switch where there are several."""
-        self._ports[ROUTER].append(InterfacePlan(name=name, **{_key(version): own for version, own in nets.items()}))
+        self._ports[ROUTER].append(
+            InterfacePlan(name=name, **{field_of(version): own for version, own in nets.items()})
+        )
         switch = f"switch-{name}" if len(hosts) > 1 else None
         if switch is not None:
             ports = tuple(f"port{number}" for number in range(len(hosts) + 1))
@@ -324,67 +279,6 @@ class _Builder:
                 back = next(one for one in self._own[ROUTER] if one.version == version)
                 self._routes[INTERNET].append(Route(to=ip_network(address), via=back))
             yield Group(node, name, tuple(sorted(own)), why, same if number == 1 else ())
-
-    # -- nodes ---------------------------------------------------------------------------------------------------------
-
-    def _host_at(
-        self,
-        name: str,
-        own: dict[IpVersion, IPAddress],
-        gateways: dict[IpVersion, IPAddress],
-        services: tuple[dict[str, Any], ...],
-    ) -> None:
-        """A node with one interface. It asks a DNS server of its own: the router's rules do not matter there."""
-        routes = []
-        for version, gateway in gateways.items():
-            routes.append(Route(to=ip_network(gateway), via=None, interface="eth0"))
-            routes.append(Route(to=_everything(version), via=gateway))
-        asks = services if any(service["kind"] == "dns" for service in services) else (*services, {"kind": "dns"})
-        self._nodes[name] = NodePlan(
-            name=name,
-            interfaces=(InterfacePlan(name="eth0", **{_key(version): _alone(one) for version, one in own.items()}),),
-            routes=tuple(routes),
-            services=asks,
-            names=(f"{name}.example",),
-            public=tuple(own.values()),
-            resolvers=tuple(own.values())[:1],
-        )
-
-    def _finish(self) -> None:
-        """The router and the internet, when all their interfaces are known."""
-        dns = self._nodes["dns"].public
-        forwarded = self._publish_forwarded()
-        services = ({"kind": "mx", "domains": ["router.example"]},) if self._host else ()
-        self._nodes[ROUTER] = NodePlan(
-            name=ROUTER,
-            interfaces=tuple(self._ports[ROUTER]),
-            forward=True,
-            routes=tuple(self._routes[ROUTER]),
-            services=services,
-            names=("router.example",),
-            public=tuple(own for own in self._own[ROUTER] if own not in forwarded),
-            resolvers=dns[:1],
-        )
-        self._nodes[INTERNET] = NodePlan(
-            name=INTERNET,
-            interfaces=tuple(self._ports[INTERNET]),
-            forward=True,
-            routes=tuple(self._routes[INTERNET]),
-            resolvers=dns[:1],
-        )
-
-    def _publish_forwarded(self) -> set[IPAddress]:
-        """Let names of servers behind a forwarded port lead to the router. Returns the addresses that do."""
-        found: set[IPAddress] = set()
-        for named in self._facts.sources if not self._host else ():
-            target = named.network.network_address
-            node = next((node for node in self._nodes.values() if target in node.public), None)
-            own = [address for address in self._own[ROUTER] if address.version == target.version]
-            if named.forwarded and node is not None and own and own[0] not in found:
-                others = tuple(address for address in node.public if address.version != target.version)
-                self._nodes[node.name] = node.model_copy(update={"public": (own[0], *others)})
-                found.add(own[0])
-        return found
 
     def _behind(self, address: IPAddress) -> bool:
         """Whether an address is inside: on an interface's network, or the router's own."""
@@ -409,22 +303,6 @@ class _Builder:
                 if address.version == version
             )
         )
-
-
-def _version(address: IPAddress) -> IpVersion:
-    return 4 if address.version == 4 else 6
-
-
-def _key(version: IpVersion) -> str:
-    return "ip" if version == 4 else "ip6"
-
-
-def _alone(address: IPAddress) -> IPv4Interface | IPv6Interface:
-    return ip_interface(f"{address}/{address.max_prefixlen}")
-
-
-def _everything(version: IpVersion) -> IPNetwork:
-    return ip_network("0.0.0.0/0" if version == 4 else "::/0")
 
 
 def _special(address: IPAddress) -> bool:

@@ -7,7 +7,8 @@ from ipaddress import ip_network
 from itertools import chain
 
 from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
-from port25lab.scenario.router_facts import RouterFacts, fits, interface_of, networks
+from port25lab.scenario.mail_rules import fits, interface_of, networks
+from port25lab.scenario.router_facts import RouterFacts
 
 VERSIONS: tuple[IpVersion, ...] = (4, 6)
 

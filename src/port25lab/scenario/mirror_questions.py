@@ -9,10 +9,11 @@ from port25lab.errors import InputError, nearest
 from port25lab.model.addresses import IpVersion
 from port25lab.model.path import Auth, PathSpec, Security
 from port25lab.model.question import LabConfig, Question
-from port25lab.scenario.mirror import ROUTER, Mirror
+from port25lab.scenario.mail_rules import mail_ports
+from port25lab.scenario.mirror import Mirror
 from port25lab.scenario.mirror_addresses import VERSIONS
+from port25lab.scenario.mirror_network import ROUTER
 from port25lab.scenario.questions import question_about
-from port25lab.scenario.router_facts import mail_ports
 
 ALICE = Auth(user="alice")
 
@@ -67,10 +68,11 @@ def _outbound(mirror: Mirror) -> Iterator[PathSpec]:
 
 
 def _inbound(mirror: Mirror) -> Iterator[PathSpec]:
-    yield _path(OUTSIDE, ROUTER, 25)
-    for group in mirror.groups:
-        if group.interface is not None:
-            yield _path(OUTSIDE, group.node, 25)
+    for source in (OUTSIDE, *(group.node for group in mirror.outsiders)):
+        yield _path(source, ROUTER, 25)
+        for group in mirror.groups:
+            if group.interface is not None:
+                yield _path(source, group.node, 25)
 
 
 def _path(source: str, to: str, port: int, security: Security = Security.NONE, auth: Auth | None = None) -> PathSpec:
@@ -98,7 +100,8 @@ def _versions(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
     source, to = mirror.plan.nodes.get(path.source), mirror.plan.server(path.to)
     own = () if source is None else tuple(address.ip for address in source.addresses)
     ends = [own, *([to.published] if to is not None else [])]
-    inbound = path.source == OUTSIDE and path.to != ROUTER
+    outside = {OUTSIDE, *(group.node for group in mirror.outsiders)}
+    inbound = path.source in outside and path.to != ROUTER
     return [
         version
         for version in VERSIONS

@@ -9,20 +9,15 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
-from typing import Any
+from ipaddress import ip_address, ip_network, summarize_address_range
 
 from port25lab.model.addresses import IPAddress, IPInterface, IPNetwork
 from port25lab.model.plan import NOT_PUBLISHED
 from port25lab.model.snapshot import Snapshot, SnapshotInterface
-from port25lab.rules import Family, Match, Option, Rule, Ruleset, Source, decode, stack
-from port25lab.rules.values import Range
-
-MAIL_PORTS = (25, 465, 587, 2525)
+from port25lab.rules import BUILTIN_CHAINS, Family, Rule, Ruleset, Source, decode, stack
+from port25lab.scenario.mail_rules import chains_of_mail, fits, interface_of, mail_ports, names_mail, networks, reached
 
 VERSION: Mapping[Family, int] = {"ip": 4, "ip6": 6}
-
-_TCP = 6
 
 _OUTSIDE_NAMES = re.compile(r"(ppp|pppoe|wan|wwan|wlp|dsl|ext|inet|internet|uplink|public|world|red)", re.IGNORECASE)
 
@@ -64,8 +59,12 @@ class RouterFacts:
 
     def rules(self) -> Iterator[Rule]:
         """All rules of both families."""
-        for ruleset in (*self.rulesets.values(), *self.more):
+        for ruleset in self.all_rulesets():
             yield from ruleset.rules()
+
+    def all_rulesets(self) -> tuple[Ruleset, ...]:
+        """Those of both families, and of other versions."""
+        return *self.rulesets.values(), *self.more
 
 
 def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable[str] = ()) -> RouterFacts:
@@ -140,39 +139,30 @@ def made_up(set_name: str, family: Family) -> IPNetwork:
     return ip_network(f"198.19.{number >> 8}.{number & 0xFF}" if family == "ip" else f"2001:db8:f000::{number:x}")
 
 
+def from_outside(facts: RouterFacts, named: Named) -> bool:
+    """Whether a rule names senders outside: it is about what comes from there, or for the router alone."""
+    if named.forwarded or not named.source:
+        return False
+    address = named.network.network_address
+    for name in facts.inside:
+        if any(address in own.network for own in facts.interface(name).addresses if own.version == address.version):
+            return False
+    pattern = interface_of(named.rule, "in-interface")
+    if pattern is not None:
+        return fits(pattern, facts.outside) and not any(fits(pattern, name) for name in facts.inside)
+    rule = named.rule
+    for ruleset in facts.all_rulesets():
+        table = ruleset.tables.get(rule.table)
+        chain = table.chains.get(rule.chain) if table is not None else None
+        if chain is not None and rule in chain.rules and "INPUT" in ruleset.tables[rule.table].chains:
+            others = [name for name in BUILTIN_CHAINS[rule.table] if name != "INPUT"]
+            return rule.chain not in reached(ruleset, rule.table, others)
+    return False
+
+
 def no_names(_name: str, version: int) -> tuple[int, ...]:
     """Any address for a host name: this machine's DNS is not asked about a router's rules."""
     return (1,) if version else ()
-
-
-def mail_ports(rule: Rule) -> tuple[int, ...]:
-    """The mail ports to which the rule may apply as a destination; none for other protocols and ports."""
-    protocol = rule.header.option("protocol")
-    if protocol is not None and (protocol.value == _TCP) is protocol.negated:
-        return ()
-    return tuple(port for port in MAIL_PORTS if all(_may_fit(match, port) for match in rule.matches))
-
-
-def names_mail(rule: Rule) -> bool:
-    """Whether the rule is about mail: it names a mail port, and not nearly all ports."""
-    return len(mail_ports(rule)) > 0 and any(_port_options(match) for match in rule.matches)
-
-
-def networks(rule: Rule, option: str) -> list[IPNetwork]:
-    """The networks that a rule names as ``source`` or ``destination``; also those that it excepts."""
-    found = rule.header.option(option)
-    return [value for value in found.values if value.prefixlen] if found is not None else []
-
-
-def interface_of(rule: Rule, option: str) -> str | None:
-    """The name at ``-i`` (``in-interface``) or ``-o`` (``out-interface``); None: there is none, or it is excepted."""
-    found = rule.header.option(option)
-    return None if found is None or found.negated else str(found.value)
-
-
-def fits(pattern: str, name: str) -> bool:
-    """Whether an interface's name fits what stands at ``-i`` or ``-o``: ``ppp+`` is every name that begins so."""
-    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
 
 
 def _parts(snapshot: Snapshot, family: Family) -> list[Source]:
@@ -182,24 +172,6 @@ def _parts(snapshot: Snapshot, family: Family) -> list[Source]:
 
 def _ruleset(snapshot: Snapshot, family: Family) -> Ruleset:
     return stack(_parts(snapshot, family), family, resolver=no_names)
-
-
-def _port_options(match: Match) -> list[Option]:
-    if match.module not in ("tcp", "multiport"):
-        return []
-    return [option for option in match.options if option.name in ("dport", "dports", "ports")]
-
-
-def _may_fit(match: Match, port: int) -> bool:
-    for option in _port_options(match):
-        inside = any(part.low <= port <= part.high for value in option.values for part in _ranges(value))
-        if inside is option.negated and option.name != "ports":
-            return False
-    return True
-
-
-def _ranges(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, Range) else tuple(value)
 
 
 def _interfaces(snapshot: Snapshot, rules: Iterable[Rule], named: Iterable[str]) -> tuple[SnapshotInterface, ...]:
@@ -254,7 +226,7 @@ def _outside(
 
 
 def _named(family: Family, ruleset: Ruleset, sets: Mapping[str, tuple[str, ...]]) -> Iterator[Named]:
-    of_mail = _chains_of_mail(ruleset)
+    of_mail = chains_of_mail(ruleset)
     for rule in ruleset.rules():
         if not mail_ports(rule):
             continue
@@ -280,20 +252,6 @@ def _forwarded_to(rule: Rule, version: int) -> IPNetwork | None:
     if to is None or to.value.addresses is None:
         return None
     return ip_network(_address(to.value.addresses.low, version))
-
-
-def _chains_of_mail(ruleset: Ruleset) -> set[tuple[str, str]]:
-    """Table and name of the chains that mail alone gets to."""
-    found: set[tuple[str, str]] = set()
-    for table in ruleset.tables.values():
-        waiting = [rule.target.name for rule in table.rules() if rule.target and rule.target.chain and names_mail(rule)]
-        while waiting:
-            name = waiting.pop()
-            if (table.name, name) not in found and name in table.chains:
-                found.add((table.name, name))
-                jumps = (rule.target for rule in table.chains[name].rules)
-                waiting += [target.name for target in jumps if target is not None and target.chain]
-    return found
 
 
 def _name(network: IPNetwork) -> str:
@@ -343,6 +301,21 @@ def translated_source(facts: RouterFacts, version: int) -> IPAddress | None:
                     if network.prefixlen == network.max_prefixlen:
                         return network.network_address
     return None
+
+
+def translated(facts: RouterFacts) -> Iterator[IPNetwork]:
+    """Networks for which the router answers although they are on none of its interfaces: of SNAT, and before DNAT."""
+    for family, ruleset in ((family, one) for one in facts.all_rulesets() for family in (one.family,)):
+        version = VERSION[family]
+        for rule in ruleset.rules():
+            if rule.table != "nat" or rule.target is None:
+                continue
+            to = rule.target.option("to-source") or rule.target.option("to")
+            if to is not None and getattr(to.value, "addresses", None) is not None:
+                pool = to.value.addresses
+                yield from summarize_address_range(_address(pool.low, version), _address(pool.high, version))
+            if rule.target.name in ("DNAT", "NETMAP", "REDIRECT"):
+                yield from networks(rule, "destination")
 
 
 def _address(number: int, version: int) -> IPAddress:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from port25lab.scenario.router_facts import MAIL_PORTS, made_up, mail_ports, names_mail, read_router, together
+from port25lab.scenario.mail_rules import MAIL_PORTS, mail_ports, names_mail
+from port25lab.scenario.router_facts import made_up, read_router, together
 from router_snapshots import RULES, router, rules
 
 
