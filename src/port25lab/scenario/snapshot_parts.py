@@ -167,7 +167,7 @@ class _Cutter:
     def _take(self, number: int, line: str) -> None:
         if line.startswith(MARKER):
             self._begin_section(number, line)
-        elif line[0] == "#" and not (_PROMPT.match(line) and self._section is None):
+        elif line[0] in "#;" and not (_PROMPT.match(line) and self._section is None):
             self._comment(number, line)
         elif self._section in _IGNORED_SECTIONS:
             pass
@@ -257,7 +257,7 @@ class _Cutter:
         return text.count("\n", 0, end)
 
     def _kind_of_json(self, entries: list[dict[str, Any]], number: int) -> Kind:
-        if all("ifname" in entry for entry in entries):
+        if all(isinstance(entry.get("ifname"), str) for entry in entries):
             return Kind.ADDRESSES
         if all("dst" in entry for entry in entries):
             return Kind.ROUTES

@@ -67,6 +67,8 @@ def rules_of(parts: Iterable[Part], file: str) -> tuple[list[RulesPart], list[Sn
     notes += _without_carriage_returns(blocks, file)
     _find_families(blocks, file)
     _refuse_two_dumps(blocks, file)
+    unknown = [block.part.lines[0][0] for block in blocks if block.told_by == "nothing"]
+    notes += [SnapshotNote(kind="family-assumed", file=Path(file), line=line, subject="IPv4") for line in unknown[:1]]
     return _parts(blocks, file), notes
 
 

@@ -149,6 +149,8 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("add nowhere 192.0.2.1\n", "file:1: a member for the set 'nowhere', which is not created above"),
         ("create a hash:ip\ncreate a hash:ip\n", "file:2: the set 'a' is created a second time"),
         ('[{"ifname":"eth0",\n"mtu":', "file:2: is no whole JSON"),
+        ('[{"ifname": null}]\n', "file:1: is other JSON than that of ip -j"),
+        ('{"a":' * 100000, "file:1: is no whole JSON"),
         ('[{"pid": 1}]\n', "file:1: is other JSON than that of ip -j"),
         ("192.0.2.0/24 via 192.0.2.999 dev eth0\n", "file:1: the route to '192.0.2.0/24' is none"),
         ("0:\tfrom all lookup local \n", "file: says nothing of a router"),
@@ -236,6 +238,8 @@ def test_a_router_whose_rules_are_those_of_nft(tmp_path: Path) -> None:
     )
     reading = read(tmp_path, text)
     assert "rules are those of nft (table inet fw4), which are not read" in str(reading.errors[0])
+    both = text.replace("# port25lab: not installed: iptables-save\n", RULES)
+    assert [note.subject for note in snapshot(tmp_path, both).notes] == ["inet fw4"]
     without = read(tmp_path, text.replace("table inet fw4\n", ""))
     assert "there are no rules: not installed: iptables-save" in str(without.errors[0])
 
@@ -255,6 +259,8 @@ def test_the_same_interface_in_two_outputs_is_one(tmp_path: Path) -> None:
 
 
 def test_routes_of_sysctl_and_hostname(tmp_path: Path) -> None:
-    found = snapshot(tmp_path, "kernel.hostname = gw\nkernel.pid_max = 1\nnet.ipv4.conf.eth0/7.rp_filter=2\n")
+    found = snapshot(
+        tmp_path, "; sysctl.conf\nkernel.hostname = gw\nkernel.pid_max = 1\nnet.ipv4.conf.eth0/7.rp_filter=2\n"
+    )
     assert (found.hostname, found.sysctls) == ("gw", {"net.ipv4.conf.eth0/7.rp_filter": "2"})
     assert snapshot(tmp_path, "192.0.2.0/24\n").routes[0].to == ip_network("192.0.2.0/24")
