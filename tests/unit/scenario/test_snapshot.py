@@ -223,6 +223,7 @@ def test_a_snapshot_that_a_terminal_changed_is_read(tmp_path: Path) -> None:
     text = (ROUTERS / "docker_host.txt").read_text()
     changed = snapshot(tmp_path, f"Welcome to docker1\r\n{text}".replace("\n", "\r\n").replace("\r\r", "\r"))
     assert changed.interfaces == snapshot(tmp_path, text).interfaces
+    assert [note.kind for note in changed.notes] == ["not-read", "not-installed"]
     assert changed.rules[0].content[1:] == snapshot(tmp_path, text).rules[0].content
 
 
