@@ -22,7 +22,9 @@ FamilyTold = Literal["rules", "header", "command", "neighbours", "name", "nothin
 """By what the family of rules was told: addresses and names of ICMP in them; the comment above them that names the
 program; the command or section that they stand under; other rules of the file; the file's name; or it is assumed."""
 
-NoteKind = Literal["not-installed", "failed", "nft-tables", "not-read", "table-assumed", "cut-off"]
+NoteKind = Literal[
+    "not-installed", "failed", "nft-tables", "not-read", "table-assumed", "family-assumed", "line-ends", "cut-off"
+]
 
 
 class SnapshotNote(_Frozen):
@@ -33,7 +35,9 @@ class SnapshotNote(_Frozen):
     line: int
     subject: str
     """``not-installed``, ``failed``: the program, with its words; ``nft-tables``: family and name of a table of nft;
-    ``not-read``: the line; ``table-assumed``: the table; ``cut-off``: the last section.
+    ``not-read``: the line; ``table-assumed``: the table; ``family-assumed``: IPv4,
+    since nothing tells it; ``line-ends``: those of Windows, which iptables-restore refuses, were taken away;
+    ``cut-off``: the last section.
     """
 
 

@@ -57,6 +57,8 @@ _NOTES: Mapping[NoteKind, str] = {
     "nft-tables": "not read, a table of nft:",
     "not-read": "not read:",
     "table-assumed": "the table is taken to be",
+    "family-assumed": "nothing tells the family of these rules; it is taken to be",
+    "line-ends": "iptables-restore refuses these line ends:",
     "cut-off": "the file ends within",
 }
 

@@ -91,7 +91,6 @@ class _File:
         if part.kind is Kind.SETS:
             self._read_sets(part)
         elif part.kind is Kind.ADDRESSES:
-            add_interfaces({}, part, self.name)  # only to find what is wrong before the file is taken
             self.address_parts.append(part)
         elif part.kind is Kind.ROUTES:
             self.routes += routes_of(part, self.name)
@@ -181,9 +180,17 @@ class _Router:
             interfaces=interfaces_of(self._interfaces),
             routes=tuple(dict.fromkeys(route for file in files for route in file.routes)),
             sysctls={key: value for file in files for key, value in file.sysctls.items()},
-            notes=tuple(note for file in files for note in file.notes),
+            notes=(
+                *(note for file in files for note in file.notes),
+                *(
+                    SnapshotNote(kind="not-read", file=Path(draft.file), line=line, subject=text)
+                    for draft in self._interfaces.values()
+                    for line, text in draft.unread
+                ),
+            ),
         )
 
 
 def _copy(draft: InterfaceDraft) -> InterfaceDraft:
-    return InterfaceDraft(**{**vars(draft), "addresses": list(draft.addresses)})
+    lists = {"addresses": list(draft.addresses), "unread": list(draft.unread)}
+    return InterfaceDraft(**{**vars(draft), **lists})

@@ -37,6 +37,8 @@ class InterfaceDraft:
     up: bool | None = None
     mtu: int | None = None
     slave: bool = False
+    unread: list[tuple[int, str]] = field(default_factory=list)
+    """Line and text of addresses that are none, such as those of which somebody hid a part."""
 
     def same_as(self, other: InterfaceDraft) -> bool:
         """Whether both may be one interface of one router."""
@@ -52,11 +54,12 @@ class InterfaceDraft:
         self.slave = self.slave or other.slave
         self.up = other.up if self.up is None else self.up
         self.mtu = self.mtu or other.mtu
+        self.unread += other.unread
         self.addresses += [address for address in other.addresses if address not in self.addresses]
 
 
 def add_interfaces(drafts: dict[str, InterfaceDraft], part: Part, file: str) -> None:
-    """Add those of one ``ip addr`` output. Raises InputError where an address is none, or for two routers."""
+    """Add those of one ``ip addr`` output. Raises InputError for those of another router."""
     found = _from_json(part, file) if part.data is not None else _from_text(part, file)
     for draft in found:
         known = drafts.setdefault(draft.name, draft)
@@ -161,36 +164,36 @@ def _from_text(part: Part, file: str) -> Iterator[InterfaceDraft]:
                 if draft is not None:
                     yield draft
                 draft = InterfaceDraft(one.group(2), file, number, int(one.group(1)))
-            _detail(draft, one.group(3).replace("\\", " ").split(), file, number)
+            _detail(draft, one.group(3).replace("\\", " ").split(), number)
         elif brief := _BRIEF.match(line):
             if draft is not None:
                 yield draft
             name, parent, state, rest = brief.groups()
             draft = InterfaceDraft(name, file, number, up={"UP": True, "DOWN": False}.get(state))
             draft.parent = parent
-            _brief_addresses(draft, rest.split(), file, number)
+            _brief_addresses(draft, rest.split(), number)
         elif draft is not None and line.split():
-            _detail(draft, line.split(), file, number)
+            _detail(draft, line.split(), number)
     if draft is not None:
         yield draft
 
 
-def _brief_addresses(draft: InterfaceDraft, words: list[str], file: str, number: int) -> None:
+def _brief_addresses(draft: InterfaceDraft, words: list[str], number: int) -> None:
     place = 0
     while place < len(words) and words[place][0] not in "<":
         if re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", words[place]):
             return  # `ip -br link`
         peer = words[place + 1 : place + 3] if words[place + 1 : place + 2] == ["peer"] else []
-        _add_address(draft, [words[place], *peer], file, number)
+        _add_address(draft, [words[place], *peer], number)
         place += 1 + len(peer)
         while place < len(words) and words[place] in ("metric",):
             place += 2
 
 
-def _detail(draft: InterfaceDraft, words: list[str], file: str, number: int) -> None:
+def _detail(draft: InterfaceDraft, words: list[str], number: int) -> None:
     """A line below an interface's first."""
     if words[0] in ("inet", "inet6"):
-        _add_address(draft, words[1:], file, number)
+        _add_address(draft, words[1:], number)
     elif words[0].startswith("link/"):
         draft.kind = draft.kind or _LINK_TYPES.get(words[0][5:])
         if words[0] == "link/ether" and len(words) > 1:
@@ -199,19 +202,14 @@ def _detail(draft: InterfaceDraft, words: list[str], file: str, number: int) -> 
         draft.kind = words[0]
 
 
-def _add_address(draft: InterfaceDraft, words: list[str], file: str, number: int) -> None:
+def _add_address(draft: InterfaceDraft, words: list[str], number: int) -> None:
     try:
         peer = words[words.index("peer") + 1] if "peer" in words else None
         draft.addresses.append(ipaddress.ip_interface(words[0]))
         if peer is not None:
             draft.peer = draft.peer or ipaddress.ip_interface(peer).ip
     except (ValueError, IndexError):
-        raise InputError(
-            f"{' '.join(words[:3])[:60]!r} is no address of an interface",
-            allowed="what ip addr prints",
-            file=file,
-            line=number,
-        ) from None
+        draft.unread.append((number, " ".join(words[:3])))
 
 
 def _from_json(part: Part, file: str) -> Iterator[InterfaceDraft]:
@@ -230,7 +228,7 @@ def _from_json(part: Part, file: str) -> Iterator[InterfaceDraft]:
         for said in entry.get("addr_info") or []:
             if isinstance(said, dict) and "local" in said:
                 peer = ["peer", str(said["address"])] if "address" in said else []
-                _add_address(draft, [f"{said['local']}/{said.get('prefixlen', '')}".rstrip("/"), *peer], file, number)
+                _add_address(draft, [f"{said['local']}/{said.get('prefixlen', '')}".rstrip("/"), *peer], number)
         yield draft
 
 
@@ -259,6 +257,7 @@ def _strings(value: object) -> list[str]:
 _ANY: dict[int, IPNetwork] = {4: ipaddress.IPv4Network("0.0.0.0/0"), 6: ipaddress.IPv6Network("::/0")}
 _BLACKHOLES = frozenset({"blackhole", "unreachable", "prohibit"})
 _NOT_MAIN = frozenset({"local", "broadcast", "anycast", "multicast", "throw", "nat"})
+_MAIN_TABLES = ("main", "254", "all", "0")
 _MADE_BY_ADDRESSES = (ipaddress.ip_network("fe80::/10"), ipaddress.ip_network("ff00::/8"))
 
 
@@ -284,13 +283,16 @@ def routes_of(part: Part, file: str) -> list[SnapshotRoute]:
 
     Raises: InputError where a destination or a gateway is no address.
     """
+    words = part.command.split()
+    if _after(words, "table") not in (None, *_MAIN_TABLES):
+        return []
     drafts = list(_json_routes(part) if part.data is not None else _text_routes(part))
     told = 6 if " -6" in part.command or part.command.startswith("ip -6") else 4 if "-4" in part.command else None
     versions = {version for draft in drafts if (version := _version(draft)) is not None}
     fallback = told or (versions.pop() if len(versions) == 1 else 4)
     routes = []
     for draft in drafts:
-        if draft.kind in _NOT_MAIN or draft.table not in (None, "main", "254"):
+        if draft.kind in _NOT_MAIN or draft.table not in (None, *_MAIN_TABLES):
             continue
         try:
             route = _route(draft, fallback)

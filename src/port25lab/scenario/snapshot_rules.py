@@ -64,15 +64,26 @@ def rules_of(parts: Iterable[Part], file: str) -> tuple[list[RulesPart], list[Sn
                     place = part.lines[0][0]
                     notes.append(SnapshotNote(kind="table-assumed", file=Path(file), line=place, subject=block.table))
                 blocks.append(block)
-    for block in blocks:
-        for number, line in block.lines:
-            if line.endswith("\r"):
-                # To iptables-restore, the carriage return is a part of the last word.
-                what = "the line ends with a carriage return"
-                raise InputError(what, allowed="line ends of Unix (LF)", file=file, line=number)
+    notes += _without_carriage_returns(blocks, file)
     _find_families(blocks, file)
     _refuse_two_dumps(blocks, file)
+    unknown = [block.part.lines[0][0] for block in blocks if block.told_by == "nothing"]
+    notes += [SnapshotNote(kind="family-assumed", file=Path(file), line=line, subject="IPv4") for line in unknown[:1]]
     return _parts(blocks, file), notes
+
+
+def _without_carriage_returns(blocks: Iterable[_Block], file: str) -> list[SnapshotNote]:
+    """Take the line ends of Windows from what a program printed: they came on the way. Raises InputError elsewhere."""
+    places = []
+    for block in blocks:
+        ends = [number for number, line in block.lines if line.endswith("\r")]
+        if ends and not block.listed and block.part.header is None:
+            # To iptables-restore, the carriage return is a part of the last word.
+            what = "the line ends with a carriage return"
+            raise InputError(what, allowed="line ends of Unix (LF)", file=file, line=ends[0])
+        block.lines = [(number, line.removesuffix("\r")) for number, line in block.lines]
+        places += ends
+    return [SnapshotNote(kind="line-ends", file=Path(file), line=place, subject="CR LF") for place in places[:1]]
 
 
 def _parts(blocks: Sequence[_Block], file: str) -> list[RulesPart]:

@@ -103,7 +103,7 @@ _FOREIGN = (
     ),
     _foreign(
         "a ruleset of nftables",
-        r'^\s*table (?:(?:ip|ip6|inet|arp|bridge|netdev) )?\S+ ?\{|^\{"nftables"|^#!\S*/nft\b',
+        r'^\s*table (?:ip|ip6|inet|arp|bridge|netdev) \S+ ?\{|^\{"nftables"|^#!\S*/nft\b|^\s+type \w+ hook ',
         f"rules of nft are not read; where iptables-nft loaded them, {_SAVE}",
     ),
     _foreign(
@@ -124,15 +124,15 @@ _FOREIGN = (
         "a configuration of Juniper Junos",
         r"^(?:set (?:version|groups|system|chassis|security|policy-options|routing-options|protocols"
         r"|firewall (?:family|filter|policer)|interfaces \S+-\d+/\S+) ?"
-        r"|(?:system|interfaces|firewall|security|policy-options|routing-options|chassis|groups) \{\s*$"
-        r"|\s+[\w-]+[^{}\n]*;\s*$|## Last (?:commit|changed):|version \d\d\.\d\S*;)",
+        r"|## Last (?:commit|changed):|version \d\d\.\d\S*;|\s+(?:family (?:inet6?|mpls|ethernet-switching)|term \S+"
+        r"|filter \S+|unit \d+) \{\s*$|\s+(?:then (?:accept|discard|reject)|host-name \S+|destination-port \S+);\s*$)",
         _OTHER,
     ),
     _foreign(
         "a configuration of VyOS or EdgeOS",
         r"^(?:set (?:interfaces (?:ethernet|pppoe|bridge|bonding|switch) "
         r"|firewall (?:name|ipv6-name|ipv4|ipv6|all-ping) |service |nat source )"
-        r"|\s+(?:all-ping|default-action|address) [\w./:]+\s*$)",
+        r"|\s+(?:all-ping|default-action) [\w./:]+\s*$)",
         f"on such a router, {_SAVE}",
     ),
     _foreign(
@@ -150,8 +150,16 @@ _FOREIGN = (
     _foreign("the output of ufw", r"^Status: (?:in)?active", _SAVE),
     _foreign("the output of firewall-cmd", r"^\S+(?: \(active\))?\n  target: ", _SAVE),
     _foreign(
-        "a firewall file of OpenWrt's UCI", r"^config (?:rule|zone|defaults|redirect|forwarding|include)\b", _SAVE
+        "a file of OpenWrt's UCI",
+        r"^config (?:rule|zone|defaults|redirect|forwarding|include|interface|device)\b",
+        _SAVE,
     ),
+    _foreign(
+        "a configuration of ferm",
+        r"^\s*(?:table \(?[\w ]+\)? (?:\{|chain)|chain \(?[A-Z_ ]+\)? (?:\{|policy)|@def |domain \(?ip)",
+        _SAVE,
+    ),
+    _foreign("Debian's /etc/network/interfaces", r"^(?:iface \S+ inet6?|auto \S+$)", "use the output of `ip addr`"),
     _foreign("the output of ipset list", r"^Name: \S+\nType: (?:hash|bitmap|list):", "use the output of `ipset save`"),
     _foreign("the output of ifconfig", r"^\S+ +Link encap:|^\S+: flags=\d", "use the output of `ip addr`"),
     _foreign("a table of routes by route or netstat", r"^Kernel IP(?:v6)? rout", "use the output of `ip route`"),

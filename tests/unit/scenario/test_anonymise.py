@@ -103,6 +103,8 @@ def test_nothing_public_is_left(file: Path) -> None:
         assert documented or not address.is_global or address.is_multicast, word
     for mac in re.findall(r"link/ether (\S+)", before):
         assert mac not in after
+    for group in ("brd ff:ff:ff:ff:ff:ff", "link/loopback 00:00:00:00:00:00"):
+        assert before.count(group) == after.count(group)
     for found in re.findall(r'(?:--comment|--log-prefix|comment) "([^"]*)"', before):
         assert f'"{found}"' not in after
     assert f"hostname\n{before.split(chr(10))[1]}\n" not in after

@@ -9,6 +9,7 @@ from itertools import permutations
 
 import pytest
 
+from port25lab.scenario import anonymous_addresses
 from port25lab.scenario.anonymous_addresses import AddressMap
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -90,6 +91,21 @@ def test_a_range_stays_a_range() -> None:
     found.learn(first, None, last)
     found.settle(str)
     assert int(found.address(last)) - int(found.address(first)) == int(last) - int(first)
+
+
+def test_a_range_stays_one_where_there_is_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = {**anonymous_addresses._ROOM_RANGES, 4: ((0xC0000200, 0xC00002FF),)}
+    monkeypatch.setattr(anonymous_addresses, "_ROOM_RANGES", room)
+    found = AddressMap()
+    first, last = IPv4Address("81.2.69.10"), IPv4Address("81.2.69.20")
+    found.learn(first, None, last)
+    found.learn(IPv4Address("81.2.69.12"), 30, None)
+    for number in range(60):
+        found.learn(IPv4Address(f"82.{number}.0.1"), None, None)
+    found.settle(str)
+    assert int(found.address(last)) - int(found.address(first)) == 10
+    assert found.length(IPv4Address("81.2.69.12"), 30) == 30
+    assert int(found.address(IPv4Address("81.2.69.12"), 30)) - int(found.address(first)) == 2
 
 
 def test_an_identifier_made_of_a_mac_address_is_made_of_the_new_one() -> None:

@@ -31,7 +31,9 @@ root@OpenWrt:~# ip addr
     inet 127.0.0.1/8 scope host lo
 root@OpenWrt:~# ip -6 route
 default dev eth0  metric 1024
-root@OpenWrt:~# sysctl net.ipv4.ip_forward
+root@OpenWrt:~# ip -6 route show table 7
+2001:db8:7::/48 dev eth0  metric 1024
+root@OpenWrt:~# cat /proc/sys/net/ipv4/ip_forward; sysctl net.ipv4.ip_forward
 net.ipv4.ip_forward = 1
 root@OpenWrt:~# ipset save
 create blocked hash:net family inet6 hashsize 1024 maxelem 65536
@@ -147,8 +149,12 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("add nowhere 192.0.2.1\n", "file:1: a member for the set 'nowhere', which is not created above"),
         ("create a hash:ip\ncreate a hash:ip\n", "file:2: the set 'a' is created a second time"),
         ('[{"ifname":"eth0",\n"mtu":', "file:2: is no whole JSON"),
+        ('[{"ifname": null}]\n', "file:1: is other JSON than that of ip -j"),
+        ('{"a":' * 100000, "file:1: is no whole JSON"),
         ('[{"pid": 1}]\n', "file:1: is other JSON than that of ip -j"),
-        ("1: eth0: <UP> mtu 1500\n    inet 999.1.1.1/24\n", "file:2: '999.1.1.1/24' is no address of an interface"),
+        ("192.0.2.0/24 via 192.0.2.999 dev eth0\n", "file:1: the route to '192.0.2.0/24' is none"),
+        ("0:\tfrom all lookup local \n", "file: says nothing of a router"),
+        ("*.log\n", "file:1: '*.log' is not understood"),
         (f"{MARKER}2: hostname\nr\n", "file:1: a snapshot of version 2; version 1"),
     ],
 )
@@ -183,6 +189,21 @@ def test_two_routers_in_two_files() -> None:
     assert f"is of the router 'pve1'; {names[0]} is of 'portal'" in str(reading.errors[0])
 
 
+def test_what_a_program_printed_may_have_the_line_ends_of_windows(tmp_path: Path) -> None:
+    found = snapshot(tmp_path, DUMP.replace("\n", "\r\n"))
+    assert found.rules[0].content.decode() == f"\n{RULES}"
+    assert [(note.kind, note.line) for note in found.notes] == [("line-ends", 2)]
+    assert b"\r" not in snapshot(tmp_path, "-P FORWARD DROP\r\n-A FORWARD -s 10.0.0.0/8 -j DROP\r\n").rules[0].content
+
+
+def test_an_address_of_which_somebody_hid_a_part_is_noted(tmp_path: Path) -> None:
+    found = snapshot(
+        tmp_path, "1: e0: <UP> mtu 1500\n    inet6 2001:db8:20XX::1/64 scope global\n    inet 10.0.0.1/8\n"
+    )
+    assert [str(address) for address in found.interfaces[0].addresses] == ["10.0.0.1/8"]
+    assert [(note.kind, note.line, note.subject[:14]) for note in found.notes] == [("not-read", 2, "2001:db8:20XX:")]
+
+
 def test_restore_input_may_name_a_table_twice(tmp_path: Path) -> None:
     (rules,) = snapshot(tmp_path, RULES + RULES).rules
     assert rules.content.decode() == RULES + RULES
@@ -202,6 +223,7 @@ def test_a_snapshot_that_a_terminal_changed_is_read(tmp_path: Path) -> None:
     text = (ROUTERS / "docker_host.txt").read_text()
     changed = snapshot(tmp_path, f"Welcome to docker1\r\n{text}".replace("\n", "\r\n").replace("\r\r", "\r"))
     assert changed.interfaces == snapshot(tmp_path, text).interfaces
+    assert [note.kind for note in changed.notes] == ["not-read", "not-installed"]
     assert changed.rules[0].content[1:] == snapshot(tmp_path, text).rules[0].content
 
 
@@ -217,6 +239,8 @@ def test_a_router_whose_rules_are_those_of_nft(tmp_path: Path) -> None:
     )
     reading = read(tmp_path, text)
     assert "rules are those of nft (table inet fw4), which are not read" in str(reading.errors[0])
+    both = text.replace("# port25lab: not installed: iptables-save\n", RULES)
+    assert [note.subject for note in snapshot(tmp_path, both).notes] == ["inet fw4"]
     without = read(tmp_path, text.replace("table inet fw4\n", ""))
     assert "there are no rules: not installed: iptables-save" in str(without.errors[0])
 
@@ -236,6 +260,8 @@ def test_the_same_interface_in_two_outputs_is_one(tmp_path: Path) -> None:
 
 
 def test_routes_of_sysctl_and_hostname(tmp_path: Path) -> None:
-    found = snapshot(tmp_path, "kernel.hostname = gw\nkernel.pid_max = 1\nnet.ipv4.conf.eth0/7.rp_filter=2\n")
+    found = snapshot(
+        tmp_path, "; sysctl.conf\nkernel.hostname = gw\nkernel.pid_max = 1\nnet.ipv4.conf.eth0/7.rp_filter=2\n"
+    )
     assert (found.hostname, found.sysctls) == ("gw", {"net.ipv4.conf.eth0/7.rp_filter": "2"})
     assert snapshot(tmp_path, "192.0.2.0/24\n").routes[0].to == ip_network("192.0.2.0/24")

@@ -53,8 +53,11 @@ ANY = table(":FORWARD DROP [0:0]", "-A FORWARD -p tcp --dport 25 -j DROP")
     ],
 )
 def test_the_family_is_told(tmp_path: Path, text: str, name: str, family: Family, told_by: FamilyTold) -> None:
-    (part,) = read(tmp_path, text, name).rules
+    found = read(tmp_path, text, name)
+    (part,) = found.rules
     assert (part.family, part.told_by) == (family, told_by)
+    assumed = [note.subject for note in found.notes if note.kind == "family-assumed"]
+    assert assumed == ["IPv4"] * (told_by == "nothing")
 
 
 def test_tables_of_both_families_in_one_file(tmp_path: Path) -> None:

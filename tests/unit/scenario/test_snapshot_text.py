@@ -29,7 +29,12 @@ LOOKS = {
     "the output of ipfw": "00100 allow ip from any to any via lo0\n00200 deny tcp from any to any 25\n",
     "the output of ufw": "Status: active\n\nTo                         Action      From\n",
     "the output of firewall-cmd": "public (active)\n  target: default\n  interfaces: eth0\n",
-    "a firewall file of OpenWrt's UCI": "config defaults\n\toption input 'ACCEPT'\nconfig zone\n\toption name 'lan'\n",
+    "a ruleset": "\ntable inet f {\n\tchain i {\n\t\t"
+    "type filter hook input priority 0;\n\t\ttcp dport 25 drop;\n\t}\n}\n",
+    "a configuration of ferm": "@def $DEV = eth0;\n"
+    "table filter {\n    chain FORWARD {\n        policy DROP;\n    }\n}\n",
+    "Debian's /etc/network/interfaces": "auto eth0\niface eth0 inet static\n    address 192.0.2.1\n",
+    "a file of OpenWrt's UCI": "config defaults\n\toption input 'ACCEPT'\nconfig zone\n\toption name 'lan'\n",
     "the output of ipset list": "Name: a\nType: hash:net\nRevision: 7\nMembers:\n",
     "the output of ifconfig": "eth0      Link encap:Ethernet  HWaddr 00:11:22:33:44:55\n",
     "a table of routes by route": "Kernel IP routing table\nDestination     Gateway         Genmask\n",
@@ -52,8 +57,9 @@ def test_who_has_iptables_is_told_to_use_iptables_save() -> None:
     for name, text in LOOKS.items():
         found = look_alike(text)
         assert found
-        assert "iptables-save" in found[1] or name.startswith(("the output of i", "a table")), name
+        assert "iptables-save" in found[1] or name.startswith(("the output of i", "a table", "Debian")), name
 
 
 def test_prose_looks_like_nothing() -> None:
+    assert look_alike("  THE SOFTWARE IS PROVIDED AS IS;\n  without any warranty;\n") is None
     assert look_alike("Dear all,\nplease pass in the address of the block.\n") is None
