@@ -83,7 +83,7 @@ def main() -> NoReturn:
 
 def _run_command() -> int:
     """Run the command. Returns its exit code."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     try:
         try:
             app(standalone_mode=True)

@@ -32,7 +32,7 @@ def shell_prompt(*, only_failed: bool) -> OnLabUp:
         failures = [verdict for verdict in verdicts if not verdict.ok]
         if only_failed and not failures:
             return
-        console = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, highlight=False, emoji=False)
         console.print(f"\nlab [bold]{lab.plan.name}[/bold] is up; nodes: {', '.join(sorted(lab.plan.nodes))}")
         for verdict in failures:
             console.print(f"  {visible(f'{verdict.id}: {verdict.judgement.reason}')}", style="red", markup=False)

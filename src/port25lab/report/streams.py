@@ -37,7 +37,7 @@ def guard() -> None:
 def print_problems(problems: Iterable[OutputError], code: int) -> int:
     """Print which results could not be written. Returns the exit code: ``code``, or if that is 0 the problem's own."""
     for problem in problems:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"port25lab: {problem}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"port25lab: {problem}", markup=False)
         code = code or problem.exit_code
     return code
 

@@ -345,10 +345,13 @@ def test_an_error_of_ours_is_one_line_and_its_exit_code(
     assert capsys.readouterr().err == f"port25lab: {error}\n"
 
 
-def test_an_error_with_square_brackets_is_printed_as_it_is(port25lab: Command, engine: Engine, capsys: Any) -> None:
-    engine.raises = InputError("[bold]no[/bold] [/red]")
+@pytest.mark.parametrize("text", ["[bold]no[/bold] [/red]", "rules.v4:100: no :smile:"])
+def test_an_error_with_marks_of_rich_is_printed_as_it_is(
+    port25lab: Command, engine: Engine, text: str, capsys: Any
+) -> None:
+    engine.raises = InputError(text)
     port25lab("run", "hotel")
-    assert capsys.readouterr().err == "port25lab: [bold]no[/bold] [/red]\n"
+    assert capsys.readouterr().err == f"port25lab: {text}\n"
 
 
 def test_a_machine_that_lacks_something_is_told_before_scenarios_are_read(
