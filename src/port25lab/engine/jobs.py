@@ -95,4 +95,4 @@ def lab_key(question: Question) -> LabKey:
 
 def control_key(question: Question) -> LabKey:
     """The lab of its control: the same topology without the policies."""
-    return replace(question.config, policies=()), None
+    return replace(question.config, policies=(), alone=None), None

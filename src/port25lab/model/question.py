@@ -20,13 +20,15 @@ class LabConfig:
     """The topology as it was checked: the lab is built from this plan, and the topology's file is not run again."""
     policies: tuple[tuple[str, tuple[Path | Policy, ...]], ...] = ()
     """Each node that has policies, in the order in which they are loaded: their folders, or policies without one."""
+    alone: PathSpec | None = None
+    """The only path that is asked in this lab, where rules remember what was asked before."""
 
     def __post_init__(self) -> None:
         if not self.plan.file.is_absolute():  # the same lab, however the user wrote the path of its topology
             object.__setattr__(self, "plan", self.plan.model_copy(update={"file": self.plan.file.absolute()}))
 
     def __hash__(self) -> int:
-        return hash((self.plan.file, self.policies))  # a plan has no hash
+        return hash((self.plan.file, self.policies, self.alone))  # a plan has no hash
 
     @property
     def topology(self) -> Path:

@@ -23,7 +23,13 @@ from port25lab.scenario import document as document_module
 from port25lab.scenario.document import Strict
 from port25lab.scenario.mirror import Mirror
 from port25lab.scenario.mirror_network import ROUTER
-from port25lab.scenario.mirror_questions import OUTSIDE, config_of_mirror, path_between, versions_of_path
+from port25lab.scenario.mirror_questions import (
+    OUTSIDE,
+    config_of_mirror,
+    counting_rules,
+    path_between,
+    versions_of_path,
+)
 from port25lab.scenario.questions import question_about
 
 _FOLDER = "port25lab.scenario"
@@ -76,16 +82,15 @@ def read_contract(name: str) -> Contract:
 def asked_rows(contract: Contract, mirror: Mirror, variant: str, versions: Iterable[IpVersion]) -> list[AskedRow]:
     """The questions of each row. Raises InputError for a node or a packet that does not exist."""
     wanted = tuple(versions)
-    number, found = 0, []
+    counts, found = counting_rules(mirror), []
     for row in contract.rows:
         questions = []
         for path in _paths(row, mirror):
             for version in versions_of_path(mirror, path):
                 if version in wanted and row.ip in (None, version):
-                    config = config_of_mirror(mirror, number)
-                    one = question_about(path.model_copy(update={"ip_version": version}), config)
+                    asked = path.model_copy(update={"ip_version": version})
+                    one = question_about(asked, config_of_mirror(mirror, asked, counts))
                     questions.append(replace(one, scenario="check", variant=variant, should=row.should, name=row.text))
-                    number += 1
         found.append(AskedRow(row, tuple(questions)))
     return found
 

@@ -7,14 +7,26 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.policy import Policy
 from port25lab.model.verdict import Verdict
 from port25lab.rules import BUILTIN_CHAINS, Packet, Place, Ruleset, walk
-from port25lab.scenario.mail_rules import fits, names_mail, reached
-from port25lab.scenario.router_facts import RouterFacts, is_private
+from port25lab.scenario.mail_rules import chains_of_mail, fits, names_mail, reached
+from port25lab.scenario.mirror_walk import RuleKey, met, sets_in
+from port25lab.scenario.router_facts import RouterFacts
+from port25lab.scenario.router_outside import is_private
 
 _UDP, _ICMPV6 = 17, 58
 
-_SUBMISSION = (465, 587)
+_SUBMISSION = {
+    587: "RFC 5068 section 3.1 wants it open",
+    465: "RFC 8314 section 3.3 wants mail programs to use it",
+}
+
+_MOST_MAIL_RULES = 500
+"""With more, following the packets on paper takes longer than asking the questions."""
+
+_MOST_LINES = 8
+"""Lines of rules that no packet met: more would not fit beside the table."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,7 @@ def _submission(_: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[Hint]:
     for verdict in verdicts:
         path = verdict.question.path
         if path.port in _SUBMISSION and path.source != "outside" and OUTCOME_INFO[verdict.outcome].blocked:
-            text = f"submission (port {path.port}) is blocked from {path.source}: RFC 5068 section 3.1 wants 587 open"
-            yield Hint(text, None)
+            yield Hint(f"submission (port {path.port}) is blocked from {path.source}: {_SUBMISSION[path.port]}")
             return
 
 
@@ -162,6 +173,30 @@ def _unmet(facts: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[Hint]:
             yield Hint("the real router's counter of this rule is zero: no packet has met it there", rule.place)
 
 
+def _not_met(facts: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[Hint]:
+    """Rules about mail that no packet of these questions met: the table says nothing of what they do."""
+    for ruleset in facts.rulesets.values() if verdicts else ():
+        of_mail = chains_of_mail(ruleset)
+        mail = [rule for rule in ruleset.rules() if names_mail(rule) or (rule.table, rule.chain) in of_mail]
+        if len(mail) > _MOST_MAIL_RULES:
+            continue
+        found: set[RuleKey] = set()
+        asked = dict.fromkeys((verdict.question.config, verdict.question.path) for verdict in verdicts)
+        for config, path in asked:
+            for policy in (one for _, stack in config.policies for one in stack if isinstance(one, Policy)):
+                found |= met(ruleset, config.plan, path, sets_in(policy))
+        silent = [rule for rule in mail if rule.key not in found]
+        if silent:
+            lines = list(dict.fromkeys(str(rule.place.line) for rule in silent))
+            more = f", and by line {_listed(lines[1:])}" if lines[1:] else ""
+            yield Hint(f"no packet of these questions was matched by this rule about mail{more}", silent[0].place)
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = f" and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
+    return f"{', '.join(lines[:_MOST_LINES])}{more}"
+
+
 def _untranslated(facts: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[Hint]:
     """Private sources that go out as they are."""
     if 4 in facts.translates or "ip" not in facts.rulesets:
@@ -188,5 +223,6 @@ _FINDERS: Mapping[str, Callable[[RouterFacts, Sequence[Verdict]], Iterator[Hint]
     "no-such-interface": _no_such_interface,
     "packet-too-big-dropped": _too_big,
     "not-translated": _untranslated,
+    "not-met": _not_met,
     "counter-zero": _unmet,
 }

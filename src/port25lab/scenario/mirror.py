@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,9 @@ from port25lab.scenario.router_facts import (
     Named,
     RouterFacts,
     from_outside,
-    is_private,
     own_address,
 )
-
-FORWARDING = "net.ipv4.ip_forward"
+from port25lab.scenario.router_outside import is_private
 
 USERS = {"alice": "alice-secret"}
 
@@ -102,7 +100,7 @@ def mirror(
     ``host``: it is no router, and the questions are about its own mail. ``name``: of the policy. ``shape``: what the
     lab is built from, where it has to be comparable with another one; None: these facts.
     """
-    host = host or (not inside and snapshot.sysctls.get(FORWARDING) == "0")
+    host = host or (not inside and not (shape or facts).forwards)
     return _Builder(snapshot, shape or facts, inside or {}, host).build(name, facts)
 
 
@@ -111,7 +109,7 @@ class _Builder(MirrorNetwork):
         facts = self._facts
         self._notes.append(f"outside is {facts.outside}: {facts.outside_why}")
         if self._host:
-            self._notes.append("it is a host, no router; --inside names an interface of a router")
+            self._notes.append("it is a host, no router: it forwards nothing; --inside names an interface of a router")
         self._connect_outside()
         for server, services in _SERVERS:
             self._server(server, self._addresses.free_pair(), services)
@@ -129,7 +127,7 @@ class _Builder(MirrorNetwork):
         return Mirror(
             plan=plan,
             policy=policy_of(self._snapshot, own, name, self._notes),
-            facts=own,
+            facts=replace(own, inside=()) if self._host else own,
             shape=facts,
             groups=(*groups, router),
             listed=listed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from itertools import chain
+from itertools import chain, islice
 
 from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
 from port25lab.scenario.mail_rules import fits, interface_of, networks
@@ -18,7 +18,11 @@ _POOLS: dict[int, tuple[str, ...]] = {
 }
 """Where servers and links may have their addresses: the first that the router does not know, documentation first."""
 
-_INSIDE: dict[int, str] = {4: "192.168.0.0/16", 6: "2001:db8:1000::/36"}
+_INSIDE: dict[int, tuple[str, ...]] = {
+    4: ("192.168.0.0/16", "10.96.0.0/12", "172.20.0.0/14"),
+    6: ("2001:db8:1000::/36", "fd25::/32"),
+}
+"""Where networks behind interfaces may be: the first that no rule names."""
 
 
 class Addresses:
@@ -76,9 +80,11 @@ class Addresses:
             if not any(overlap(network, other) for other in self._taken):
                 return network
         size = 24 if version == 4 else 64
-        spare = ip_network(_INSIDE[version]).subnets(new_prefix=size)
-        next(spare)
-        return next(network for network in spare if not self._known(network))
+        pools = [ip_network(text) for text in _INSIDE[version]]
+        unnamed = next((pool for pool in pools if not any(within(pool, one) for one in self._named)), None)
+        taken = self._taken if unnamed is None else [*self._named, *self._taken]
+        spare: Iterator[IPNetwork] = islice((unnamed or pools[0]).subnets(new_prefix=size), 1, None)
+        return next(network for network in spare if not any(overlap(network, other) for other in taken))
 
     def _candidates(self, interface: str, version: IpVersion) -> Iterator[IPNetwork]:
         rules = [rule for rule in self._facts.rules() if rule.place.line]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from port25lab.errors import InputError, nearest
 from port25lab.model.addresses import IpVersion
 from port25lab.model.path import Auth, PathSpec, Security
 from port25lab.model.question import LabConfig, Question
+from port25lab.rules import Rule, Ruleset
 from port25lab.scenario.mail_rules import mail_ports
 from port25lab.scenario.mirror import Mirror
 from port25lab.scenario.mirror_addresses import VERSIONS
 from port25lab.scenario.mirror_network import ROUTER
+from port25lab.scenario.mirror_walk import RuleKey, met, sets_in
 from port25lab.scenario.questions import question_about
 
 ALICE = Auth(user="alice")
@@ -41,17 +43,18 @@ def questions_of(
 ) -> list[Question]:
     """All questions, over the IP versions that both ends have.
 
-    ``variant``: the name of these rules in results. ``asked``: more questions, each ``FROM:TO:PORT``. Where rules about
-    mail count connections or remember hosts, each question gets a lab of its own: the first connection of a quiet hour
-    is asked about. Raises InputError.
+    ``variant``: the name of these rules in results. ``asked``: more questions, each ``FROM:TO:PORT``. A question
+    whose packets may meet a rule that counts connections or remembers hosts gets a lab of its own: the first connection
+    of a quiet hour is asked about. Raises InputError.
     """
     paths = [*_outbound(mirror), *_inbound(mirror), *(_asked(mirror, text) for text in asked)]
     found: list[Question] = []
+    counts = counting_rules(mirror)
     for path in dict.fromkeys(paths):
         for version in versions:
             if version in versions_of_path(mirror, path):
-                config = config_of_mirror(mirror, len(found))
-                one = question_about(path.model_copy(update={"ip_version": version}), config)
+                asked_path = path.model_copy(update={"ip_version": version})
+                one = question_about(asked_path, config_of_mirror(mirror, asked_path, counts))
                 found.append(replace(one, scenario="check", variant=variant))
     return found
 
@@ -103,10 +106,12 @@ def path_between(source: str, to: str, port: int, packet: str | None = None) -> 
     return _path(source, to, port, security, auth)
 
 
-def config_of_mirror(mirror: Mirror, number: int) -> LabConfig:
-    """The lab for a question. ``number``: of the question, which gets a lab of its own where rules count."""
+def config_of_mirror(mirror: Mirror, path: PathSpec, counts: Counting) -> LabConfig:
+    """The lab for a path over one IP version: one of its own where it meets a rule that counts."""
     config = LabConfig(plan=mirror.plan, policies=((ROUTER, (mirror.policy,)),))
-    return _alone(config, number) if _counts(mirror) else config
+    sets = sets_in(mirror.policy)
+    alone = any(keys & met(ruleset, mirror.plan, path, sets) for ruleset, keys in counts)
+    return replace(config, alone=path) if alone else config
 
 
 def versions_of_path(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
@@ -131,14 +136,21 @@ def _is_forwarded(mirror: Mirror, to: str, version: IpVersion) -> bool:
     return node is not None and any(one.version == version and one not in own for one in node.published)
 
 
-def _counts(mirror: Mirror) -> bool:
-    """Whether a rule that mail may meet counts connections, or remembers hosts."""
-    return any(
-        mail_ports(rule) and any(map(rule.uses, _COUNTING)) and (rule.target is None or rule.target.name not in _NOTES)
-        for rule in mirror.shape.rules()
-    )
+Counting = Sequence[tuple[Ruleset, Set[RuleKey]]]
+"""Rulesets, and the rules in each that count connections or remember hosts."""
 
 
-def _alone(config: LabConfig, number: int) -> LabConfig:
-    """The same lab, shared with no other question."""
-    return replace(config, plan=config.plan.model_copy(update={"parameters": {"question": number}}))
+def counting_rules(mirror: Mirror) -> Counting:
+    """The rules that mail may meet, and whose answer depends on what went before."""
+    found = [(ruleset, {rule.key for rule in ruleset.rules() if _counts(rule)}) for ruleset in _rulesets(mirror)]
+    return [(ruleset, keys) for ruleset, keys in found if keys]
+
+
+def _rulesets(mirror: Mirror) -> Sequence[Ruleset]:
+    """Those of both versions where two are compared: a question has the same kind of lab under both."""
+    return (*mirror.facts.all_rulesets(), *mirror.shape.all_rulesets())
+
+
+def _counts(rule: Rule) -> bool:
+    remembers = any(map(rule.uses, _COUNTING)) or (rule.target is not None and rule.target.name == "SET")
+    return remembers and bool(mail_ports(rule)) and (rule.target is None or rule.target.name not in _NOTES)

@@ -12,16 +12,23 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network, summarize_address_range
 
 from port25lab.model.addresses import IPAddress, IPInterface, IPNetwork
-from port25lab.model.plan import NOT_PUBLISHED
 from port25lab.model.snapshot import Snapshot, SnapshotInterface
-from port25lab.rules import BUILTIN_CHAINS, Family, Rule, Ruleset, Source, decode, stack
-from port25lab.scenario.mail_rules import chains_of_mail, fits, interface_of, mail_ports, names_mail, networks, reached
+from port25lab.rules import BUILTIN_CHAINS, Family, Packet, Rule, Ruleset, Source, decode, stack, walk
+from port25lab.scenario.mail_rules import (
+    MAIL_PORTS,
+    chains_of_mail,
+    fits,
+    interface_of,
+    mail_ports,
+    names_mail,
+    networks,
+    reached,
+)
+from port25lab.scenario.router_outside import VIRTUAL_NAMES, is_private, outside_interface
+
+FORWARDING = "net.ipv4.ip_forward"
 
 VERSION: Mapping[Family, int] = {"ip": 4, "ip6": 6}
-
-_OUTSIDE_NAMES = re.compile(r"(ppp|pppoe|wan|wwan|wlp|dsl|ext|inet|internet|uplink|public|world|red)", re.IGNORECASE)
-
-_FIRST_NAMES = ("eth0", "ens3", "enp0s3", "enp1s0", "ens18")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class RouterFacts:
     """IP versions whose sources are translated on the way out."""
     sources: tuple[Named, ...]
     destinations: tuple[Named, ...]
+    forwards: bool = True
+    """False: it is a host: it forwards nothing, by its sysctl or by its rules."""
     more: tuple[Ruleset, ...] = ()
     """Other rules of the same router, with which it has to be comparable."""
 
@@ -77,7 +86,7 @@ def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable
     rules = [rule for ruleset in rulesets.values() for rule in ruleset.rules()]
     named = list(dict.fromkeys([outside] * bool(outside) + [*inside]))
     ports = _interfaces(snapshot, rules, [name for name in named if name])
-    chosen, why = (outside, "named by --outside") if outside else _outside(ports, snapshot, rules, set(inside))
+    chosen, why = (outside, "named by --outside") if outside else outside_interface(ports, snapshot, rules, set(inside))
     others = tuple(port.name for port in ports if port.name != chosen and _leads_inside(port, snapshot, rules))
     translates = frozenset(
         VERSION[family]
@@ -85,7 +94,7 @@ def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable
         if any(rule.target and rule.target.name in ("MASQUERADE", "SNAT") for rule in ruleset.rules())
     )
     sets = {one.name: one.members for one in snapshot.sets}
-    found = [one for family, ruleset in rulesets.items() for one in _named(family, ruleset, sets)]
+    found = [one for family, ruleset in rulesets.items() for one in _named(family, ruleset, sets, chosen)]
     return RouterFacts(
         rulesets=rulesets,
         interfaces=ports,
@@ -95,7 +104,25 @@ def read_router(snapshot: Snapshot, outside: str | None = None, inside: Iterable
         translates=translates,
         sources=_once(one for one in found if one.source),
         destinations=_once(one for one in found if not one.source),
+        forwards=_forwards(snapshot, rulesets),
     )
+
+
+def _forwards(snapshot: Snapshot, rulesets: Mapping[Family, Ruleset]) -> bool:
+    """Whether it is a router: nothing says that it forwards no packets, and some new connection may pass its rules."""
+    if (said := snapshot.sysctls.get(FORWARDING)) is not None:
+        return said != "0"
+    ruleset = rulesets.get("ip") or rulesets.get("ip6")
+    if ruleset is None or len([port for port in snapshot.interfaces if port.name != "lo"]) > 1:
+        return True
+    if any(rule.table == "nat" and rule.target is not None for rule in ruleset.rules()):
+        return True
+    return any(walk(ruleset, syn, "forward").passes is not False for syn in _new_connections(ruleset.family))
+
+
+def _new_connections(family: Family) -> Iterator[Packet]:
+    for port in (*MAIL_PORTS, None):
+        yield Packet(family, None, None, destination_port=port, in_interface=None, out_interface=None)
 
 
 def _leads_inside(port: SnapshotInterface, snapshot: Snapshot, rules: Iterable[Rule]) -> bool:
@@ -124,13 +151,9 @@ def together(new: RouterFacts, old: RouterFacts) -> RouterFacts:
         translates=new.translates | old.translates,
         sources=_once((*new.sources, *old.sources)),
         destinations=_once((*new.destinations, *old.destinations)),
+        forwards=new.forwards or old.forwards,
         more=tuple(old.rulesets.values()),
     )
-
-
-def is_private(address: IPAddress) -> bool:
-    """Whether an address belongs to no host of the internet: RFC 1918, RFC 6598 (CGN), RFC 4193, link-local."""
-    return address.is_link_local or any(address in block for block in NOT_PUBLISHED if block.version == address.version)
 
 
 def made_up(set_name: str, family: Family) -> IPNetwork:
@@ -183,55 +206,29 @@ def _interfaces(snapshot: Snapshot, rules: Iterable[Rule], named: Iterable[str])
             one = rule.header.option(option)
             if one is not None and one.value not in ("lo", "+"):
                 patterns.append(str(one.value))
+    exact = [pattern for pattern in patterns if not pattern.endswith("+")]
     for pattern in dict.fromkeys(patterns):
-        known = any(fits(pattern, name) for name in found)
+        known = any(fits(pattern, name) for name in (*found, *(one for one in exact if one != pattern)))
         if not known and not (snapshot.interfaces and pattern not in named):
             name = f"{pattern[:-1]}0" if pattern.endswith("+") else pattern
             found[name] = SnapshotInterface(name=name)
+    virtual = all(VIRTUAL_NAMES.match(name) for name in found)
     for spare in ("eth0", "eth1"):
-        if len(found) < 2 and spare not in found:
+        if (len(found) < 2 or (virtual and not snapshot.interfaces and spare == "eth0")) and spare not in found:
             found[spare] = SnapshotInterface(name=spare)
     return tuple(found.values())
 
 
-def _outside(
-    ports: Iterable[SnapshotInterface], snapshot: Snapshot, rules: Iterable[Rule], inside: set[str]
-) -> tuple[str, str]:
-    """The interface towards the internet, and why."""
-    default = {route.interface for route in snapshot.routes if not route.to.prefixlen}
-    translated = {
-        interface_of(rule, "out-interface"): rule
-        for rule in rules
-        if rule.target is not None and rule.target.name in ("MASQUERADE", "SNAT")
-    }
-    best, most, why = "", -1, ""
-    for port in ports:
-        if port.name in inside or port.master is not None:
-            continue
-        score, reasons = 0, list[str]()
-        if port.name in default:
-            score, reasons = score + 100, [*reasons, "the default route leads there"]
-        rule = next((rule for name, rule in translated.items() if name and fits(name, port.name)), None)
-        if rule is not None:
-            score, reasons = score + 50, [*reasons, f"{rule.place} translates there"]
-        if _OUTSIDE_NAMES.match(port.name):
-            score, reasons = score + 20, [*reasons, "its name"]
-        if any(not is_private(address.ip) for address in port.addresses if not address.is_link_local):
-            score, reasons = score + 10, [*reasons, "its public address"]
-        if port.name in _FIRST_NAMES:
-            score += 1
-        if score > most:
-            best, most, why = port.name, score, ", ".join(reasons) or "nothing says otherwise"
-    return best, why
-
-
-def _named(family: Family, ruleset: Ruleset, sets: Mapping[str, tuple[str, ...]]) -> Iterator[Named]:
+def _named(family: Family, ruleset: Ruleset, sets: Mapping[str, tuple[str, ...]], outside: str) -> Iterator[Named]:
     of_mail = chains_of_mail(ruleset)
     for rule in ruleset.rules():
         if not mail_ports(rule):
             continue
         if (target := _forwarded_to(rule, VERSION[family])) is not None:
-            yield Named(_name(target), target, rule, source=True, forwarded=True)
+            pattern = interface_of(rule, "in-interface")
+            forwarded = pattern is None or fits(pattern, outside)
+            inside = forwarded or is_private(target.network_address)
+            yield Named(_name(target), target, rule, source=inside, forwarded=forwarded)
         about_mail = names_mail(rule) or (rule.table, rule.chain) in of_mail
         for option, source in (("source", True), ("destination", False)):
             for network in networks(rule, option):
@@ -239,6 +236,9 @@ def _named(family: Family, ruleset: Ruleset, sets: Mapping[str, tuple[str, ...]]
                     yield Named(_name(network), network, rule, source)
         for match in rule.matches:
             for one in match.options:
+                if match.module == "iprange" and about_mail:
+                    first = ip_network(_address(one.value.low, VERSION[family]))
+                    yield Named(_name(first), first, rule, source=one.name == "src-range")
                 if match.module == "set" and one.name == "match-set" and about_mail:
                     known = sets.get(one.value.name)
                     member = _member(known, VERSION[family]) if known is not None else made_up(one.value.name, family)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
+from port25lab.engine.jobs import control_key
 from port25lab.errors import InputError
 from port25lab.model.plan import Plan
 from port25lab.model.snapshot import Snapshot
 from port25lab.scenario.mirror import Mirror, mirror
 from port25lab.scenario.mirror_questions import questions_of
-from port25lab.scenario.router_facts import read_router
+from port25lab.scenario.router_facts import read_router, together
 from router_snapshots import ROUTERS, RULES, router, rules
 
 BOGONS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")
@@ -105,13 +107,56 @@ def test_a_question_that_cannot_be_asked_is_bad_input(tmp_path: Path, text: str)
         questions_of(mirrored(rules(tmp_path, RULES)), "new", [text])
 
 
-def test_where_rules_count_each_question_has_a_lab_of_its_own(tmp_path: Path) -> None:
+def counted(folder: Path, rule: str) -> dict[tuple[int, int | None], bool]:
+    """Whether a path to a port over an IP version has a lab of its own."""
+    folder.mkdir()
+    found = questions_of(mirrored(rules(folder, f"*filter\n{rule}\nCOMMIT\n")), "new")
+    alone = [question for question in found if question.config.alone is not None]
+    assert all(question.config.alone == question.path for question in alone)
+    assert len({question.config for question in found}) == len(alone) + (len(alone) < len(found))
+    assert {control_key(question) for question in found} == {(replace(found[0].config, policies=(), alone=None), None)}
+    apart = {(question.path.port, question.path.ip_version) for question in alone}
+    return {key: key in apart for key in ((question.path.port, question.path.ip_version) for question in found)}
+
+
+def test_a_question_that_meets_a_rule_that_counts_has_a_lab_of_its_own_and_the_control_of_the_others(
+    tmp_path: Path,
+) -> None:
     limit = "-m hashlimit --hashlimit-above 1/min --hashlimit-name x"
-    text = f"*filter\n-A FORWARD -p tcp --dport 25 {limit} -j DROP\nCOMMIT\n"
-    found = questions_of(mirrored(rules(tmp_path, text)), "new")
-    assert len({id(question.config) for question in found}) == len({question.config.parameters for question in found})
-    assert len({question.config.parameters for question in found}) == len(found)
-    (tmp_path / "log").mkdir()
-    text = "*filter\n-A FORWARD -p tcp --dport 25 -m limit --limit 5/min -j LOG\nCOMMIT\n"
-    logged = questions_of(mirrored(rules(tmp_path / "log", text)), "new")
-    assert len({question.config.parameters for question in logged}) == 1
+    found = counted(tmp_path / "one", f"-A FORWARD -i lan -p tcp --dport 587 {limit} -j DROP")
+    assert found[587, 4]
+    assert not found[587, 6]
+    assert not found[465, 4]
+    logged = counted(tmp_path / "log", "-A FORWARD -i lan -p tcp --dport 587 -m limit --limit 5/min -j LOG")
+    assert not any(logged.values())
+    behind = counted(tmp_path / "behind", f"-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -p tcp {limit} -j DROP")
+    assert not any(behind.values())
+
+
+def test_addresses_of_networks_inside_are_found_where_rules_name_all_private_ones(tmp_path: Path) -> None:
+    private = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    text = "".join(f"-A INPUT -i wan0 -s {network} -j DROP\n" for network in private)
+    found = mirrored(rules(tmp_path, f"*filter\n{text}-A FORWARD -i lan0 -o wan0 -j ACCEPT\nCOMMIT\n"))
+    assert [group.node for group in found.groups] == ["inside-lan0", "router"]
+    assert no_address_twice(found.plan)
+
+
+def test_rules_that_forward_nothing_are_those_of_a_host_unless_an_inside_is_named(tmp_path: Path) -> None:
+    text = "*filter\n:FORWARD ACCEPT\n-A FORWARD -m state --state ESTABLISHED -j ACCEPT\n-A FORWARD -j REJECT\nCOMMIT\n"
+    snapshot = rules(tmp_path, text)
+    assert [group.node for group in mirrored(snapshot).groups] == ["router"]
+    assert "inside-eth1" in {group.node for group in mirrored(snapshot, inside={"eth1": None}).groups}
+    (tmp_path / "other").mkdir()
+    open_one = rules(tmp_path / "other", "*filter\n:FORWARD DROP\n-A FORWARD -p tcp --dport 587 -j ACCEPT\nCOMMIT\n")
+    assert "inside-eth1" in {group.node for group in mirrored(open_one).groups}
+    shape = together(read_router(snapshot), read_router(open_one))
+    assert len({len(mirror(one, read_router(one), shape=shape).groups) for one in (snapshot, open_one)}) == 1
+
+
+def test_an_interception_from_inside_is_no_forwarded_port(tmp_path: Path) -> None:
+    text = "*nat\n-A PREROUTING -i lan0 -p tcp --dport 25 -j DNAT --to-destination {}\nCOMMIT\n*filter\nCOMMIT\n"
+    found = mirrored(rules(tmp_path, text.format("10.0.0.25")))
+    assert found.plan.nodes["from-10-0-0-25"].published == (ip_address("10.0.0.25"),)
+    (tmp_path / "other").mkdir()
+    found = mirrored(rules(tmp_path / "other", text.format("203.0.113.25")))
+    assert [server.node for server in found.listed] == ["to-203-0-113-25"]

@@ -1,0 +1,91 @@
+"""Which interface of a router is the one outside, and by what that is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from port25lab.model.addresses import IPAddress
+from port25lab.model.plan import NOT_PUBLISHED
+from port25lab.model.snapshot import Snapshot, SnapshotInterface
+from port25lab.rules import Place, Rule
+from port25lab.scenario.mail_rules import fits, interface_of
+
+_OUTSIDE_NAMES = re.compile(r"(ppp|pppoe|wan|wwan|wlp|dsl|ext|inet|internet|uplink|public|world|red)", re.IGNORECASE)
+
+VIRTUAL_NAMES = re.compile(r"(docker|br-[0-9a-f]{12}$|virbr|lxc|lxd|veth|vnet|cni|flannel|podman|tun|tap|wg)")
+"""Interfaces behind which machines or tunnels of the router itself are."""
+
+_FIRST_NAMES = ("eth0", "ens3", "enp0s3", "enp1s0", "ens18")
+
+
+def outside_interface(
+    ports: Iterable[SnapshotInterface], snapshot: Snapshot, rules: Iterable[Rule], inside: set[str]
+) -> tuple[str, str]:
+    """The interface towards the internet, and why."""
+    default = {route.interface for route in snapshot.routes if not route.to.prefixlen}
+    translated = {
+        interface_of(rule, "out-interface"): rule
+        for rule in rules
+        if rule.target is not None and rule.target.name in ("MASQUERADE", "SNAT")
+    }
+    best, most, why = "", -1000, ""
+    for port in ports:
+        if port.name in inside or port.master is not None:
+            continue
+        score, reasons = 0, list[str]()
+        if port.name in default:
+            score, reasons = score + 100, [*reasons, "the default route leads there"]
+        rule = next((rule for name, rule in translated.items() if name and fits(name, port.name)), None)
+        if rule is not None:
+            score, reasons = score + 50, [*reasons, f"{rule.place} translates there"]
+        if _OUTSIDE_NAMES.match(port.name):
+            score, reasons = score + 20, [*reasons, "its name"]
+        if any(not is_private(address.ip) for address in port.addresses if not address.is_link_local):
+            score, reasons = score + 10, [*reasons, "its public address"]
+        outwards, inwards = _told_by_rules(port.name, rules)
+        if outwards is not None:
+            score, reasons = score + 5, [*reasons, f"{outwards} takes it for outside"]
+        if inwards is not None or VIRTUAL_NAMES.match(port.name):
+            score -= 7
+        if port.name in _FIRST_NAMES:
+            score += 1
+        if score > most:
+            best, most, why = port.name, score, ", ".join(reasons) or "nothing says otherwise"
+    return best, why
+
+
+def _told_by_rules(name: str, rules: Iterable[Rule]) -> tuple[Place | None, Place | None]:
+    """Rules that take an interface for the one outside, and for one inside: one of each kind, or None.
+
+    Outside is where private sources are dropped, and where all destinations may be; inside is where a rule accepts
+    private sources alone, or drops all others.
+    """
+    outwards: Place | None = None
+    inwards: Place | None = None
+    for rule in rules:
+        into, onwards = interface_of(rule, "in-interface"), interface_of(rule, "out-interface")
+        blocks = rule.target is not None and rule.target.name in ("DROP", "REJECT")
+        source = rule.header.option("source")
+        if into is not None and fits(into, name) and source is not None:
+            if all(is_private(network.network_address) for network in source.values):
+                if blocks is source.negated:
+                    inwards = inwards or rule.place
+                elif blocks and rule.header.option("destination") is None and not rule.matches:
+                    outwards = outwards or rule.place
+        elif (
+            onwards is not None
+            and fits(onwards, name)
+            and into is not None
+            and not blocks
+            and rule.table == "filter"
+            and rule.header.option("destination") is None
+            and not any(rule.uses(module) for module in ("conntrack", "state", "set"))
+        ):
+            outwards = outwards or rule.place
+    return outwards, inwards
+
+
+def is_private(address: IPAddress) -> bool:
+    """Whether an address belongs to no host of the internet: RFC 1918, RFC 6598 (CGN), RFC 4193, link-local."""
+    return address.is_link_local or any(address in block for block in NOT_PUBLISHED if block.version == address.version)
