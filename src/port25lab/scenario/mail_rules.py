@@ -50,6 +50,11 @@ def networks(rule: Rule, option: str) -> list[IPNetwork]:
     return [value for value in found.values if value.prefixlen] if found is not None else []
 
 
+def blocks(rule: Rule) -> bool:
+    """Whether the rule itself ends a packet's way."""
+    return rule.target is not None and rule.target.name in ("DROP", "REJECT")
+
+
 def interface_of(rule: Rule, option: str) -> str | None:
     """The name at ``-i`` (``in-interface``) or ``-o`` (``out-interface``); None: there is none, or it is excepted."""
     found = rule.header.option(option)

@@ -18,7 +18,7 @@ from port25lab.model.plan import BridgePlan, InterfacePlan, LinkPlan, NodePlan, 
 from port25lab.model.policy import Policy
 from port25lab.model.snapshot import Snapshot
 from port25lab.scenario.mail_rules import fits, interface_of, mail_ports, networks
-from port25lab.scenario.mirror_addresses import VERSIONS, hosts, overlap, within
+from port25lab.scenario.mirror_addresses import VERSIONS, has_hosts, hosts, overlap, within
 from port25lab.scenario.mirror_network import INTERNET, ROUTER, MirrorNetwork, field_of, version_of
 from port25lab.scenario.mirror_policy import policy_of
 from port25lab.scenario.router_facts import (
@@ -142,7 +142,7 @@ class _Builder(MirrorNetwork):
         for named in self._facts.destinations:
             address = self._addresses.host_in(named.network)
             version = version_of(address)
-            if self._behind(address) or address in self._used or count >= MOST_NAMED or _special(address):
+            if self._behind(address) or address in self._used or count >= MOST_NAMED or not has_hosts(named.network):
                 continue
             count += 1
             self._used.add(address)
@@ -160,7 +160,7 @@ class _Builder(MirrorNetwork):
             if not (self._host or from_outside(self._facts, named)) or count >= MOST_OUTSIDERS:
                 continue
             address = self._addresses.host_in(named.network)
-            if address in self._used or _special(address):
+            if address in self._used or not has_hosts(named.network):
                 continue
             count += 1
             self._used.add(address)
@@ -228,7 +228,7 @@ class _Builder(MirrorNetwork):
         pattern = interface_of(named.rule, "in-interface")
         outside = from_outside(self._facts, named)
         covered = any(within(nets[name][version].network, named.network) for name in shown)
-        if outside or covered or not shown or _special(named.network.network_address):
+        if outside or covered or not shown or not has_hosts(named.network):
             return
         address = self._addresses.host_in(named.network)
         if address in self._used:
@@ -301,10 +301,6 @@ class _Builder(MirrorNetwork):
                 if address.version == version
             )
         )
-
-
-def _special(address: IPAddress) -> bool:
-    return address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified
 
 
 def _is_twin(name: str, other: str) -> bool:

@@ -7,7 +7,8 @@ from ipaddress import ip_network
 from itertools import chain, islice
 
 from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
-from port25lab.scenario.mail_rules import fits, interface_of, networks
+from port25lab.rules import Rule
+from port25lab.scenario.mail_rules import blocks, fits, interface_of, names_mail, networks
 from port25lab.scenario.router_facts import RouterFacts
 
 VERSIONS: tuple[IpVersion, ...] = (4, 6)
@@ -23,6 +24,10 @@ _INSIDE: dict[int, tuple[str, ...]] = {
     6: ("2001:db8:1000::/36", "fd25::/32"),
 }
 """Where networks behind interfaces may be: the first that no rule names."""
+
+
+_THIS_NETWORK = ip_network("0.0.0.0/8")
+"""RFC 1122 section 3.2.1.3: never on the wire as a host's address, except to ask for one."""
 
 
 class Addresses:
@@ -92,7 +97,7 @@ class Addresses:
             for rule in rules:
                 pattern = interface_of(rule, name)
                 if pattern is not None and fits(pattern, interface):
-                    yield from (one for one in networks(rule, side) if one.version == version)
+                    yield from (one for one in _hosts_there(rule, side) if one.version == version)
         for rule in rules:
             pattern = interface_of(rule, "out-interface")
             if rule.table == "nat" and (pattern is None or fits(pattern, self._facts.outside)):
@@ -106,6 +111,8 @@ class Addresses:
                 and not from_outside
                 and named.rule.chain != "INPUT"
                 and named.network in networks(named.rule, "source")
+                and (named.about_mail or named.network in _hosts_there(named.rule, "source"))
+                and has_hosts(named.network)
             ):
                 yield named.network
 
@@ -118,6 +125,21 @@ class Addresses:
         free = [address for _, address in first if address not in self.used]
         tenth = [address for number, address in first if number == 9 and address not in self.used]
         return (tenth or free or [narrow.network_address])[0]
+
+
+def _hosts_there(rule: Rule, side: str) -> list[IPNetwork]:
+    """The networks that a rule takes for existing ones: what it drops whole does not belong there (RFC 2827)."""
+    found = rule.header.option(side)
+    if found is None or (blocks(rule) and not found.negated and not names_mail(rule)):
+        return []
+    return [network for network in networks(rule, side) if has_hosts(network)]
+
+
+def has_hosts(network: IPNetwork) -> bool:
+    """Whether hosts can have addresses of this network at all."""
+    first = network.network_address
+    special = first.is_loopback or first.is_multicast or first.is_link_local or first.is_unspecified
+    return not (special or first.is_reserved or (network.version == 4 and within(network, _THIS_NETWORK)))
 
 
 def hosts(network: IPNetwork) -> Iterator[IPAddress]:

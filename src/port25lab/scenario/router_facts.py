@@ -42,6 +42,8 @@ class Named:
     """The rule names them as senders; otherwise as destinations."""
     forwarded: bool = False
     """The rule sends connections from outside there (port forwarding)."""
+    about_mail: bool = True
+    """False: the rule is about all of TCP, such as a list of banned hosts."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def _named(family: Family, ruleset: Ruleset, sets: Mapping[str, tuple[str, ...]]
         for option, source in (("source", True), ("destination", False)):
             for network in networks(rule, option):
                 if about_mail or (source and rule.table == "filter"):
-                    yield Named(_name(network), network, rule, source)
+                    yield Named(_name(network), network, rule, source, about_mail=about_mail)
         for match in rule.matches:
             for one in match.options:
                 if match.module == "iprange" and about_mail:

@@ -9,7 +9,7 @@ from port25lab.model.addresses import IPAddress
 from port25lab.model.plan import NOT_PUBLISHED
 from port25lab.model.snapshot import Snapshot, SnapshotInterface
 from port25lab.rules import Place, Rule
-from port25lab.scenario.mail_rules import fits, interface_of
+from port25lab.scenario.mail_rules import blocks, fits, interface_of
 
 _OUTSIDE_NAMES = re.compile(r"(ppp|pppoe|wan|wwan|wlp|dsl|ext|inet|internet|uplink|public|world|red)", re.IGNORECASE)
 
@@ -65,19 +65,18 @@ def _told_by_rules(name: str, rules: Iterable[Rule]) -> tuple[Place | None, Plac
     inwards: Place | None = None
     for rule in rules:
         into, onwards = interface_of(rule, "in-interface"), interface_of(rule, "out-interface")
-        blocks = rule.target is not None and rule.target.name in ("DROP", "REJECT")
         source = rule.header.option("source")
         if into is not None and fits(into, name) and source is not None:
             if all(is_private(network.network_address) for network in source.values):
-                if blocks is source.negated:
+                if blocks(rule) is source.negated:
                     inwards = inwards or rule.place
-                elif blocks and rule.header.option("destination") is None and not rule.matches:
+                elif blocks(rule) and rule.header.option("destination") is None and not rule.matches:
                     outwards = outwards or rule.place
         elif (
             onwards is not None
             and fits(onwards, name)
             and into is not None
-            and not blocks
+            and not blocks(rule)
             and rule.table == "filter"
             and rule.header.option("destination") is None
             and not any(rule.uses(module) for module in ("conntrack", "state", "set"))

@@ -160,3 +160,34 @@ def test_an_interception_from_inside_is_no_forwarded_port(tmp_path: Path) -> Non
     (tmp_path / "other").mkdir()
     found = mirrored(rules(tmp_path / "other", text.format("203.0.113.25")))
     assert [server.node for server in found.listed] == ["to-203-0-113-25"]
+
+
+BOGON_LIST = """\
+*filter
+:wan-in - [0:0]
+-A FORWARD -i {outside} -j wan-in
+-A FORWARD -i lan0 -o {outside} -j ACCEPT
+-A wan-in -s 127.0.0.0/8 -j DROP
+-A wan-in -s 0.0.0.0/8 -j DROP
+-A wan-in -s 240.0.0.0/4 -j DROP
+-A wan-in -s 10.0.0.0/8 -j DROP
+-A FORWARD -i {outside} -s 172.16.0.0/12 -j DROP
+COMMIT
+"""
+
+
+@pytest.mark.parametrize("outside", ["wan0", "eth7"])
+def test_what_a_list_of_bogons_drops_is_no_network_inside(tmp_path: Path, outside: str) -> None:
+    found = mirrored(rules(tmp_path, BOGON_LIST.format(outside=outside)))
+    assert found.facts.outside == outside
+    own = found.plan.nodes["inside-lan0"].published[0]
+    assert own in ip_network("192.168.0.0/16")
+    hosts = [address for node in found.plan.nodes.values() for address in node.published]
+    assert not any(address.is_loopback or address.is_reserved for address in hosts)
+    assert not any(address in ip_network("0.0.0.0/8") for address in hosts if address.version == 4)
+
+
+def test_what_a_rule_drops_all_but_of_is_the_network_there(tmp_path: Path) -> None:
+    text = "*filter\n-A FORWARD -i lan0 ! -s 10.50.0.0/16 -j DROP\n-A FORWARD -i lan0 -o wan0 -j ACCEPT\nCOMMIT\n"
+    own = mirrored(rules(tmp_path, text)).plan.nodes["inside-lan0"].published[0]
+    assert own in ip_network("10.50.0.0/16")
