@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
@@ -267,7 +268,9 @@ def _module(file: Path) -> ModuleType:
     folder = str(file.absolute().parent)  # Python remembers what was in ".", although the current folder may change
     sys.path.insert(0, folder)
     try:
-        with _registered(module):
+        with _registered(module), warnings.catch_warnings():
+            # Mininet imports it; the user can do nothing about that, also where warnings are errors.
+            warnings.filterwarnings("ignore", "The distutils package is deprecated", DeprecationWarning)
             spec.loader.exec_module(module)
     finally:
         with suppress(ValueError):  # the file may have removed it itself
