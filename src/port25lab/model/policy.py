@@ -58,6 +58,9 @@ class Policy(_Frozen):
     watch: Watch = "syn"
     origin: Origin = "user"
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.folder, self.rules_files, self.ipset))  # services have no hash
+
     @property
     def sees_neighbours(self) -> bool:
         """Whether its rules may do something to neighbour discovery."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import PurePath
 
@@ -30,6 +31,9 @@ from port25lab.report.text import Glyphs, duration, visible
 from port25lab.scenario.allowed_changes import Allowed, Change, reason_for
 from port25lab.scenario.hints import Hint
 from port25lab.scenario.mirror import Mirror
+
+_MOST_FROM, _MOST_TO = 36, 72
+"""Widths, in characters, at which names of hosts go on in the next line."""
 
 
 def print_shape(console: Console, mirror: Mirror, notes: Iterable[SnapshotNote]) -> None:
@@ -103,26 +107,19 @@ def print_table(console: Console, verdicts: Sequence[Verdict], *, verbose: bool 
     """Groups by destinations: outcome and deciding line; below it each rule that decided. ``verbose``: all facts."""
     glyphs = glyphs_for(console)
     columns = [
-        Column("from", no_wrap=True),
-        Column("to", overflow="fold"),
+        Column("from", overflow="fold", max_width=_MOST_FROM),
+        Column("to", overflow="fold", max_width=_MOST_TO),
         Column("IP", no_wrap=True),
         Column("outcome", no_wrap=True),
         Column("decided by", overflow="fold"),
     ]
     table = bare_table(columns)
-    listed = rows(verdicts)
-    for source, group in groupby(listed, key=lambda row: row.first.question.path.source):
-        name = source
-        for alike in _alike(group, glyphs, verbose=verbose):
-            first = alike[0]
-            outcome = first.first.outcome
-            table.add_row(
-                visible(name),
-                ", ".join(_destination(row, verbose=verbose) for row in alike),
-                describe.asked_versions(first.verdicts),
-                Text(outcome.value, OUTCOME_INFO[outcome].style),
-                _decided(first, glyphs),
-            )
+    for sources, lines in _by_source(verdicts, glyphs, verbose=verbose):
+        name = visible(", ".join(sources))
+        for line in lines:
+            decided_by = _decided(line.first, glyphs)
+            outcome = Text(line.outcome.value, OUTCOME_INFO[line.outcome].style)
+            table.add_row(name, line.destinations, line.versions, outcome, decided_by)
             name = ""
     emit(console, Group(table, *deciding_rules(verdicts, glyphs), Text()))
     if verbose:
@@ -145,6 +142,37 @@ def print_end(console: Console, verdicts: Iterable[Verdict], seconds: float) -> 
     unknown = sum(verdict.outcome is Outcome.ERROR for verdict in listed)
     more = f", {unknown} could not be told" if unknown else ""
     emit(console, Text(f"{count(len(listed), 'path')}, {duration(seconds)}{more}"))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What is printed of some rows of one source."""
+
+    destinations: str
+    versions: str
+    outcome: Outcome
+    decided_by: str
+    first: Row = field(compare=False)
+
+
+def _by_source(
+    verdicts: Sequence[Verdict], glyphs: Glyphs, *, verbose: bool
+) -> Iterator[tuple[list[str], tuple[_Line, ...]]]:
+    """The lines of each source; sources with the same lines together, unless all rows are wanted."""
+    found: dict[object, tuple[list[str], tuple[_Line, ...]]] = {}
+    for source, group in groupby(rows(verdicts), key=lambda row: row.first.question.path.source):
+        lines = tuple(
+            _Line(
+                destinations=", ".join(_destination(row, verbose=verbose) for row in alike),
+                versions=describe.asked_versions(alike[0].verdicts),
+                outcome=alike[0].first.outcome,
+                decided_by=_decided(alike[0], glyphs).plain,
+                first=alike[0],
+            )
+            for alike in _alike(group, glyphs, verbose=verbose)
+        )
+        found.setdefault(source if verbose else lines, ([], lines))[0].append(source)
+    yield from found.values()
 
 
 def _alike(group: Iterable[Row], glyphs: Glyphs, *, verbose: bool) -> Iterable[list[Row]]:

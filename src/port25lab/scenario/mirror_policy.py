@@ -7,6 +7,7 @@ from pathlib import Path
 from port25lab.model.policy import Policy, RulesFile
 from port25lab.model.snapshot import Snapshot
 from port25lab.rules import Rule
+from port25lab.scenario.mail_rules import mail_ports, names_mail
 from port25lab.scenario.router_facts import RouterFacts, made_up
 
 
@@ -45,7 +46,23 @@ def policy_of(snapshot: Snapshot, facts: RouterFacts, name: str, notes: list[str
         sets=(),
         rules_files=files,
         ipset="".join(f"{line}\n" for line in commands),
+        services=tuple({"kind": "interceptor", "port": port} for port in _proxies(facts, notes)),
     )
+
+
+def _proxies(facts: RouterFacts, notes: list[str]) -> list[int]:
+    """The router's own ports to which rules send mail of others: rules do so for a program that is there."""
+    found: dict[int, Rule] = {}
+    for rule in facts.own_rules():
+        if rule.target is not None and rule.target.name == "REDIRECT" and names_mail(rule):
+            to = rule.target.option("to-ports")
+            for port in mail_ports(rule) if to is None else (to.value.ports.low,):
+                found.setdefault(port, rule)
+    notes += [
+        f"{rule.place} sends mail to the router's port {port}: a mail server is put there"
+        for port, rule in found.items()
+    ]
+    return list(found)
 
 
 def _ends(rule: Rule, name: str) -> int:

@@ -73,6 +73,11 @@ class RouterFacts:
         for ruleset in self.all_rulesets():
             yield from ruleset.rules()
 
+    def own_rules(self) -> Iterator[Rule]:
+        """The rules of both families, without those of other versions."""
+        for ruleset in self.rulesets.values():
+            yield from ruleset.rules()
+
     def all_rulesets(self) -> tuple[Ruleset, ...]:
         """Those of both families, and of other versions."""
         return *self.rulesets.values(), *self.more
