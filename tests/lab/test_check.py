@@ -113,6 +113,41 @@ def test_routers_as_they_are(tmp_path: Path, name: str, path: tuple[str, str, in
     assert "error" not in {outcome for outcome, _, _ in found.values()}
 
 
+GUESTS = """\
+*nat
+-A PREROUTING -i guest0 -p tcp --dport 25 -j REDIRECT --to-ports 10025
+-A POSTROUTING -o wan0 -j MASQUERADE
+COMMIT
+*filter
+:FORWARD DROP [0:0]
+:wan-in - [0:0]
+-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+-A FORWARD -i wan0 -j wan-in
+-A FORWARD -i lan0 -p tcp --dport 25 -m limit --limit 1/hour --limit-burst 1 -j ACCEPT
+-A FORWARD -i lan0 -p tcp --dport 25 -j DROP
+-A FORWARD -i lan0 -o wan0 -j ACCEPT
+-A FORWARD -i guest0 -o wan0 -j ACCEPT
+-A wan-in -s 127.0.0.0/8 -j DROP
+-A wan-in -s 10.0.0.0/8 -j DROP
+-A wan-in -s 192.168.0.0/16 -j DROP
+COMMIT
+"""
+"""A proxy for guests, a limit for each host of the LAN, and a list of bogons."""
+
+
+def test_a_proxy_a_limit_and_a_list_of_bogons(tmp_path: Path) -> None:
+    (tmp_path / "rules.v4").write_text(GUESTS)
+    code, stdout, document = checked(tmp_path, str(tmp_path / "rules.v4"), "--ip", "4")
+    found = rows(document)
+    assert code == 0
+    assert found["inside-guest0", "mx:example.net", 25] == ("intercepted", "rules.v4", 2)
+    assert found["inside-guest0", "provider", 587] == ("delivered", None, None)
+    assert found["inside-lan0", "mx:example.net", 25] == ("delivered", None, None)
+    assert found["inside-lan0", "provider", 25] == ("delivered", None, None)  # in a lab of its own
+    assert {outcome for outcome, _, _ in found.values()} == {"delivered", "intercepted", "closed"}
+    assert "inside-lan0, router" in stdout
+
+
 def test_rules_that_iptables_refuses_are_bad_input_with_the_users_line(tmp_path: Path) -> None:
     (tmp_path / "rules.v4").write_text("*filter\n-A FORWARD -p tcp --dport 25 -j DORP\nCOMMIT\n")
     done = port25lab("check", str(tmp_path / "rules.v4"))

@@ -5,6 +5,7 @@ In: a mirror and the verdicts on its rules. Out: texts by the names of their fil
 
 from __future__ import annotations
 
+import json
 import pprint
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -84,7 +85,9 @@ def project_files(mirror: Mirror, verdicts: Sequence[Verdict]) -> dict[str, byte
 
 
 def _policy(policy: Policy) -> dict[str, bytes]:
-    found = {"policy.yaml": f"title: the rules of {policy.name}\n".encode()}
+    services = [f"  - {json.dumps(service)}" for service in policy.services]
+    lines = [f"title: the rules of {policy.name}", *(["services:", *services] if services else [])]
+    found = {"policy.yaml": "".join(f"{line}\n" for line in lines).encode()}
     for family, place in RULES_FILES.items():
         parts = [part.content for part in policy.rules_files if part.family == family]
         if parts:

@@ -45,7 +45,8 @@ def outside_interface(
             score, reasons = score + 10, [*reasons, "its public address"]
         outwards, inwards = _told_by_rules(port.name, rules)
         if outwards is not None:
-            score, reasons = score + 5, [*reasons, f"{outwards} takes it for outside"]
+            reasons = reasons if score >= 20 else [*reasons, f"{outwards} takes it for outside"]
+            score += 5
         if inwards is not None or VIRTUAL_NAMES.match(port.name):
             score -= 7
         if port.name in _FIRST_NAMES:

@@ -15,7 +15,7 @@ from port25lab.scenario.project import project_files
 from port25lab.scenario.questions import load_questions
 from port25lab.scenario.router_facts import read_router
 from port25lab.scenario.topology import load_topology
-from router_snapshots import router
+from router_snapshots import router, rules
 
 
 def _sorted(plan: Plan) -> dict[str, NodePlan]:
@@ -24,6 +24,16 @@ def _sorted(plan: Plan) -> dict[str, NodePlan]:
         name: node.model_copy(update={"interfaces": tuple(sorted(node.interfaces, key=lambda port: port.name))})
         for name, node in plan.nodes.items()
     }
+
+
+def test_a_server_that_rules_redirect_mail_to_is_in_the_policy(tmp_path: Path) -> None:
+    text = "*nat\n-A PREROUTING -i lan0 -p tcp --dport 25 -j REDIRECT --to-ports 10025\nCOMMIT\n"
+    snapshot = rules(tmp_path, text)
+    made = mirror(snapshot, read_router(snapshot))
+    for place, content in project_files(made, []).items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(content)
+    assert load_policy(str(tmp_path / "policies/router")).services == made.policy.services != ()
 
 
 def test_topology_policy_and_scenario_are_those_of_the_mirror(tmp_path: Path) -> None:
