@@ -136,8 +136,11 @@ def test_a_question_that_meets_a_rule_that_counts_has_a_lab_of_its_own_and_the_c
 def test_addresses_of_networks_inside_are_found_where_rules_name_all_private_ones(tmp_path: Path) -> None:
     private = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     text = "".join(f"-A INPUT -i wan0 -s {network} -j DROP\n" for network in private)
-    found = mirrored(rules(tmp_path, f"*filter\n{text}-A FORWARD -i lan0 -o wan0 -j ACCEPT\nCOMMIT\n"))
-    assert [group.node for group in found.groups] == ["inside-lan0", "router"]
+    dmz = "-A FORWARD -i dmz0 -p tcp --dport 25 -j DROP\n"
+    found = mirrored(rules(tmp_path, f"*filter\n{text}-A FORWARD -i lan0 -o wan0 -j ACCEPT\n{dmz}COMMIT\n"))
+    assert [group.node for group in found.groups] == ["inside-lan0", "inside-dmz0", "router"]
+    nets = [port.ip.network for port in found.plan.nodes["router"].interfaces if port.ip is not None]
+    assert len(set(nets)) == len(nets) == 3
     assert no_address_twice(found.plan)
 
 
@@ -150,6 +153,7 @@ def test_rules_that_forward_nothing_are_those_of_a_host_unless_an_inside_is_name
     open_one = rules(tmp_path / "other", "*filter\n:FORWARD DROP\n-A FORWARD -p tcp --dport 587 -j ACCEPT\nCOMMIT\n")
     assert "inside-eth1" in {group.node for group in mirrored(open_one).groups}
     shape = together(read_router(snapshot), read_router(open_one))
+    assert shape.forwards
     assert len({len(mirror(one, read_router(one), shape=shape).groups) for one in (snapshot, open_one)}) == 1
 
 
@@ -191,3 +195,9 @@ def test_what_a_rule_drops_all_but_of_is_the_network_there(tmp_path: Path) -> No
     text = "*filter\n-A FORWARD -i lan0 ! -s 10.50.0.0/16 -j DROP\n-A FORWARD -i lan0 -o wan0 -j ACCEPT\nCOMMIT\n"
     own = mirrored(rules(tmp_path, text)).plan.nodes["inside-lan0"].published[0]
     assert own in ip_network("10.50.0.0/16")
+
+
+def test_a_range_of_senders_that_a_rule_about_mail_names_has_a_host(tmp_path: Path) -> None:
+    text = "*filter\n-A FORWARD -i lan0 -p tcp --dport 465 -m iprange --src-range 10.0.0.100-10.0.0.200\nCOMMIT\n"
+    found = mirrored(rules(tmp_path, text))
+    assert found.plan.nodes["from-10-0-0-100"].published == (ip_address("10.0.0.100"),)

@@ -17,6 +17,7 @@ from router_snapshots import rules
         ("-A FORWARD -i aa ! -s 10.5.0.0/16 -j DROP\n-A FORWARD -i bb -j ACCEPT", "bb", "nothing says otherwise"),
         ("-A FORWARD -i aa -j ACCEPT\n-A FORWARD -i bb -s 10.0.0.0/8 -j DROP", "bb", "rules.v4:3"),
         ("-A FORWARD -i docker0 ! -o docker0 -j ACCEPT", "eth0", "nothing says otherwise"),
+        ("-A FORWARD -i docker0 -j ACCEPT\n-A FORWARD -i lan9 -j ACCEPT", "lan9", "nothing says otherwise"),
         ("-A FORWARD -i eth0 -j ACCEPT\n-A FORWARD -i wan -j ACCEPT", "wan", "its name"),
         ("-A FORWARD -i aa -o bb -m conntrack --ctstate ESTABLISHED -j ACCEPT", "aa", "nothing says otherwise"),
         ("-A FORWARD -i aa -o bb -d 10.0.0.25 -p tcp --dport 25 -j ACCEPT", "aa", "nothing says otherwise"),
