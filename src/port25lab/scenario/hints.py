@@ -11,8 +11,8 @@ from port25lab.model.policy import Policy
 from port25lab.model.verdict import Verdict
 from port25lab.rules import BUILTIN_CHAINS, Packet, Place, Ruleset, walk
 from port25lab.scenario.mail_rules import chains_of_mail, fits, names_mail, reached
-from port25lab.scenario.mirror_walk import RuleKey, met, sets_in
-from port25lab.scenario.router_facts import RouterFacts
+from port25lab.scenario.mirror_walk import met, sets_in
+from port25lab.scenario.router_facts import RouterFacts, RuleKey
 from port25lab.scenario.router_outside import is_private
 
 _UDP, _ICMPV6 = 17, 58

@@ -26,6 +26,7 @@ from port25lab.scenario.router_facts import (
     RouterFacts,
     from_outside,
     own_address,
+    unlike_first,
 )
 from port25lab.scenario.router_outside import is_private
 
@@ -117,6 +118,10 @@ class _Builder(MirrorNetwork):
         outsiders = tuple(self._outsiders())
         groups = () if self._host else tuple(self._inside())
         router = Group(ROUTER, None, VERSIONS, "the router itself" if not self._host else "the host itself")
+        if self._left_out:
+            first = self._left_out[0]
+            what = f"{len(self._left_out)} more that rules name have no host here, such as {first.name}"
+            self._notes.append(f"{what} ({first.rule.place}); rules like these have one")
         self._finish()
         plan = Plan(
             name="mirror",
@@ -139,10 +144,13 @@ class _Builder(MirrorNetwork):
     def _listed(self) -> Iterator[Group]:
         """Servers that rules about mail name as destinations."""
         count = 0
-        for named in self._facts.destinations:
+        for named in unlike_first(self._facts.destinations):
             address = self._addresses.host_in(named.network)
             version = version_of(address)
-            if self._behind(address) or address in self._used or count >= MOST_NAMED or not has_hosts(named.network):
+            if self._behind(address) or address in self._used or not has_hosts(named.network):
+                continue
+            if count >= MOST_NAMED:
+                self._left_out.append(named)
                 continue
             count += 1
             self._used.add(address)
@@ -156,11 +164,14 @@ class _Builder(MirrorNetwork):
     def _outsiders(self) -> Iterator[Group]:
         """Hosts outside that rules about mail name as senders."""
         count = 0
-        for named in self._facts.sources:
-            if not (self._host or from_outside(self._facts, named)) or count >= MOST_OUTSIDERS:
+        for named in unlike_first(self._facts.sources):
+            if not (self._host or from_outside(self._facts, named)) or not has_hosts(named.network):
+                continue
+            if count >= MOST_OUTSIDERS:
+                self._left_out.append(named)
                 continue
             address = self._addresses.host_in(named.network)
-            if address in self._used or not has_hosts(named.network):
+            if address in self._used:
                 continue
             count += 1
             self._used.add(address)
@@ -182,7 +193,7 @@ class _Builder(MirrorNetwork):
             own = {version: self._addresses.host_in(nets[name][version].network) for version in VERSIONS}
             self._used |= set(own.values())
             members[name] = [(_node_name(f"inside-{name}", self._nodes), own, f"behind {name}")]
-        for named in self._facts.sources[: MOST_NAMED * 2]:
+        for named in unlike_first(self._facts.sources):
             self._add_named(named, shown, nets, members)
         for name in shown:
             yield from self._segment(name, nets[name], members[name], tuple(alike[self._signature(name)][1:]))
@@ -230,14 +241,15 @@ class _Builder(MirrorNetwork):
         covered = any(within(nets[name][version].network, named.network) for name in shown)
         if outside or covered or not shown or not has_hosts(named.network):
             return
+        if sum(map(len, members.values())) >= MOST_NAMED + len(shown):
+            self._left_out.append(named)
+            return
         address = self._addresses.host_in(named.network)
         if address in self._used:
             return
         near = [name for name in shown if address in nets[name][version].network]
         by_rule = [name for name in shown if pattern is not None and fits(pattern, name)]
         behind = (near or by_rule or shown)[0]
-        if sum(map(len, members.values())) >= MOST_NAMED + len(shown):
-            return
         self._used.add(address)
         node = _node_name(f"{named.name}", self._nodes)
         for number, (other, own, why) in enumerate(members[behind]):

@@ -10,7 +10,7 @@ from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
 from port25lab.model.plan import InterfacePlan, LinkPlan, NodePlan, Route
 from port25lab.model.snapshot import Snapshot
 from port25lab.scenario.mirror_addresses import VERSIONS, Addresses, overlap
-from port25lab.scenario.router_facts import RouterFacts, own_address, translated, translated_source
+from port25lab.scenario.router_facts import Named, RouterFacts, own_address, translated, translated_source
 
 ROUTER, INTERNET = "router", "internet"
 
@@ -28,6 +28,7 @@ class MirrorNetwork:
         self._links: list[LinkPlan] = []
         self._own: dict[str, list[IPAddress]] = {}
         self._notes: list[str] = []
+        self._left_out: list[Named] = []
         self._outside_net: dict[IpVersion, IPNetwork] = {}
         self._gateways: dict[IpVersion, IPAddress] = {}
 

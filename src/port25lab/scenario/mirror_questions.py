@@ -14,8 +14,9 @@ from port25lab.scenario.mail_rules import mail_ports
 from port25lab.scenario.mirror import Mirror
 from port25lab.scenario.mirror_addresses import VERSIONS
 from port25lab.scenario.mirror_network import ROUTER
-from port25lab.scenario.mirror_walk import RuleKey, met, sets_in
+from port25lab.scenario.mirror_walk import met, sets_in
 from port25lab.scenario.questions import question_about
+from port25lab.scenario.router_facts import RuleKey
 
 ALICE = Auth(user="alice")
 

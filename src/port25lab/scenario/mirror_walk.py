@@ -17,16 +17,13 @@ from port25lab.model.policy import Policy
 from port25lab.rules import Packet, Ruleset, Sets, sets_of, walk
 from port25lab.rules.packet import ACK
 from port25lab.scenario.mirror_network import ROUTER
+from port25lab.scenario.router_facts import RuleKey
 
 _ROOT = 0
 """The user whose packets leave the router: clients run as root of the lab."""
 
 _MOST_BRANCHES = 300
 """Ways that a packet is followed where its fate is open. Rules that it may meet on more are not found."""
-
-
-RuleKey = tuple[str, str, int]
-"""Table, chain and number of a rule."""
 
 
 def met(ruleset: Ruleset, plan: Plan, path: PathSpec, sets: Sets) -> set[RuleKey]:

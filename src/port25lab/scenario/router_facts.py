@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from ipaddress import ip_address, ip_network, summarize_address_range
 
 from port25lab.model.addresses import IPAddress, IPInterface, IPNetwork
 from port25lab.model.snapshot import Snapshot, SnapshotInterface
-from port25lab.rules import BUILTIN_CHAINS, Family, Packet, Rule, Ruleset, Source, decode, stack, walk
+from port25lab.rules import BUILTIN_CHAINS, Family, Packet, Place, Rule, Ruleset, Source, decode, stack, walk
 from port25lab.scenario.mail_rules import (
     MAIL_PORTS,
     chains_of_mail,
@@ -27,6 +29,9 @@ from port25lab.scenario.mail_rules import (
 from port25lab.scenario.router_outside import VIRTUAL_NAMES, is_private, outside_interface
 
 FORWARDING = "net.ipv4.ip_forward"
+
+RuleKey = tuple[str, str, int]
+"""Table, chain and number of a rule."""
 
 VERSION: Mapping[Family, int] = {"ip": 4, "ip6": 6}
 
@@ -72,6 +77,19 @@ class RouterFacts:
         """All rules of both families."""
         for ruleset in self.all_rulesets():
             yield from ruleset.rules()
+
+    @cached_property
+    def for_router_alone(self) -> frozenset[tuple[Place, RuleKey]]:
+        """The rules that packets for the router itself alone can meet, each by its line and its address."""
+        return frozenset(
+            (rule.place, rule.key)
+            for ruleset in self.all_rulesets()
+            for table in ruleset.tables.values()
+            if "INPUT" in table.chains
+            for others in (reached(ruleset, table.name, [n for n in BUILTIN_CHAINS[table.name] if n != "INPUT"]),)
+            for rule in table.rules()
+            if rule.chain not in others
+        )
 
     def own_rules(self) -> Iterator[Rule]:
         """The rules of both families, without those of other versions."""
@@ -180,14 +198,7 @@ def from_outside(facts: RouterFacts, named: Named) -> bool:
     pattern = interface_of(named.rule, "in-interface")
     if pattern is not None:
         return fits(pattern, facts.outside) and not any(fits(pattern, name) for name in facts.inside)
-    rule = named.rule
-    for ruleset in facts.all_rulesets():
-        table = ruleset.tables.get(rule.table)
-        chain = table.chains.get(rule.chain) if table is not None else None
-        if chain is not None and rule in chain.rules and "INPUT" in ruleset.tables[rule.table].chains:
-            others = [name for name in BUILTIN_CHAINS[rule.table] if name != "INPUT"]
-            return rule.chain not in reached(ruleset, rule.table, others)
-    return False
+    return (named.rule.place, named.rule.key) in facts.for_router_alone
 
 
 def no_names(_name: str, version: int) -> tuple[int, ...]:
@@ -286,6 +297,23 @@ def _once(named: Iterable[Named]) -> tuple[Named, ...]:
         if key not in found or (one.forwarded and not found[key].forwarded):
             found[key] = one
     return tuple(found.values())
+
+
+def unlike_first(named: Iterable[Named]) -> list[Named]:
+    """The same in the order in which they deserve a host.
+
+    What is about mail comes first; and of rules that differ in the named hosts alone, the first of each kind.
+    """
+    seen: Counter[object] = Counter()
+    found: list[tuple[bool, int, Named]] = []
+    for one in named:
+        rule = one.rule
+        others = tuple(option.text for option in rule.header.options if option.name not in ("source", "destination"))
+        matches = tuple(match.text for match in rule.matches if match.module not in ("set", "iprange"))
+        kind = (rule.table, rule.chain, others, matches, rule.target and rule.target.text, one.network.version)
+        found.append((not one.about_mail, seen[kind], one))
+        seen[kind] += 1
+    return [one for _, _, one in sorted(found, key=lambda entry: entry[:2])]
 
 
 def own_address(port: SnapshotInterface, version: int) -> IPInterface | None:

@@ -201,3 +201,16 @@ def test_a_range_of_senders_that_a_rule_about_mail_names_has_a_host(tmp_path: Pa
     text = "*filter\n-A FORWARD -i lan0 -p tcp --dport 465 -m iprange --src-range 10.0.0.100-10.0.0.200\nCOMMIT\n"
     found = mirrored(rules(tmp_path, text))
     assert found.plan.nodes["from-10-0-0-100"].published == (ip_address("10.0.0.100"),)
+
+
+def test_of_many_rules_that_are_alike_some_have_a_host_and_each_other_kind_has_one(tmp_path: Path) -> None:
+    lines = "".join(f"-A FORWARD -s 10.7.{number}.5 -p tcp --dport 25 -j ACCEPT\n" for number in range(100))
+    banned = "".join(f"-A FORWARD -s 10.8.{number}.5 -j DROP\n" for number in range(50))
+    last = "-A FORWARD -s 10.9.0.25 -p tcp --dport 25 -j REJECT\n"
+    found = mirrored(rules(tmp_path, f"*filter\n{banned}{lines}{last}COMMIT\n"))
+    named = [group.node for group in found.groups if group.node.startswith("from-")]
+    assert {"from-10-7-0-5", "from-10-9-0-25"} <= set(named)
+    assert not any(node.startswith("from-10-8") for node in named)
+    [note] = [note for note in found.notes if "more that rules name" in note]
+    assert note.startswith(f"{151 - len(named)} more")
+    assert "rules.v4:" in note
