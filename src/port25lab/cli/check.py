@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
@@ -184,10 +184,11 @@ def _mirrors(options: CheckOptions, new: Snapshot, old: Snapshot | None) -> list
     both = [one.model_copy(update=bare | {"sets": one.sets or new.sets or old.sets}) for one in (new, old)]
     facts = [read_router(one, options.outside, inside) for one in both]
     shape = together(*facts)
-    return [
+    first, second = (
         mirror(one, own, inside=inside, host=options.host, name=_name(one), shape=shape)
         for one, own in zip(both, facts, strict=True)
-    ]
+    )
+    return [first, replace(second, plan=first.plan)]  # one plan: one control answers for both
 
 
 def _inside(text: str) -> tuple[str, IPNetwork | None]:
