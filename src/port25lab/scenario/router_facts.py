@@ -26,7 +26,7 @@ from port25lab.scenario.mail_rules import (
     networks,
     reached,
 )
-from port25lab.scenario.router_outside import VIRTUAL_NAMES, is_private, outside_interface
+from port25lab.scenario.router_outside import VIRTUAL_NAMES, is_private, outside_interface, snat_address
 
 FORWARDING = "net.ipv4.ip_forward"
 
@@ -326,10 +326,15 @@ def own_address(port: SnapshotInterface, version: int) -> IPInterface | None:
 def translated_source(facts: RouterFacts, version: int) -> IPAddress | None:
     """The address that rules give as the router's own: of SNAT, or as the destination of what comes from outside."""
     for family, ruleset in facts.rulesets.items():
-        for rule in ruleset.rules() if VERSION[family] == version else ():
-            to = rule.target.option("to-source") if rule.target is not None else None
-            if to is not None and to.value.addresses is not None:
-                return _address(to.value.addresses.low, version)
+        own = list(ruleset.rules()) if VERSION[family] == version else []
+        translating = [(rule, address) for rule in own if (address := snat_address(rule)) is not None]
+        for rule, address in translating:
+            if fits(interface_of(rule, "out-interface") or "", facts.outside):
+                return address
+        for rule, address in translating:
+            if interface_of(rule, "out-interface") is None and not is_private(address):
+                return address
+        for rule in own:
             pattern = interface_of(rule, "in-interface")
             if pattern is not None and fits(pattern, facts.outside) and rule.table == "nat":
                 for network in networks(rule, "destination"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 
 from port25lab.model.addresses import IPAddress
 from port25lab.model.plan import NOT_PUBLISHED
@@ -12,6 +13,11 @@ from port25lab.rules import Place, Rule
 from port25lab.scenario.mail_rules import blocks, fits, interface_of
 
 _OUTSIDE_NAMES = re.compile(r"(ppp|pppoe|wan|wwan|wlp|dsl|ext|inet|internet|uplink|public|world|red)", re.IGNORECASE)
+
+_LAST_IPV4 = 2**32 - 1
+
+_MOST_COUNTED = 9
+"""Rules that translate there, as many as count."""
 
 VIRTUAL_NAMES = re.compile(r"(docker|br-[0-9a-f]{12}$|virbr|lxc|lxd|veth|vnet|cni|flannel|podman|tun|tap|wg)")
 """Interfaces behind which machines or tunnels of the router itself are."""
@@ -24,11 +30,8 @@ def outside_interface(
 ) -> tuple[str, str]:
     """The interface towards the internet, and why."""
     default = {route.interface for route in snapshot.routes if not route.to.prefixlen}
-    translated = {
-        interface_of(rule, "out-interface"): rule
-        for rule in rules
-        if rule.target is not None and rule.target.name in ("MASQUERADE", "SNAT")
-    }
+    rules = list(rules)
+    translating = [rule for rule in rules if rule.target is not None and rule.target.name in ("MASQUERADE", "SNAT")]
     best, most, why = "", -1000, ""
     for port in ports:
         if port.name in inside or port.master is not None:
@@ -36,9 +39,11 @@ def outside_interface(
         score, reasons = 0, list[str]()
         if port.name in default:
             score, reasons = score + 100, [*reasons, "the default route leads there"]
-        rule = next((rule for name, rule in translated.items() if name and fits(name, port.name)), None)
-        if rule is not None:
-            score, reasons = score + 50, [*reasons, f"{rule.place} translates there"]
+        there = [rule for rule in translating if fits(interface_of(rule, "out-interface") or "", port.name)]
+        public = next((rule for rule in there if _is_public(snat_address(rule))), None)
+        if there:
+            score += 50 + 15 * (public is not None) + min(len(there), _MOST_COUNTED)
+            reasons.append(f"{(public or there[0]).place} translates there")
         if _OUTSIDE_NAMES.match(port.name):
             score, reasons = score + 20, [*reasons, "its name"]
         if any(not is_private(address.ip) for address in port.addresses if not address.is_link_local):
@@ -56,6 +61,19 @@ def outside_interface(
     return best, why
 
 
+def snat_address(rule: Rule) -> IPAddress | None:
+    """The first address to which a rule translates senders; None: it does not, or to the interface's own."""
+    to = rule.target.option("to-source") if rule.target is not None else None
+    if to is None or to.value.addresses is None:
+        return None
+    low: int = to.value.addresses.low
+    return IPv6Address(low) if low > _LAST_IPV4 else IPv4Address(low)
+
+
+def _is_public(address: IPAddress | None) -> bool:
+    return address is not None and not is_private(address)
+
+
 def _told_by_rules(name: str, rules: Iterable[Rule]) -> tuple[Place | None, Place | None]:
     """Rules that take an interface for the one outside, and for one inside: one of each kind, or None.
 
@@ -67,7 +85,7 @@ def _told_by_rules(name: str, rules: Iterable[Rule]) -> tuple[Place | None, Plac
     for rule in rules:
         into, onwards = interface_of(rule, "in-interface"), interface_of(rule, "out-interface")
         source = rule.header.option("source")
-        if into is not None and fits(into, name) and source is not None:
+        if into is not None and fits(into, name) and source is not None and rule.chain != "INPUT":
             if all(is_private(network.network_address) for network in source.values):
                 if blocks(rule) is source.negated:
                     inwards = inwards or rule.place

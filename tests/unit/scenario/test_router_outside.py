@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from port25lab.scenario.mirror import mirror
 from port25lab.scenario.router_facts import read_router
 from router_snapshots import rules
 
@@ -27,6 +28,27 @@ def test_rules_alone_tell_which_interface_is_outside(tmp_path: Path, lines: str,
     facts = read_router(rules(tmp_path, f"*filter\n{lines}\nCOMMIT\n"))
     assert facts.outside == outside
     assert why in facts.outside_why
+
+
+OFFICE = """\
+*nat
+-A POSTROUTING -d 172.16.0.0/26 -j SNAT --to-source 172.16.0.1
+-A POSTROUTING -s 10.8.0.0/24 -o vlan502 -j SNAT --to-source 172.16.200.1
+-A POSTROUTING -s 10.8.0.0/24 -o vlan100 -j SNAT --to-source 203.0.113.9
+COMMIT
+*filter
+-A INPUT -s 192.168.100.0/24 -i vlan100 -p tcp --dport 22 -j ACCEPT
+COMMIT
+"""
+
+
+def test_outside_is_where_senders_get_a_public_address_not_where_tunnels_are_translated(tmp_path: Path) -> None:
+    snapshot = rules(tmp_path, OFFICE)
+    facts = read_router(snapshot)
+    assert (facts.outside, facts.inside) == ("vlan100", ("vlan502",))
+    assert "rules.v4:4 translates there" in facts.outside_why
+    router = mirror(snapshot, facts).plan.nodes["router"]
+    assert [str(port.ip.ip) for port in router.interfaces if port.ip and port.name == "vlan100"] == ["203.0.113.9"]
 
 
 def test_a_wildcard_has_the_interface_as_member_that_another_rule_names(tmp_path: Path) -> None:
