@@ -18,7 +18,7 @@ from port25lab.model.plan import BridgePlan, InterfacePlan, LinkPlan, NodePlan, 
 from port25lab.model.policy import Policy
 from port25lab.model.snapshot import Snapshot
 from port25lab.scenario.mail_rules import fits, interface_of, mail_ports, networks
-from port25lab.scenario.mirror_addresses import VERSIONS, hosts, overlap, within
+from port25lab.scenario.mirror_addresses import VERSIONS, hosts, is_special, overlap, within
 from port25lab.scenario.mirror_network import INTERNET, ROUTER, MirrorNetwork, field_of, version_of
 from port25lab.scenario.mirror_policy import policy_of
 from port25lab.scenario.router_facts import (
@@ -144,10 +144,10 @@ class _Builder(MirrorNetwork):
         for named in self._facts.destinations:
             address = self._addresses.host_in(named.network)
             version = version_of(address)
-            if self._behind(address) or address in self._used or count >= MOST_NAMED or _special(address):
+            if self._behind(address) or address in self._used or count >= MOST_NAMED or is_special(address):
                 continue
             count += 1
-            self._used.add(address)
+            self._addresses.take(address)
             there = self._addresses.spare(version)[2]
             name = _node_name(f"to-{named.name}", self._nodes)
             domain = {"kind": "mx", "domains": [f"{name}.example"], "users": USERS}
@@ -162,10 +162,10 @@ class _Builder(MirrorNetwork):
             if not (self._host or from_outside(self._facts, named)) or count >= MOST_OUTSIDERS:
                 continue
             address = self._addresses.host_in(named.network)
-            if address in self._used or _special(address):
+            if address in self._used or is_special(address):
                 continue
             count += 1
-            self._used.add(address)
+            self._addresses.take(address)
             version = version_of(address)
             name = _node_name(named.name, self._nodes)
             self._server(name, {version: (address, self._addresses.spare(version)[2])}, ())
@@ -230,7 +230,7 @@ class _Builder(MirrorNetwork):
         pattern = interface_of(named.rule, "in-interface")
         outside = from_outside(self._facts, named)
         covered = any(within(nets[name][version].network, named.network) for name in shown)
-        if outside or covered or not shown or _special(named.network.network_address):
+        if outside or covered or not shown or is_special(named.network.network_address):
             return
         address = self._addresses.host_in(named.network)
         if address in self._used:
@@ -303,10 +303,6 @@ class _Builder(MirrorNetwork):
                 if address.version == version
             )
         )
-
-
-def _special(address: IPAddress) -> bool:
-    return address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified
 
 
 def _is_twin(name: str, other: str) -> bool:

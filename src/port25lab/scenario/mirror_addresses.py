@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from itertools import chain
+from itertools import chain, islice
 
 from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
 from port25lab.scenario.mail_rules import fits, interface_of, networks
-from port25lab.scenario.router_facts import RouterFacts
+from port25lab.scenario.router_facts import RouterFacts, from_outside
 
 VERSIONS: tuple[IpVersion, ...] = (4, 6)
 
@@ -18,7 +18,15 @@ _POOLS: dict[int, tuple[str, ...]] = {
 }
 """Where servers and links may have their addresses: the first that the router does not know, documentation first."""
 
-_INSIDE: dict[int, str] = {4: "192.168.0.0/16", 6: "2001:db8:1000::/36"}
+_INSIDE: dict[int, tuple[str, ...]] = {
+    4: ("192.168.0.0/16", "10.64.0.0/16", "172.20.0.0/16"),
+    6: ("2001:db8:1000::/44", "fd25:25::/44"),
+}
+
+MOST_INSIDE = 255
+"""Networks of each pool that hosts inside may have."""
+
+_REFUSE = ("DROP", "REJECT")
 
 
 class Addresses:
@@ -49,6 +57,11 @@ class Addresses:
     def _known(self, network: IPNetwork) -> bool:
         return any(overlap(network, other) for other in (*self._named, *self._taken) if other.prefixlen > 3)
 
+    def take(self, address: IPAddress) -> None:
+        """Let no network have this address."""
+        self.used.add(address)
+        self._taken.append(ip_network(address))
+
     def spare(self, version: IpVersion) -> IPNetwork:
         """A small network that nothing else has."""
         return next(self._pool[version])
@@ -73,15 +86,18 @@ class Addresses:
             return given
         for candidate in self._candidates(interface, version):
             network = narrowed(candidate)
-            if not any(overlap(network, other) for other in self._taken):
+            if not is_special(network.network_address) and not any(overlap(network, other) for other in self._taken):
                 return network
         size = 24 if version == 4 else 64
-        spare = ip_network(_INSIDE[version]).subnets(new_prefix=size)
-        next(spare)
-        return next(network for network in spare if not self._known(network))
+        spare: list[IPNetwork] = []
+        for pool in _INSIDE[version]:
+            spare += islice(ip_network(pool).subnets(new_prefix=size), 1, MOST_INSIDE)
+        free = [network for network in spare if not any(overlap(network, other) for other in self._taken)]
+        return next((network for network in free if not self._known(network)), free[0])
 
     def _candidates(self, interface: str, version: IpVersion) -> Iterator[IPNetwork]:
-        rules = [rule for rule in self._facts.rules() if rule.place.line]
+        # What is dropped by its source is no network of the router's: a filter against spoofed addresses.
+        rules = [rule for rule in self._facts.rules() if rule.target is None or rule.target.name not in _REFUSE]
         for name, side in (("in-interface", "source"), ("out-interface", "destination")):
             for rule in rules:
                 pattern = interface_of(rule, name)
@@ -92,14 +108,11 @@ class Addresses:
             if rule.table == "nat" and (pattern is None or fits(pattern, self._facts.outside)):
                 yield from (one for one in networks(rule, "source") if one.version == version)
         for named in self._facts.sources:
-            from_outside = (pattern := interface_of(named.rule, "in-interface")) is not None and fits(
-                pattern, self._facts.outside
-            )
             if (
                 named.network.version == version
-                and not from_outside
-                and named.rule.chain != "INPUT"
                 and named.network in networks(named.rule, "source")
+                and (named.rule.target is None or named.rule.target.name not in _REFUSE)
+                and not from_outside(self._facts, named)
             ):
                 yield named.network
 
@@ -122,6 +135,17 @@ def hosts(network: IPNetwork) -> Iterator[IPAddress]:
 def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     """Whether two networks share addresses."""
     return one.version == other.version and one.overlaps(other)
+
+
+def is_special(address: IPAddress) -> bool:
+    """Whether no host can have an address: loopback, multicast, link-local, 0.0.0.0/8, 240.0.0.0/4 (RFC 6890)."""
+    return (
+        address.is_loopback
+        or address.is_multicast
+        or address.is_link_local
+        or address.is_unspecified
+        or (address.version == 4 and (address.is_reserved or address.packed[0] == 0))
+    )
 
 
 def within(inner: IPNetwork, outer: IPNetwork) -> bool:
