@@ -153,7 +153,7 @@ class _Builder(MirrorNetwork):
                 self._left_out.append(named)
                 continue
             count += 1
-            self._used.add(address)
+            self._addresses.take(address)
             there = self._addresses.spare(version)[2]
             name = _node_name(f"to-{named.name}", self._nodes)
             domain = {"kind": "mx", "domains": [f"{name}.example"], "users": USERS}
@@ -174,7 +174,7 @@ class _Builder(MirrorNetwork):
             if address in self._used:
                 continue
             count += 1
-            self._used.add(address)
+            self._addresses.take(address)
             version = version_of(address)
             name = _node_name(named.name, self._nodes)
             self._server(name, {version: (address, self._addresses.spare(version)[2])}, ())

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from port25lab.model.addresses import IPAddress, IPNetwork, IpVersion
 from port25lab.rules import Rule
 from port25lab.scenario.mail_rules import blocks, fits, interface_of, names_mail, networks
-from port25lab.scenario.router_facts import RouterFacts
+from port25lab.scenario.router_facts import RouterFacts, from_outside
 
 VERSIONS: tuple[IpVersion, ...] = (4, 6)
 
@@ -20,11 +20,13 @@ _POOLS: dict[int, tuple[str, ...]] = {
 """Where servers and links may have their addresses: the first that the router does not know, documentation first."""
 
 _INSIDE: dict[int, tuple[str, ...]] = {
-    4: ("192.168.0.0/16", "10.96.0.0/12", "172.20.0.0/14"),
-    6: ("2001:db8:1000::/36", "fd25::/32"),
+    4: ("192.168.0.0/16", "10.64.0.0/16", "172.20.0.0/16"),
+    6: ("2001:db8:1000::/44", "fd25:25::/44"),
 }
 """Where networks behind interfaces may be: the first that no rule names."""
 
+MOST_INSIDE = 255
+"""Networks of each pool that hosts inside may have."""
 
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 """RFC 1122 section 3.2.1.3: never on the wire as a host's address, except to ask for one."""
@@ -58,6 +60,11 @@ class Addresses:
     def _known(self, network: IPNetwork) -> bool:
         return any(overlap(network, other) for other in (*self._named, *self._taken) if other.prefixlen > 3)
 
+    def take(self, address: IPAddress) -> None:
+        """Let no network have this address."""
+        self.used.add(address)
+        self._taken.append(ip_network(address))
+
     def spare(self, version: IpVersion) -> IPNetwork:
         """A small network that nothing else has."""
         return next(self._pool[version])
@@ -82,14 +89,14 @@ class Addresses:
             return given
         for candidate in self._candidates(interface, version):
             network = narrowed(candidate)
-            if not any(overlap(network, other) for other in self._taken):
+            if has_hosts(network) and not any(overlap(network, other) for other in self._taken):
                 return network
         size = 24 if version == 4 else 64
-        pools = [ip_network(text) for text in _INSIDE[version]]
-        unnamed = next((pool for pool in pools if not any(within(pool, one) for one in self._named)), None)
-        taken = self._taken if unnamed is None else [*self._named, *self._taken]
-        spare: Iterator[IPNetwork] = islice((unnamed or pools[0]).subnets(new_prefix=size), 1, None)
-        return next(network for network in spare if not any(overlap(network, other) for other in taken))
+        spare: list[IPNetwork] = []
+        for pool in _INSIDE[version]:
+            spare += islice(ip_network(pool).subnets(new_prefix=size), 1, MOST_INSIDE)
+        free = [network for network in spare if not any(overlap(network, other) for other in self._taken)]
+        return next((network for network in free if not self._known(network)), free[0])
 
     def _candidates(self, interface: str, version: IpVersion) -> Iterator[IPNetwork]:
         rules = [rule for rule in self._facts.rules() if rule.place.line]
@@ -103,16 +110,12 @@ class Addresses:
             if rule.table == "nat" and (pattern is None or fits(pattern, self._facts.outside)):
                 yield from (one for one in networks(rule, "source") if one.version == version)
         for named in self._facts.sources:
-            from_outside = (pattern := interface_of(named.rule, "in-interface")) is not None and fits(
-                pattern, self._facts.outside
-            )
             if (
                 named.network.version == version
-                and not from_outside
-                and named.rule.chain != "INPUT"
                 and named.network in networks(named.rule, "source")
                 and (named.about_mail or named.network in _hosts_there(named.rule, "source"))
                 and has_hosts(named.network)
+                and not from_outside(self._facts, named)
             ):
                 yield named.network
 

@@ -214,3 +214,27 @@ def test_of_many_rules_that_are_alike_some_have_a_host_and_each_other_kind_has_o
     [note] = [note for note in found.notes if "more that rules name" in note]
     assert note.startswith(f"{151 - len(named)} more")
     assert "rules.v4:" in note
+
+
+def test_networks_that_a_filter_against_spoofing_drops_are_not_behind_an_interface(tmp_path: Path) -> None:
+    text = """\
+*filter
+-A FORWARD -i lan -s 127.0.0.0/8 -j DROP
+-A FORWARD -i lan -s 240.0.0.0/4 -j DROP
+-A FORWARD -i lan -s 172.30.0.0/16 -j DROP
+-A FORWARD -i lan -s 224.0.0.0/4 -j ACCEPT
+-A FORWARD -s 192.168.0.0/16 -o wan -j ACCEPT
+COMMIT
+"""
+    found = mirrored(rules(tmp_path, text))
+    assert found.plan.nodes["inside-lan"].addresses[0].ip in ip_network("192.168.0.0/16")
+
+
+def test_a_sender_outside_is_in_no_network_inside(tmp_path: Path) -> None:
+    text = "*filter\n-A INPUT -s 192.168.1.66 -p tcp --dport 25 -j ACCEPT\n-A FORWARD -i lan -o wan -j ACCEPT\nCOMMIT\n"
+    found = mirrored(rules(tmp_path, text))
+    assert [group.node for group in found.outsiders] == ["from-192-168-1-66"]
+    assert no_address_twice(found.plan)
+    lan = next(port.ip for port in found.plan.nodes["router"].interfaces if port.name == "lan")
+    assert lan is not None
+    assert ip_address("192.168.1.66") not in lan.network
