@@ -23,6 +23,7 @@ from port25lab.model.policy import Family, Policy, RulesFile
 from port25lab.network import large_files
 from port25lab.network.builder import LabNode
 from port25lab.rules import BUILTIN_CHAINS, decode
+from port25lab.rules.iptables import LONGEST_LINE
 
 LOAD_SECONDS = 30.0
 
@@ -181,7 +182,16 @@ def _refused_line(words: str, file: RulesFile) -> int | None:
             if jump.search(line):
                 return number
     line_number = re.search(r"line:? (\d+)", words)
-    return int(line_number[1]) if line_number else None
+    return _line_of_file(int(line_number[1]), file.content) if line_number else None
+
+
+def _line_of_file(counted: int, content: bytes) -> int:
+    """The line of a file that ``iptables-restore`` counts so: one longer than its buffer counts several times."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        counted -= len(line) // LONGEST_LINE + 1
+        if counted <= 0:
+            return number
+    return number
 
 
 def list_tables(family: Family) -> set[str]:

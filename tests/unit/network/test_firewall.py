@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
-from port25lab.network.firewall import SET_MEMBERS, set_commands
+import pytest
+
+from port25lab.model.policy import RulesFile
+from port25lab.network.firewall import SET_MEMBERS, _refused_line, set_commands
 
 
 def test_a_set_is_made_for_both_families() -> None:
@@ -23,3 +27,10 @@ def test_a_set_has_room_for_its_members_and_for_as_many_that_rules_add() -> None
     assert commands[0] == f"create many hash:net family inet hashsize 16384 maxelem {2 * SET_MEMBERS}\n"
     assert len(commands) == len(many) + 2
     assert commands[-1] == "create many6 hash:net family inet6\n"
+
+
+@pytest.mark.parametrize(("length", "counted"), [(7, 3), (10238, 3), (10239, 4), (10255, 4), (20478, 5)])
+def test_the_refused_line_is_that_of_the_file_where_iptables_counts_a_long_one_twice(length: int, counted: int) -> None:
+    content = "*filter".ljust(length).encode() + b"\n-A FORWARD -j ACCEPT\n-A FORWARD -j NO\nCOMMIT\n"
+    file = RulesFile(family="ip", file=Path("rules"), content=content)
+    assert _refused_line(f"iptables-restore: line {counted} failed", file) == 3
