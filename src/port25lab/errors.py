@@ -48,6 +48,12 @@ class InputError(Port25labError):
         super().__init__(f"{place}: " * bool(place) + what + f"; {allowed}" * bool(allowed))
 
 
+class LackingError(InputError):
+    """What the user wrote may be right on the machine that it is for. This machine lacks what it takes to try it."""
+
+    exit_code = 3
+
+
 class MachineError(Port25labError):
     """This machine lacks something. ``what`` it is; ``remedy`` is the command or setting that helps."""
 

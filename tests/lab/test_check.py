@@ -179,3 +179,16 @@ def test_a_contract_names_leaks_and_rows_that_are_not_asked(tmp_path: Path) -> N
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines if line and line[0] in ("LEAK", "OVER")].count("LEAK") == 4
     assert any(line[:2] == ["not", "asked"] for line in lines)
+
+
+def test_a_rule_that_this_machine_cannot_try_is_no_mistake(tmp_path: Path) -> None:
+    foreign, other = tmp_path / "rules.v4", tmp_path / "rules.v6"
+    foreign.write_text("*filter\n-A FORWARD -p tcp --dport 25 -m geoip --src-cc DE -j DROP\nCOMMIT\n")
+    other.write_text("*filter\n-A FORWARD -p ipv6-icmp -j ACCEPT\n-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n")
+    done = port25lab("check", str(foreign))
+    assert done.returncode == 3
+    assert f"{foreign}:2: cannot be tried here: this machine's iptables has no match geoip" in done.stderr
+    code, stdout, document = checked(tmp_path, str(foreign), str(other))
+    assert code == 0
+    assert {verdict["ip_version"] for verdict in document["verdicts"]} == {6}
+    assert "no rules for IPv4" not in stdout

@@ -18,8 +18,9 @@ from port25lab.errors import NOT_TOLD, InputError, OutputError
 from port25lab.machine import doctor
 from port25lab.model.addresses import IPNetwork, IpVersion
 from port25lab.model.outcome import Outcome
+from port25lab.model.policy import Family
 from port25lab.model.question import Question
-from port25lab.model.snapshot import Snapshot
+from port25lab.model.snapshot import RulesPart, Snapshot
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report import check_file, check_tables, contract_table
 from port25lab.report import console as console_module
@@ -35,6 +36,8 @@ from port25lab.scenario.mirror_addresses import VERSIONS
 from port25lab.scenario.mirror_questions import questions_of
 from port25lab.scenario.router_facts import read_router, together
 from port25lab.scenario.snapshot import read_snapshot
+
+_FAMILY: dict[IpVersion, Family] = {4: "ip", 6: "ip6"}
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,17 @@ def run(options: CheckOptions) -> int:
     old, old_refused = _snapshot(options.against) if options.against else (None, [])
     refused += old_refused
     started = time.perf_counter()
+    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
     while True:
         try:
-            found = _checked(options, new, old, contract)
+            found = _checked(options, new, old, contract, versions)
             break
         except InputError as error:
-            if not any(_has(one, error) for one in (new, old) if one is not None):
-                raise
+            parts = [part for one in (new, old) if one is not None for part in one.rules if _is_in(error, part)]
+            versions = tuple(one for one in versions if all(_FAMILY[one] != part.family for part in parts))
             new, old = _without(new, error), old and _without(old, error)
+            if not parts or not versions or not new.rules or (old is not None and not old.rules):
+                raise
             refused.append(error)
     report, mine = found.report, found.mirrors[0]
     hinted = hints(mine.facts, found.new)
@@ -101,7 +107,8 @@ def run(options: CheckOptions) -> int:
         typer.echo(f"port25lab: {why}", err=True)
     unwanted = any(allowed_changes.reason_for(change, allowed) is None for change in changed)
     unmet = any(contract_table.is_unmet(row) for row in found.rows)
-    return print_problems(problems, _exit_code(report.verdicts, unwanted or unmet, bool(refused)))
+    wrong = any(why.exit_code == InputError.exit_code for why in refused)
+    return print_problems(problems, _exit_code(report.verdicts, unwanted or unmet, wrong))
 
 
 @dataclass(frozen=True)
@@ -120,13 +127,18 @@ def checked(files: Sequence[str]) -> Checked:
     new, refused = _snapshot(files)
     if refused:
         raise refused[0]
-    return _checked(CheckOptions(files), new, None, None)
+    return _checked(CheckOptions(files), new, None, None, VERSIONS)
 
 
-def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None, contract: Contract | None) -> Checked:
+def _checked(
+    options: CheckOptions,
+    new: Snapshot,
+    old: Snapshot | None,
+    contract: Contract | None,
+    versions: tuple[IpVersion, ...],
+) -> Checked:
     """Build the mirrors, ask, and gather the verdicts. Raises InputError for a rule that is refused."""
     mirrors = _mirrors(options, new, old)
-    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
     names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
     asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
     rows = asked_rows(contract, mirrors[0], names[0], versions) if contract is not None else []
@@ -139,15 +151,17 @@ def _checked(options: CheckOptions, new: Snapshot, old: Snapshot | None, contrac
     return Checked(mirrors, report, answered[0], answered[1] if old is not None else [], judged)
 
 
-def _has(snapshot: Snapshot, refused: InputError) -> bool:
-    return any(str(part.file) == str(refused.file) for part in snapshot.rules)
+def _is_in(refused: InputError, part: RulesPart) -> bool:
+    """Whether the refused line is one of these rules: the lines of others are empty there."""
+    if str(part.file) != str(refused.file):
+        return False
+    lines = part.content.split(b"\n")
+    return refused.line is None or (refused.line <= len(lines) and bool(lines[refused.line - 1].strip()))
 
 
 def _without(snapshot: Snapshot, refused: InputError) -> Snapshot:
-    """The snapshot without the rules that were refused. Raises that error where these are all that it has."""
-    kept = tuple(part for part in snapshot.rules if str(part.file) != str(refused.file))
-    if not kept:
-        raise refused
+    """The snapshot without the rules that were refused."""
+    kept = tuple(part for part in snapshot.rules if not _is_in(refused, part))
     return snapshot.model_copy(update={"rules": kept})
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from port25lab.errors import InputError, LabError
+from port25lab.errors import InputError, LabError, LackingError
 from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
@@ -158,8 +158,8 @@ class Failure(_Message):
     """A request failed."""
 
     kind: Literal["failure"] = "failure"
-    error: Literal["input", "lab"]
-    """The user's input was wrong, or the lab failed."""
+    error: Literal["input", "lacking", "lab"]
+    """The user's input was wrong, this machine lacks what it takes to try it, or the lab failed."""
     text: str
     allowed: str = ""
     """Only of wrong input, as is the place in a file."""
@@ -173,7 +173,8 @@ class Failure(_Message):
         if isinstance(error, InputError):
             file = Path(error.file) if error.file else None
             place: dict[str, Any] = {"file": file, "line": error.line, "column": error.column}
-            return cls(error="input", text=error.what, allowed=error.allowed, **place)
+            kind: Literal["input", "lacking"] = "lacking" if isinstance(error, LackingError) else "input"
+            return cls(error=kind, text=error.what, allowed=error.allowed, **place)
         if isinstance(error, LabError):
             return cls(error="lab", text=str(error))
         trace = "".join(traceback.format_exception(error))
@@ -181,8 +182,9 @@ class Failure(_Message):
 
     def exception(self) -> InputError | LabError:
         """The error to raise on the engine's side."""
-        if self.error == "input":
-            return InputError(self.text, allowed=self.allowed, file=self.file, line=self.line, column=self.column)
+        if self.error != "lab":
+            wrong = LackingError if self.error == "lacking" else InputError
+            return wrong(self.text, allowed=self.allowed, file=self.file, line=self.line, column=self.column)
         return LabError(self.text)
 
 

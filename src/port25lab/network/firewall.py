@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
-from port25lab.errors import InputError, LabError
+from port25lab.errors import InputError, LabError, LackingError
 from port25lab.kernel.netlink import NETLINK_NETFILTER, NFNETLINK_HEADER, attributes, messages
 from port25lab.model.addresses import IPNetwork
 from port25lab.model.policy import Family, Policy, RulesFile
-from port25lab.network import large_files
+from port25lab.network import lacking, large_files
 from port25lab.network.builder import LabNode
 from port25lab.rules import BUILTIN_CHAINS, decode
 from port25lab.rules.iptables import LONGEST_LINE
@@ -140,12 +140,29 @@ def _restore(node: LabNode, file: RulesFile, *, noflush: bool) -> None:
         words = " ".join(line for line in lines if not line.startswith("Try `"))
         if done.returncode < 0:
             words = f"{words} it crashed ({signal.Signals(-done.returncode).name})".lstrip()
-        raise InputError(
-            f"{program} on {node.name} says: {words}",
-            allowed="rules that iptables itself takes",
-            file=file.file,
-            line=_refused_line(words, file),
-        )
+        raise _refusal(node, file, words)
+
+
+def _refusal(node: LabNode, file: RulesFile, words: str) -> InputError:
+    """The error for rules that ``iptables-restore`` refuses with these words."""
+    number = _refused_line(words, file)
+    said = f"{RESTORE[file.family]} on {node.name} says: {words}"
+    if number is not None and (lacks := _lacks(node, file, number, words)):
+        allowed = "rules without it, or a machine that has it"
+        return LackingError(f"cannot be tried here: {lacks} ({said})", allowed=allowed, file=file.file, line=number)
+    return InputError(said, allowed="rules that iptables itself takes", file=file.file, line=number)
+
+
+def _lacks(node: LabNode, file: RulesFile, number: int, words: str) -> str | None:
+    line = decode(file.content).split("\n")[number - 1]
+
+    def runs(argv: list[str]) -> int:
+        return run_inside(node, argv, b"").returncode
+
+    def has(kind: lacking.Kind, name: str) -> bool:
+        return bool(node.run_inside(partial(lacking.kernel_has, file.family, kind, name)))
+
+    return lacking.lacking(line, words, file.family, runs, has)
 
 
 def _saved(node: LabNode, family: Family) -> bytes:

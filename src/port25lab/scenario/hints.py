@@ -44,10 +44,12 @@ def hints(facts: RouterFacts, verdicts: Sequence[Verdict]) -> list[Hint]:
     return [replace(hint, kind=kind) for kind, find in _FINDERS.items() for hint in find(facts, verdicts)]
 
 
-def _one_family(facts: RouterFacts, _: Sequence[Verdict]) -> Iterator[Hint]:
-    if "ip6" not in facts.rulesets:
+def _one_family(facts: RouterFacts, verdicts: Sequence[Verdict]) -> Iterator[Hint]:
+    """Says nothing of a family that was not asked: its rules may be there, and refused."""
+    asked = {verdict.question.path.ip_version for verdict in verdicts}
+    if "ip6" not in facts.rulesets and 6 in asked:
         yield Hint("there are no rules for IPv6: all of it passes; give the output of ip6tables-save as well")
-    if "ip" not in facts.rulesets:
+    if "ip" not in facts.rulesets and 4 in asked:
         yield Hint("there are no rules for IPv4: all of it passes; give the output of iptables-save as well")
 
 
