@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from command import port25lab
 from port25lab.cli import collect
+from port25lab.pytest_plugin import LabFactory
 from port25lab.scenario.snapshot import read_snapshot
 from unshared import ENVIRONMENT, UNSHARE
 
@@ -92,3 +95,21 @@ def test_the_kernel_takes_every_router_of_the_tests(tmp_path: Path) -> None:
             script.append(f"{part.family}tables-restore --test < {rules} || {{ echo {file.name} >&2; exit 1; }}")
     assert len(script) > 20
     unshared("\n".join(script))
+
+
+def test_the_mirror_of_a_labs_router_answers_as_that_router(lab: LabFactory, tmp_path: Path) -> None:
+    isp = lab("residential_isp", policies={"isp-edge": "op25b"})
+    (tmp_path / "edge.txt").write_text(isp.run("isp-edge", "sh", stdin=collect.script())["stdout"])
+    done = port25lab("check", str(tmp_path / "edge.txt"), "--json", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stderr
+    mirrored = {
+        (one["from"], one["to"], one["ip_version"]): (one["outcome"], one["blame"] and one["blame"]["rule_number"])
+        for one in json.loads((tmp_path / "out.json").read_text())["verdicts"]
+        if one["port"] == 25
+    }
+    (inside,) = {source for source, _, _ in mirrored if source.startswith("inside-")}
+    for version, relay in ((4, "to-isp-relays"), (6, "to-isp-relays6")):
+        for live, there in (("mx:example.net", "mx:example.net"), ("isp-relay", relay)):
+            verdict = isp.send(source="pc", to=live, port=25, ip_version=version)
+            rule = verdict.blame and verdict.blame.rule_number
+            assert mirrored[inside, there, version] == (verdict.outcome, rule)

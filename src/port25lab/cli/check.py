@@ -194,7 +194,7 @@ def _mirrors(options: CheckOptions, new: Snapshot, old: Snapshot | None) -> list
     if old is None:
         alone = read_router(new, options.outside, inside)
         return [mirror(new, alone, inside=inside, host=options.host, name=_name(new))]
-    bare = {"interfaces": new.interfaces or old.interfaces, "routes": new.routes or old.routes}
+    bare = {name: getattr(new, name) or getattr(old, name) for name in ("interfaces", "routes", "sysctls")}
     both = [one.model_copy(update=bare | {"sets": one.sets or new.sets or old.sets}) for one in (new, old)]
     facts = [read_router(one, options.outside, inside) for one in both]
     shape = together(*facts)

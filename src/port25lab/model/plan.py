@@ -26,6 +26,9 @@ from port25lab.model.path import MX_PREFIX
 InterfaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")]
 """Linux limits an interface name to 15 bytes (IFNAMSIZ - 1)."""
 
+SysctlName = Annotated[str, Field(pattern=r"^net\.[A-Za-z0-9_./-]+$")]
+"""A setting of a network namespace as sysctl(8) writes it: a slash stands for a dot in the name of an interface."""
+
 NOT_PUBLISHED = tuple(
     ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
@@ -81,6 +84,8 @@ class NodePlan(_Frozen):
     public: tuple[IPv4Address | IPv6Address, ...] = ()
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
     policies: tuple[str, ...] = ()
+    sysctls: dict[SysctlName, str] = {}
+    """Settings of the node's kernel, such as ``net.ipv4.conf.all.rp_filter``. They are set after all else."""
 
     @property
     def hostname(self) -> str:

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Address
+from pathlib import Path
 from typing import Any
 
 from mininet.link import Intf, Link
@@ -306,6 +307,7 @@ class LabNet(Mininet):  # type: ignore[misc]
             requests.append((f"route {route.to} via {route.via or route.interface}", request))
         with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
             kernel.send([(f"node {node.name}: {what}", request) for what, request in requests])
+            _set_as_told(node.plan)
 
     def _settle(self, node: LabNode) -> None:
         """Make the kernel notice that the links are up: packets that are sent before that get lost."""
@@ -325,6 +327,19 @@ class LabNet(Mininet):  # type: ignore[misc]
         for node in self.hosts:
             node.terminate()
             os.close(node.network)
+
+
+def _set_as_told(plan: NodePlan) -> None:
+    """Make the settings that the plan has for its node. Raises LabError where this kernel has no such setting."""
+    dots_for_slashes = str.maketrans("./", "/.")
+    for name, value in plan.sysctls.items():
+        path = name.translate(dots_for_slashes)
+        if not Path(f"/proc/sys/{path}").exists():
+            raise LabError(f"node {plan.name}: this kernel has no setting {name}")
+        try:
+            _set(path, value)
+        except OSError as error:
+            raise LabError(f"node {plan.name}: {name} = {value}: {error.strerror}") from error
 
 
 def _set(name: str, value: str) -> None:

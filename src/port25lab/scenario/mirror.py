@@ -30,6 +30,8 @@ from port25lab.scenario.router_facts import (
 )
 from port25lab.scenario.router_outside import is_private
 
+FORWARDING_6, NO_IPV6 = "net.ipv6.conf.all.forwarding", "net.ipv6.conf.all.disable_ipv6"
+
 USERS = {"alice": "alice-secret"}
 
 MOST_OUTSIDERS = 4
@@ -84,6 +86,10 @@ class Mirror:
     """What was inferred, and what the mirror cannot have."""
     public: dict[IpVersion, bool] = field(default_factory=dict)
     """Whether hosts inside have addresses that the internet can reach."""
+    forwarded: frozenset[IpVersion] = frozenset(VERSIONS)
+    """The IP versions that the router forwards."""
+    own: frozenset[IpVersion] = frozenset(VERSIONS)
+    """The IP versions that the router itself has."""
 
 
 def mirror(
@@ -123,6 +129,12 @@ class _Builder(MirrorNetwork):
             what = f"{len(self._left_out)} more that rules name have no host here, such as {first.name}"
             self._notes.append(f"{what} ({first.rule.place}); rules like these have one")
         self._finish()
+        has = frozenset(VERSIONS) - ({6} if self._snapshot.sysctls.get(NO_IPV6) == "1" else set())
+        forwarded = has if self._host else has - ({6} if self._snapshot.sysctls.get(FORWARDING_6) == "0" else set())
+        if 6 not in forwarded:
+            said = f"{FORWARDING_6} = 0" if 6 in has else f"{NO_IPV6} = 1"
+            what = "the router has no IPv6" if 6 not in has else "the router forwards no IPv6"
+            self._notes.append(f"{what} ({said}): nothing is asked of it")
         plan = Plan(
             name="mirror",
             file=Path(self._snapshot.files[0] if self._snapshot.files else "-").absolute(),
@@ -139,6 +151,8 @@ class _Builder(MirrorNetwork):
             outsiders=outsiders,
             notes=tuple(self._notes),
             public={version: self._is_public(version) for version in VERSIONS},
+            forwarded=forwarded,
+            own=has,
         )
 
     def _listed(self) -> Iterator[Group]:
@@ -247,7 +261,7 @@ class _Builder(MirrorNetwork):
         address = self._addresses.host_in(named.network)
         if address in self._used:
             return
-        near = [name for name in shown if address in nets[name][version].network]
+        near = [name for name in shown if address in nets[name][version].network or name == self._routed(address)]
         by_rule = [name for name in shown if pattern is not None and fits(pattern, name)]
         behind = (near or by_rule or shown)[0]
         self._used.add(address)
@@ -257,6 +271,15 @@ class _Builder(MirrorNetwork):
                 members[behind][number] = (other, own | {version: address}, why)
                 return
         members[behind].append((node, {version: address}, f"{named.rule.place} names {named.name}"))
+
+    def _routed(self, address: IPAddress) -> str | None:
+        """The interface to which the router's own routes send an address; None: that of the default route."""
+        fitting = [
+            route
+            for route in self._snapshot.routes
+            if route.to.prefixlen and route.to.version == address.version and address in route.to
+        ]
+        return max(fitting, key=lambda route: route.to.prefixlen).interface if fitting else None
 
     def _segment(
         self,
@@ -298,8 +321,10 @@ class _Builder(MirrorNetwork):
             for own in self._facts.interface(name).addresses
             if own.network.prefixlen
         ]
-        return any(address.version == net.version and address in net for net in inside) or (
-            not inside and is_private(address)
+        return (
+            self._routed(address) in self._facts.inside
+            or any(address.version == net.version and address in net for net in inside)
+            or (not inside and is_private(address))
         )
 
     def _is_public(self, version: IpVersion) -> bool:

@@ -14,6 +14,15 @@ from port25lab.scenario.router_facts import Named, RouterFacts, own_address, tra
 
 ROUTER, INTERNET = "router", "internet"
 
+USUAL = {
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.all.route_localnet": "0",
+    "net.netfilter.nf_conntrack_tcp_loose": "1",
+    "net.netfilter.nf_conntrack_tcp_be_liberal": "0",
+}
+"""Settings of a router that decide about packets, and their values in a lab. ``ip_forward`` tells a host from a router,
+and ``rp_filter`` of an interface is copied beside these."""
+
 
 class MirrorNetwork:
     """Collects nodes and links until ``_finish`` makes the router and the internet."""
@@ -135,6 +144,7 @@ class MirrorNetwork:
             names=("router.example",),
             public=tuple(own for own in self._own[ROUTER] if own not in forwarded),
             resolvers=dns[:1],
+            sysctls=self._sysctls(),
         )
         self._nodes[INTERNET] = NodePlan(
             name=INTERNET,
@@ -143,6 +153,18 @@ class MirrorNetwork:
             routes=tuple(self._routes[INTERNET]),
             resolvers=dns[:1],
         )
+
+    def _sysctls(self) -> dict[str, str]:
+        """The router's settings that decide about packets, where they are not those of every node of a lab."""
+        said = self._snapshot.sysctls
+        filters = (f"net.ipv4.conf.{port.name.replace('.', '/')}.rp_filter" for port in self._ports[ROUTER])
+        usual = USUAL | dict.fromkeys(filters, "0")
+        found = {name: said[name] for name, value in usual.items() if said.get(name, value) != value}
+        if found:
+            self._notes.append(
+                f"set as on the router: {', '.join(f'{name} = {value}' for name, value in found.items())}"
+            )
+        return found
 
     def _publish_forwarded(self) -> set[IPAddress]:
         """Let names of servers behind a forwarded port lead to the router. Returns the addresses that do."""

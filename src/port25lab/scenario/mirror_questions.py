@@ -122,10 +122,12 @@ def versions_of_path(mirror: Mirror, path: PathSpec) -> list[IpVersion]:
     ends = [own, *([to.published] if to is not None else [])]
     outside = {OUTSIDE, *(group.node for group in mirror.outsiders)}
     inbound = path.source in outside and path.to != ROUTER
+    carried = mirror.own if ROUTER in (path.source, path.to) else mirror.forwarded
     return [
         version
         for version in VERSIONS
-        if all(any(address.version == version for address in end) for end in ends)
+        if version in carried
+        and all(any(address.version == version for address in end) for end in ends)
         and not (inbound and not mirror.public[version] and not _is_forwarded(mirror, path.to, version))
     ]
 

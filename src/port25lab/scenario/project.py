@@ -123,6 +123,7 @@ def _node(node: NodePlan) -> dict[str, Any]:
         "names": list(node.names),
         "public": [str(address) for address in node.public],
         "resolvers": [str(address) for address in node.resolvers],
+        "sysctls": node.sysctls,
         "bridges": {name: {"ports": list(bridge.ports), **_addresses(bridge)} for name, bridge in node.bridges.items()},
     }
     return {key: value for key, value in details.items() if value}

@@ -23,7 +23,6 @@ PLAIN = "*filter\n-A FORWARD -i lan -o wan -p tcp --dport 25 -j DROP\nCOMMIT\n"
 @pytest.mark.parametrize(
     ("v4", "v6", "kind", "line"),
     [
-        (PLAIN, "", "one-family", None),
         ("*filter\n:FORWARD DROP\n-A FORWARD -i lan -o wan -j ACCEPT\nCOMMIT\n", PLAIN, "no-established", 2),
         ("*filter\n-A INPUT -p tcp --dport 25 -j DROP\nCOMMIT\n", PLAIN, "wrong-chain", 2),
         ("*filter\n:MAIL - [0:0]\n-A MAIL -p tcp --dport 25 -j DROP\nCOMMIT\n", PLAIN, "chain-never-called", 2),
@@ -56,6 +55,16 @@ def test_rules_about_mail_that_no_question_met_are_named(tmp_path: Path) -> None
     found = [hint for hint in hints(read_router(snapshot), answered(snapshot)) if hint.kind == "not-met"]
     assert [(hint.place and hint.place.line, "by line 4" in hint.text) for hint in found] == [(2, True)]
     assert not [hint for hint in hints(read_router(snapshot), []) if hint.kind == "not-met"]
+
+
+def test_a_family_without_rules_is_named_where_it_was_asked(tmp_path: Path) -> None:
+    snapshot = rules(tmp_path, PLAIN)
+    verdicts = answered(snapshot)
+    over_4 = [one for one in verdicts if one.question.path.ip_version == 4]
+    assert [hint.text[:29] for hint in hints(read_router(snapshot), verdicts) if hint.kind == "one-family"] == [
+        "there are no rules for IPv6: "
+    ]
+    assert "one-family" not in {hint.kind for hint in hints(read_router(snapshot), over_4)}
 
 
 def test_a_host_gets_no_hint_about_what_it_would_forward(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from port25lab.model.snapshot import Snapshot
 from port25lab.scenario.mirror import Mirror, mirror
 from port25lab.scenario.mirror_questions import questions_of
 from port25lab.scenario.router_facts import read_router, together
+from port25lab.scenario.snapshot import read_snapshot
 from router_snapshots import ROUTERS, RULES, router, rules
 
 BOGONS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")
@@ -238,3 +239,60 @@ def test_a_sender_outside_is_in_no_network_inside(tmp_path: Path) -> None:
     lan = next(port.ip for port in found.plan.nodes["router"].interfaces if port.name == "lan")
     assert lan is not None
     assert ip_address("192.168.1.66") not in lan.network
+
+
+ROUTED = """\
+#### port25lab snapshot 1: ip addr
+2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 203.0.113.2/24 scope global eth0
+3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 192.168.1.1/24 scope global eth1
+4: eth2.20@eth2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 192.168.2.1/24 scope global eth2.20
+#### port25lab snapshot 1: ip -4 route
+default via 203.0.113.1 dev eth0
+10.7.0.0/16 via 192.168.2.254 dev eth2.20
+#### port25lab snapshot 1: sysctl
+net.ipv4.ip_forward = 1
+net.ipv4.conf.eth2/20.rp_filter = 1
+{}
+#### port25lab snapshot 1: iptables-save -c
+*filter
+-A FORWARD -s 10.7.3.0/24 -p tcp --dport 25 -j ACCEPT
+-A FORWARD -i eth1 -p tcp --dport 25 -j DROP
+COMMIT
+#### port25lab snapshot 1: end
+"""
+
+
+def routed(tmp_path: Path, sysctl: str = "") -> Mirror:
+    (tmp_path / "router.txt").write_text(ROUTED.format(sysctl))
+    snapshot = read_snapshot([str(tmp_path / "router.txt")]).snapshot
+    return mirror(snapshot, read_router(snapshot))
+
+
+def test_a_named_network_is_behind_the_interface_to_which_the_routers_own_route_leads(tmp_path: Path) -> None:
+    found = routed(tmp_path)
+    assert {group.node: group.interface for group in found.groups}["from-10-7-3-0-24"] == "eth2.20"
+
+
+def test_settings_that_decide_about_packets_are_those_of_the_router(tmp_path: Path) -> None:
+    assert routed(tmp_path).plan.nodes["router"].sysctls == {"net.ipv4.conf.eth2/20.rp_filter": "1"}
+    found = routed(tmp_path, "net.netfilter.nf_conntrack_tcp_loose = 0")
+    assert found.plan.nodes["router"].sysctls["net.netfilter.nf_conntrack_tcp_loose"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "inside", "router"),
+    [
+        ("", {4, 6}, {4, 6}),
+        ("net.ipv6.conf.all.forwarding = 0", {4}, {4, 6}),
+        ("net.ipv6.conf.all.disable_ipv6 = 1", {4}, {4}),
+    ],
+)
+def test_nothing_is_asked_of_ipv6_where_the_router_has_none(
+    tmp_path: Path, sysctl: str, inside: set[int], router: set[int]
+) -> None:
+    paths = [question.path for question in questions_of(routed(tmp_path, sysctl), "new")]
+    assert {path.ip_version for path in paths if path.source == "inside-eth1"} == inside
+    assert {path.ip_version for path in paths if path.source == "router"} == router
