@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from port25lab.engine.engine import Engine, over_ipv6
+from port25lab.engine.engine import Engine
+from port25lab.engine.needs import over_ipv6
 from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError, Port25labError
 from port25lab.lab.handle import Lab

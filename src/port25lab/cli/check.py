@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from port25lab.engine import engine
+from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, InputError, OutputError
 from port25lab.machine import doctor
@@ -143,7 +143,7 @@ def _checked(
     asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
     rows = asked_rows(contract, mirrors[0], names[0], versions) if contract is not None else []
     questions = [*(one for some in asked for one in some), *(one for row in rows for one in row.questions)]
-    engine.require_ipv6(questions)
+    needs.require_ipv6(questions)
     report = _answers(options, questions)
     verdicts = iter(report.verdicts)
     answered = [list(islice(verdicts, len(some))) for some in asked]

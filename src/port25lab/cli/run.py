@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from port25lab.cli import shell
-from port25lab.engine import engine
+from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, OutputError
 from port25lab.evidence.capture_folder import CaptureFolder
@@ -65,10 +65,10 @@ def run(options: RunOptions) -> int:
     require_separate(outputs)
     doctor.require()
     questions = _questions(options)
-    engine.require_ipv6(questions)
+    needs.require_ipv6(questions)
     _require_programs(questions)
     if outputs:
-        require_separate(outputs, engine.input_files(questions))
+        require_separate(outputs, needs.input_files(questions))
     pcap = CaptureFolder(options.pcap_folder) if options.pcap_folder else None
     hold = shell.shell_prompt(only_failed=not options.pause) if options.pause or options.shell_on_failure else None
     planned = jobs_module.plan_jobs(questions)

@@ -11,16 +11,15 @@ limit of the same lab may remember the first attempt.
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Self
 
+from port25lab.engine import needs
 from port25lab.engine.jobs import Job, LabKey, control_key, first, lab_key, plan_jobs
 from port25lab.engine.progress import Progress, Quiet
 from port25lab.errors import LabError, MachineError
@@ -29,17 +28,12 @@ from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes
 from port25lab.machine import capacity, doctor, processors
 from port25lab.machine.versions import describe_environment, own_version
-from port25lab.model.client_kinds import CLIENT_KINDS, PROGRAMS_AT_ONCE
 from port25lab.model.evidence import Evidence, Observation, Stage
 from port25lab.model.outcome import meets
 from port25lab.model.packet_kinds import kind_of
-from port25lab.model.path import MX_PREFIX, PathSpec
-from port25lab.model.policy import Policy
+from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
-from port25lab.model.service_kinds import SERVICE_KINDS
 from port25lab.model.verdict import Report, Verdict
-from port25lab.scenario import catalogue
-from port25lab.scenario.policy import load_policy
 from port25lab.verdict.judge import judge
 
 LISTEN_SECONDS = 0.5
@@ -106,7 +100,7 @@ class Engine:
         key: LabKey = config, None
         self._lent.add(key)
         if key not in self._up:
-            _require(config)
+            needs.require_features(config)
             self.labs += 1
             self._sandboxes = self._sandboxes or Sandboxes()
             self._make_room([Job(config, ())], self._sandboxes, 1)
@@ -119,10 +113,10 @@ class Engine:
 
         Raises InputError for a rule that iptables refuses, and MachineError.
         """
-        require_ipv6(questions)
+        needs.require_ipv6(questions)
         missing = [job for job in map(self._not_yet, plan_jobs(questions)) if job.paths]
         for job in missing:
-            _require(job.config)
+            needs.require_features(job.config)
         if self._pcap is not None:
             self._name_attempts(questions)
         at_once = 1
@@ -175,12 +169,12 @@ class Engine:
 
     def _make_room(self, jobs: Sequence[Job], sandboxes: Sandboxes, at_once: int) -> int:
         """How many of these labs can be up at the same time. Raises MachineError where it has no room for one."""
-        needs = [need_of(job) for job in jobs]
-        capacity.require_descriptors(needs, sandboxes.descriptors)
+        wanted = [needs.need_of(job) for job in jobs]
+        capacity.require_descriptors(wanted, sandboxes.descriptors)
         while True:
             kept = [key for key in self._up if key not in self._lent and all(key != job.key for job in jobs)]
             try:
-                fits = capacity.fit(needs, at_once, sandboxes.way, sandboxes.own_descriptors, up=len(self._up))
+                fits = capacity.fit(wanted, at_once, sandboxes.way, sandboxes.own_descriptors, up=len(self._up))
             except MachineError:
                 if not kept:
                     raise
@@ -238,7 +232,7 @@ class Engine:
             raise
 
     def _build(self, job: Job, sandboxes: Sandboxes) -> Lab:
-        plan, policies = job.config.plan, _policies(job.config)
+        plan, policies = job.config.plan, needs.policies_of(job.config)
         if self._pcap is None:
             return Lab(sandboxes, plan, policies, job.paths)
         try:
@@ -334,20 +328,6 @@ def run(
     return Report(tool={"name": "port25lab", "version": own_version()}, environment=environment, verdicts=verdicts)
 
 
-def need_of(job: Job) -> capacity.Need:
-    """The limited resources of this machine that a lab takes."""
-    programs = sum(CLIENT_KINDS[path.client].program is not None for path in job.paths)
-    ruled = [node for node, stack in _stacks(job.config) if any(policy.sees_neighbours for policy in stack)]
-    return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE), ruled)
-
-
-def _stacks(config: LabConfig) -> Iterator[tuple[str, list[Policy]]]:
-    """The policies of each node: the network's own, then those under test."""
-    yield from _policies(config).items()
-    for node in config.plan.nodes.values():
-        yield node.name, [load_policy(name, config.plan.file, "network") for name in node.policies]
-
-
 def failed(why: str) -> Evidence:
     """The evidence of an attempt that the tool could not make."""
     return Evidence(observation=Observation(stage=Stage.RESOLVE), error=why)
@@ -359,47 +339,3 @@ def _verdict(question: Question, answers: Mapping[LabKey, Answers]) -> Verdict:
     control = answers.get(control_key(question), {}).get(first(path))
     found = judge(evidence, question.expected, question.by, control, question.how)
     return Verdict(question, evidence, found)
-
-
-def input_files(questions: Iterable[Question]) -> Iterator[Path]:
-    """Every file that a run of these questions reads: scenarios, topologies, what those import, and policies."""
-    for name in dict.fromkeys(question.scenario for question in questions):
-        yield catalogue.find("scenarios", name)
-    for config in dict.fromkeys(question.config for question in questions):
-        yield config.topology
-        plan = config.plan
-        own = (load_policy(name, plan.file).folder for node in plan.nodes.values() for name in node.policies)
-        folders = {*own, *(one for _, stack in config.policies for one in stack if isinstance(one, Path))}
-        yield from (file for folder in folders for file in folder.iterdir())
-    # Modules that a topology imports from its own folder. A file too many does no harm.
-    folders = {question.config.topology.parent.resolve() for question in questions}
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    yield from (Path(file) for file in files if file and Path(file).parent.resolve() in folders)
-
-
-def require_ipv6(questions: Sequence[Question]) -> None:
-    """Raise MachineError where a path is asked over IPv6 and the kernel has no IPv6."""
-    asked = [question for question in questions if over_ipv6(question.path)]
-    if asked:
-        doctor.require_ip(6, f"{len(asked)} of {len(questions)} paths are asked")
-
-
-def over_ipv6(path: PathSpec) -> bool:
-    """Whether a path can be tried over IPv6 alone."""
-    return path.ip_version == 6 or ":" in path.to.removeprefix(MX_PREFIX)
-
-
-def _require(config: LabConfig) -> None:
-    """Raise MachineError where this machine lacks what a policy's middlebox needs."""
-    for stack in _policies(config).values():
-        for policy in stack:
-            for service in policy.services:
-                if feature := SERVICE_KINDS[service["kind"]].needs:
-                    doctor.require_kernel(feature, f"policy {policy.name}")
-
-
-def _policies(config: LabConfig) -> dict[str, list[Policy]]:
-    return {
-        node: [one if isinstance(one, Policy) else load_policy(str(one)) for one in stack]
-        for node, stack in config.policies
-    }

@@ -6,7 +6,7 @@ a host of its kind is not asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -30,9 +30,12 @@ from port25lab.scenario.mirror_questions import (
     path_between,
     versions_of_path,
 )
+from port25lab.scenario.mirror_walk import blocked, sets_in
 from port25lab.scenario.questions import question_about
 
 _FOLDER = "port25lab.scenario"
+
+SMTP = 25
 
 KINDS = ("inside", "named", "router", "outside", "listed", "mx", "provider", "relay-service")
 """Kinds of hosts in rows. Any other word is the name of a node of the mirror."""
@@ -83,11 +86,12 @@ def asked_rows(contract: Contract, mirror: Mirror, variant: str, versions: Itera
     """The questions of each row. Raises InputError for a node or a packet that does not exist."""
     wanted = tuple(versions)
     counts, found = counting_rules(mirror), []
+    hosts = {version: _hosts_by_kind(mirror, version) for version in wanted}
     for row in contract.rows:
         questions = []
-        for path in _paths(row, mirror):
-            for version in versions_of_path(mirror, path):
-                if version in wanted and row.ip in (None, version):
+        for version in wanted:
+            for path in _paths(row, mirror, hosts[version]):
+                if version in versions_of_path(mirror, path) and row.ip in (None, version):
                     asked = path.model_copy(update={"ip_version": version})
                     one = question_about(asked, config_of_mirror(mirror, asked, counts))
                     questions.append(replace(one, scenario="check", variant=variant, should=row.should, name=row.text))
@@ -95,19 +99,27 @@ def asked_rows(contract: Contract, mirror: Mirror, variant: str, versions: Itera
     return found
 
 
-def _paths(row: Row, mirror: Mirror) -> Iterator[PathSpec]:
-    for source in _hosts(row.source, mirror):
-        for to in _hosts(row.to, mirror):
+def _paths(row: Row, mirror: Mirror, hosts: Mapping[str, Sequence[str]]) -> Iterator[PathSpec]:
+    for source in _hosts(row.source, mirror, hosts):
+        for to in _hosts(row.to, mirror, hosts):
             if source != to:
                 yield path_between(source, to, row.port, row.packet)
 
 
-def _hosts(kind: str, mirror: Mirror) -> list[str]:
-    inside = [group.node for group in mirror.groups if group.interface is not None]
-    first = [node for node in inside if node.startswith("inside-")]
-    kinds = {
-        "inside": first,
-        "named": [node for node in inside if node not in first],
+def _hosts_by_kind(mirror: Mirror, version: IpVersion) -> dict[str, list[str]]:
+    """The hosts of each kind over one IP version.
+
+    Rules may block by a set of senders whose members are not known. Then its host stands for those inside: which of the
+    others are in the set is not known either, and of these only the blocked ones are asked about.
+    """
+    behind = [group.node for group in mirror.groups if group.interface is not None and version in group.versions]
+    first = [node for node in behind if node.startswith("inside-")]
+    stopped = set(_blocked(mirror, version, behind))
+    by_set = [node for node in behind if node in mirror.made_up & stopped]
+    inside = [node for node in first if not by_set or node in stopped] + by_set
+    return {
+        "inside": inside,
+        "named": [node for node in behind if node not in (*first, *by_set)],
         "router": [ROUTER],
         "outside": [OUTSIDE],
         "listed": [group.node for group in mirror.listed],
@@ -115,6 +127,18 @@ def _hosts(kind: str, mirror: Mirror) -> list[str]:
         "provider": ["provider"],
         "relay-service": ["relay-service"],
     }
+
+
+def _blocked(mirror: Mirror, version: IpVersion, nodes: Iterable[str]) -> Iterator[str]:
+    """Hosts whose mail to an MX the rules are sure to block."""
+    sets = sets_in(mirror.policy)
+    for node in nodes:
+        path = path_between(node, "mx", SMTP).model_copy(update={"ip_version": version})
+        if blocked(mirror.facts.rulesets.values(), mirror.plan, path, sets):
+            yield node
+
+
+def _hosts(kind: str, mirror: Mirror, kinds: Mapping[str, Sequence[str]]) -> Sequence[str]:
     if kind in kinds:
         return kinds[kind]
     if kind not in mirror.plan.nodes:

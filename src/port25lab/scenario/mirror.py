@@ -86,6 +86,8 @@ class Mirror:
     """What was inferred, and what the mirror cannot have."""
     public: dict[IpVersion, bool] = field(default_factory=dict)
     """Whether hosts inside have addresses that the internet can reach."""
+    made_up: frozenset[str] = frozenset()
+    """Hosts that stand for sets whose members are not known."""
     forwarded: frozenset[IpVersion] = frozenset(VERSIONS)
     """The IP versions that the router forwards."""
     own: frozenset[IpVersion] = frozenset(VERSIONS)
@@ -151,6 +153,7 @@ class _Builder(MirrorNetwork):
             outsiders=outsiders,
             notes=tuple(self._notes),
             public={version: self._is_public(version) for version in VERSIONS},
+            made_up=frozenset(self._made_up),
             forwarded=forwarded,
             own=has,
         )
@@ -266,6 +269,8 @@ class _Builder(MirrorNetwork):
         behind = (near or by_rule or shown)[0]
         self._used.add(address)
         node = _node_name(f"{named.name}", self._nodes)
+        if named.name in self._unknown_sets:
+            self._made_up.add(node)
         for number, (other, own, why) in enumerate(members[behind]):
             if version not in own and _is_twin(node, other):
                 members[behind][number] = (other, own | {version: address}, why)

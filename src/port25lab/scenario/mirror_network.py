@@ -38,6 +38,11 @@ class MirrorNetwork:
         self._own: dict[str, list[IPAddress]] = {}
         self._notes: list[str] = []
         self._left_out: list[Named] = []
+        known = {one.name for one in snapshot.sets}
+        self._unknown_sets = {
+            name for ruleset in facts.all_rulesets() for name in ruleset.set_names() if name not in known
+        }
+        self._made_up: set[str] = set()
         self._outside_net: dict[IpVersion, IPNetwork] = {}
         self._gateways: dict[IpVersion, IPAddress] = {}
 

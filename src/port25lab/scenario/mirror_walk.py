@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import islice
 
 from port25lab.model.addresses import IPAddress, IPNetwork
 from port25lab.model.path import PathSpec
@@ -33,6 +34,15 @@ def met(ruleset: Ruleset, plan: Plan, path: PathSpec, sets: Sets) -> set[RuleKey
         for outcome in walk(ruleset, packet, way, sets=sets, most=_MOST_BRANCHES).outcomes:
             found |= {step.rule.key for step in outcome.steps if step.matched is not False}
     return found
+
+
+def blocked(rulesets: Iterable[Ruleset], plan: Plan, path: PathSpec, sets: Sets) -> bool:
+    """Whether rules are sure to block the first packet of a path on its first way."""
+    return any(
+        walk(ruleset, packet, way, sets=sets, most=_MOST_BRANCHES).passes is False
+        for ruleset in rulesets
+        for way, packet in islice(_packets(ruleset, plan, path), 1)
+    )
 
 
 def sets_in(policy: Policy) -> Sets:

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import pytest
 
 import evidence_factory
-from port25lab.engine.engine import Engine, over_ipv6, run
+from port25lab.engine.engine import Engine, run
 from port25lab.engine.jobs import plan_jobs
+from port25lab.engine.needs import over_ipv6
 from port25lab.engine.progress import Quiet
 from port25lab.errors import InputError, LabError, MachineError
 from port25lab.kernel import ipv6

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from port25lab.engine import engine
 from port25lab.engine import jobs as jobs_module
+from port25lab.engine import needs
 from port25lab.errors import MachineError
 from port25lab.kernel.neighbour_tables import NeighbourTables, Tables
 from port25lab.machine import capacity, sandbox_trial
@@ -48,10 +48,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_no_lab_of_the_catalogue_takes_more_than_the_doctor_tries() -> None:
     jobs = jobs_module.plan_jobs(q for name in catalogue.all_names("scenarios") for q in questions.load_questions(name))
-    needs = [engine.need_of(job) for job in jobs]
-    assert max(need.networks for need in needs) == capacity.LARGEST.networks
-    assert max(need.mounts for need in needs) == capacity.LARGEST.mounts
-    assert max(need.descriptors for need in needs) <= capacity.LARGEST.descriptors
+    wanted = [needs.need_of(job) for job in jobs]
+    assert max(need.networks for need in wanted) == capacity.LARGEST.networks
+    assert max(need.mounts for need in wanted) == capacity.LARGEST.mounts
+    assert max(need.descriptors for need in wanted) <= capacity.LARGEST.descriptors
 
 
 def test_where_limits_are_far_nothing_is_tried(proc: Path, made: dict[str, Any]) -> None:

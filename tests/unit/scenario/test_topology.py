@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from port25lab.engine import engine
+from port25lab.engine import needs
 from port25lab.engine.jobs import plan_jobs
 from port25lab.errors import InputError, Interrupted
 from port25lab.model import service_kinds
@@ -440,8 +440,8 @@ def test_from_scenarios_to_labs_a_topology_file_runs_once(counted: Path) -> None
     asked = [question for name in ("one", "two", "three") for question in load_questions(f"{name}.yaml")]
     jobs = plan_jobs(asked)
     assert [len(job.config.plan.nodes) for job in jobs] == [2, 4], "by whatever path, it is the same lab"
-    assert [engine.need_of(job).networks for job in jobs] == [3, 5]
-    assert {counted / "own.py", counted / "sides.py"} <= set(engine.input_files(asked))
+    assert [needs.need_of(job).networks for job in jobs] == [3, 5]
+    assert {counted / "own.py", counted / "sides.py"} <= set(needs.input_files(asked))
     config = lab_config("own.py", {}, {})
     assert question_about(PathSpec(source="a", to="b"), config).config == asked[0].config
     assert runs(counted) == 1
