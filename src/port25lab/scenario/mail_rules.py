@@ -36,7 +36,8 @@ def mail_ports(rule: Rule) -> tuple[int, ...]:
     protocol = rule.header.option("protocol")
     if protocol is not None and (protocol.value == _TCP) is protocol.negated:
         return ()
-    return tuple(port for port in MAIL_PORTS if all(_may_fit(match, port) for match in rule.matches))
+    options = [option for match in rule.matches for option in _port_options(match)]
+    return tuple(port for port in MAIL_PORTS if all(_may_fit(option, port) for option in options))
 
 
 def names_mail(rule: Rule) -> bool:
@@ -72,12 +73,9 @@ def _port_options(match: Match) -> list[Option]:
     return [option for option in match.options if option.name in ("dport", "dports", "ports")]
 
 
-def _may_fit(match: Match, port: int) -> bool:
-    for option in _port_options(match):
-        inside = any(part.low <= port <= part.high for value in option.values for part in _ranges(value))
-        if inside is option.negated and option.name != "ports":
-            return False
-    return True
+def _may_fit(option: Option, port: int) -> bool:
+    inside = any(part.low <= port <= part.high for value in option.values for part in _ranges(value))
+    return inside is not option.negated or option.name == "ports"
 
 
 def _ranges(value: Any) -> tuple[Any, ...]:

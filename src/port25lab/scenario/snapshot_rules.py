@@ -25,6 +25,10 @@ _FAMILIES: tuple[Family, Family] = ("ip", "ip6")
 _DOCUMENTATION = {4: 0xC0000201, 6: 0x20010DB8 << 96 | 1}
 
 
+_BEGINNING = 100
+"""Lines."""
+
+
 @dataclass
 class _Block:
     """One table of a file."""
@@ -43,6 +47,12 @@ class _Block:
     def text(self) -> str:
         """The table as restore input, without the lines above."""
         return "\n".join(line for _, line in self.lines) + "\n"
+
+    @property
+    def beginning(self) -> str:
+        """Its first lines as restore input: most tables tell their family there, and reading all takes long."""
+        first = [line for _, line in self.lines[:_BEGINNING]]
+        return "\n".join([*first, "COMMIT"] if len(first) < len(self.lines) else first) + "\n"
 
 
 def rules_of(parts: Iterable[Part], file: str) -> tuple[list[RulesPart], list[SnapshotNote]]:
@@ -187,9 +197,12 @@ def _told(block: _Block) -> tuple[Family | None, FamilyTold]:
     program = block.part.command.split(" ")[0]
     if said is None and program.startswith(("iptables", "ip6tables")):
         said, told_by = ("ip6" if program.startswith("ip6") else "ip"), "command"
-    if said is not None and _read(block, said).refused_at is None:
+    if said is not None and _read(block.text, said).refused_at is None:
         return said, told_by
-    read = {family: _read(block, family) for family in _FAMILIES}
+    begun = [family for family in _FAMILIES if _read(block.beginning, family).refused_at is None]
+    if len(begun) == 1:  # the other program is refused there: this one gets further, and nothing else matters
+        return begun[0], "rules"
+    read = {family: _read(block.text, family) for family in _FAMILIES}
     taken = [family for family in _FAMILIES if read[family].refused_at is None]
     if len(taken) == 1:
         return taken[0], "rules"
@@ -229,9 +242,9 @@ class _Read(NamedTuple):
     """Those that rules name."""
 
 
-def _read(block: _Block, family: Family) -> _Read:
+def _read(text: str, family: Family) -> _Read:
     try:
-        ruleset = parse(block.text, family, resolver=_any_name)
+        ruleset = parse(text, family, resolver=_any_name)
     except InputError as refused:
         return _Read(refused.line)
     named = (rule.header.option("protocol") for rule in ruleset.rules())
