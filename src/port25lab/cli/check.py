@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,7 +99,7 @@ def run(options: CheckOptions) -> int:
             check_tables.print_changes(console, changed, allowed)
         if contract is not None:
             contract_table.print_contract(console, contract.title, found.rows)
-        check_tables.print_table(console, found.new, verbose=options.verbose)
+        check_tables.print_table(console, found.new, verbose=options.verbose, repeat=_command(options))
         check_tables.print_hints(console, hinted)
         check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
     except OutputError as problem:
@@ -109,6 +110,13 @@ def run(options: CheckOptions) -> int:
     unmet = any(contract_table.is_unmet(row) for row in found.rows)
     wrong = any(why.exit_code == InputError.exit_code for why in refused)
     return print_problems(problems, _exit_code(report.verdicts, unwanted or unmet, wrong))
+
+
+def _command(options: CheckOptions) -> str:
+    """The command that asks the same questions of these files again."""
+    named = {"--inside": options.inside, "--outside": [options.outside or ""], "--ask": options.ask}
+    chosen = [word for name, values in named.items() for value in values if value for word in (name, value)]
+    return shlex.join(["port25lab", "check", *options.files, *chosen, *["--host"] * options.host])
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,13 @@ def print_changes(console: Console, found: Sequence[Change], allowed: Sequence[A
         emit(console, Group(Text(f"{count(moved, 'path')} with the same outcome by another rule: {words}"), Text()))
 
 
-def print_table(console: Console, verdicts: Sequence[Verdict], *, verbose: bool = False) -> None:
-    """Groups by destinations: outcome and deciding line; below it each rule that decided. ``verbose``: all facts."""
+def print_table(
+    console: Console, verdicts: Sequence[Verdict], *, verbose: bool = False, repeat: str | None = None
+) -> None:
+    """Groups by destinations: outcome and deciding line; below it each rule that decided.
+
+    ``verbose``: all facts. ``repeat``: the command that answers these questions again.
+    """
     glyphs = glyphs_for(console)
     columns = [
         Column("from", overflow="fold", max_width=_MOST_FROM),
@@ -124,7 +129,7 @@ def print_table(console: Console, verdicts: Sequence[Verdict], *, verbose: bool 
     emit(console, Group(table, *deciding_rules(verdicts, glyphs), Text()))
     if verbose:
         for verdict in verdicts:
-            emit(console, Text(explain.explain(verdict)))
+            emit(console, Text(explain.explain(verdict, repeat)))
 
 
 def print_hints(console: Console, found: Sequence[Hint]) -> None:

@@ -92,7 +92,9 @@ def _asked(mirror: Mirror, text: str) -> PathSpec:
     for node in (source, to):
         if node not in mirror.plan.nodes:
             raise InputError(f"no node {node!r} in this mirror", allowed=nearest(node, mirror.plan.nodes))
-    return path_between(source, to, port)
+    path = path_between(source, to, port)
+    server = mirror.plan.server(path.to)
+    return path if server is None or server.users else path.model_copy(update={"auth": None})
 
 
 def path_between(source: str, to: str, port: int, packet: str | None = None) -> PathSpec:

@@ -29,3 +29,8 @@ def test_sources_with_the_same_rows_share_them_unless_all_are_wanted(capsys: pyt
     verdicts = [same[0], told("guests", Outcome.CLOSED), same[1]]
     assert table(capsys, verdicts, verbose=False) == ["lan, dmz", "guests"]
     assert table(capsys, verdicts, verbose=True)[:3] == ["lan", "guests", "dmz"]
+
+
+def test_all_facts_of_a_path_name_the_command_that_asks_again(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(open_console(), [told("lan", Outcome.CLOSED)], verbose=True, repeat="port25lab check rules.v4")
+    assert "repeat    port25lab check rules.v4" in capsys.readouterr().out

@@ -296,3 +296,10 @@ def test_nothing_is_asked_of_ipv6_where_the_router_has_none(
     paths = [question.path for question in questions_of(routed(tmp_path, sysctl), "new")]
     assert {path.ip_version for path in paths if path.source == "inside-eth1"} == inside
     assert {path.ip_version for path in paths if path.source == "router"} == router
+
+
+def test_a_question_of_the_users_has_no_login_where_the_server_has_no_users(tmp_path: Path) -> None:
+    asked = questions_of(routed(tmp_path), "new", ["router:mx:2525", "router:provider:2525"])
+    auth = {question.path.to: question.path.auth for question in asked if question.path.port == 2525}
+    assert auth["mx:example.net"] is None
+    assert auth["provider"] is not None
