@@ -86,9 +86,16 @@ class Interrupted(BaseException):
         self.number = number
 
 
+MOST_NAMES, FEW_NAMES = 36, 6
+"""Names in one error. Of more than the first number, only the likeliest few are named."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The names that are allowed, the likeliest first: ``did you mean 'op25b'? known: …``."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=FEW_NAMES, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}known: {', '.join(names) or 'none'}"
+    if len(names) <= MOST_NAMES:
+        return f"{hint}known: {', '.join(names) or 'none'}"
+    likely = list(dict.fromkeys((*close, *names)))[:FEW_NAMES]
+    return f"{hint}known: {', '.join(likely)}, and {len(names) - len(likely)} more"

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from command import port25lab
+from port25lab.report import json_schema
 from router_snapshots import ROUTERS
 
 OLD = """\
@@ -34,7 +36,9 @@ NEW = OLD.replace("! -s 192.168.7.25 -j LOGDROP", "-j REJECT")
 def checked(tmp_path: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
     done = port25lab("check", *arguments, "--json", str(tmp_path / "out.json"))
     assert done.returncode in (0, 1), done.stderr
-    return done.returncode, done.stdout, json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.json").read_text())
+    jsonschema.validate(document, json_schema.schema())
+    return done.returncode, done.stdout, document
 
 
 def rows(document: dict[str, Any], **wanted: object) -> dict[tuple[str, str, int], tuple[str, str | None, int | None]]:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from port25lab.model.evidence import (
+    Arrival,
     Blame,
     Decision,
     Effect,
+    Ended,
     Evidence,
     Hop,
+    IcmpError,
     Observation,
     PacketSeen,
     PacketSummary,
@@ -22,11 +25,11 @@ from port25lab.model.evidence import (
     TrailRule,
 )
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome
+from port25lab.model.outcome import Outcome, Should
 from port25lab.model.path import Auth, PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
-from port25lab.model.verdict import Judgement, Reason, ReasonKind, Report, Verdict
+from port25lab.model.verdict import Control, Judgement, Reason, ReasonKind, Report, Verdict
 from port25lab.verdict import judge
 from port25lab.verdict.views import Classification
 
@@ -241,3 +244,47 @@ _PLAIN = Verdict(
 def report(*verdicts: Verdict) -> Report:
     """A run's report."""
     return Report(tool={"name": "port25lab", "version": "0"}, environment={"seconds": 1.5}, verdicts=list(verdicts))
+
+
+FULL = verdict(
+    Outcome.DROPPED,
+    name="n",
+    to="own-server",
+    port=587,
+    ip_version=6,
+    security="starttls",
+    auth="alice",
+    bad_auth=True,
+    client="swaks",
+    recipient="r@example.net",
+    sender="s@example.net",
+    size=900,
+    packet="syn-fin",
+    spoof="pc",
+    policies={"isp-edge": ["op25b", "ip25b"]},
+    expected=Outcome.DELIVERED,
+    expected_by="isp-edge",
+    expected_how=Mechanism.SYN_DROP,
+    expected_from=3,
+    attempt=2,
+    repeat=4,
+    answered_by="mx",
+    decisions=[decision()],
+    diverted=[decision(Effect.DIVERT)],
+    icmp=[IcmpError(sender="198.51.100.1", ip_version=4, type=3, code=13)],
+    hops=[hop(errno="ETIMEDOUT", decisions=[decision(blame=rule("isp-core"))])],
+    arrival=Arrival(packet="syn-fin", reached="mx"),
+    ended=Ended(packet=wire()[0], how="no-route"),
+    should=Should.BLOCKED,
+    matrix=True,
+    control=Control(outcome=Outcome.DELIVERED, through=True),
+    disagreement="d",
+    reason="r",
+    retried="t",
+    packets=wire(),
+    difference=StreamDifference(
+        direction="client to server", offset=3, client_side=StreamSide(line="x"), server_side=StreamSide()
+    ),
+    pcap="x.pcap",
+)
+"""A verdict with a value in each field."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import typer
 
+from port25lab.cli import result_files
 from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, InputError, OutputError
@@ -25,8 +25,7 @@ from port25lab.model.snapshot import RulesPart, Snapshot
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report import check_file, check_tables, contract_table
 from port25lab.report import console as console_module
-from port25lab.report.files import is_stdout, require_separate, require_writable
-from port25lab.report.json_file import write_json
+from port25lab.report.files import require_separate
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
 from port25lab.scenario import allowed_changes
@@ -55,7 +54,7 @@ class CheckOptions:
     ask: Sequence[str] = ()
     ip: int | None = None
     jobs: int | None = None
-    json_file: Path | None = None
+    results: result_files.Results = field(default_factory=dict)
     verbose: bool = False
 
 
@@ -64,9 +63,8 @@ def run(options: CheckOptions) -> int:
 
     Raises InputError and MachineError before any lab starts.
     """
-    if options.json_file:
-        require_writable(options.json_file)
-        require_separate({"--json": options.json_file}, [Path(file) for file in [*options.files, *options.against]])
+    result_files.require(options.results)
+    require_separate(dict(options.results), [Path(file) for file in [*options.files, *options.against]])
     doctor.require()
     allowed = allowed_changes.read(options.allow) if options.allow else []
     contract = read_contract(options.contract) if options.contract else None
@@ -89,8 +87,8 @@ def run(options: CheckOptions) -> int:
     report, mine = found.report, found.mirrors[0]
     hinted = hints(mine.facts, found.new)
     more = {"mapping": check_file.mapping(mine), "findings": check_file.findings(hinted)}
-    problems = _write(options, report, more)
-    console = console_module.open_console(stderr=options.json_file is not None and is_stdout(options.json_file))
+    problems = result_files.write(report, options.results, more)
+    console = console_module.open_console(stderr=result_files.on_stdout(options.results))
     changed: list[allowed_changes.Change] = []
     try:
         check_tables.print_shape(console, mine, new.notes)
@@ -230,13 +228,3 @@ def _answers(options: CheckOptions, questions: Sequence[Question]) -> Report:
     planned = jobs_module.plan_jobs(questions)
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
         return engine.run(questions, progress=progress, jobs=options.jobs)
-
-
-def _write(options: CheckOptions, report: Report, more: Mapping[str, Any]) -> list[OutputError]:
-    if options.json_file is None:
-        return []
-    try:
-        write_json(report, options.json_file, more)
-    except OutputError as error:
-        return [error]
-    return []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from port25lab.cli.run_options import with_examples
+from port25lab.cli.help_text import with_examples
 
 EPILOG = with_examples(
     ("port25lab check /etc/iptables/rules.v4 /etc/iptables/rules.v6", "which mail gets through this router"),
@@ -67,6 +67,9 @@ def check_command(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON; -: to stdout, the tables to stderr."),
     ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, a row for each path; -: likewise.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", help="All rows, each with its packets.")] = False,
 ) -> None:
     """Which mail gets through the rules of your router, as they are, and which line of your files decides.
@@ -74,7 +77,7 @@ def check_command(
     The lab takes the shape of the router: its interface names, addresses, routes and sets, a host behind each inside
     interface and for each group that your rules name, and mail servers outside.
     """
-    from port25lab.cli import check
+    from port25lab.cli import check, result_files
 
     options = check.CheckOptions(
         files=files,
@@ -87,7 +90,7 @@ def check_command(
         ask=ask or [],
         ip=ip,
         jobs=jobs,
-        json_file=json_file,
+        results=result_files.chosen(json=json_file, csv=csv_file),
         verbose=verbose,
     )
     raise typer.Exit(check.run(options))

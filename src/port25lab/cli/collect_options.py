@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from port25lab.cli.run_options import with_examples
+from port25lab.cli.help_text import with_examples
 
 EPILOG = with_examples(
     ("port25lab collect | ssh root@router sh > router.txt", "a snapshot of a router"),

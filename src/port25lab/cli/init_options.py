@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from port25lab.cli.run_options import with_examples
+from port25lab.cli.help_text import with_examples
 
 EPILOG = with_examples(
     ("port25lab init mail --from /etc/iptables/rules.v4 --from /etc/iptables/rules.v6", "from your router's rules"),

@@ -9,43 +9,68 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
+from enum import StrEnum
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from port25lab.cli import check_options, collect_options, init_options, probe_options, run_options
-from port25lab.cli.run_options import with_examples
+from port25lab.cli import (
+    check_options,
+    collect_options,
+    help_text,
+    init_options,
+    list_options,
+    probe_options,
+    run_options,
+)
+from port25lab.cli.help_text import bold, with_examples
 from port25lab.errors import Interrupted, Port25labError
 from port25lab.kernel import own_python
 from port25lab.report import streams
 
+help_text.name_no_types()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from port25lab.machine.versions import own_version  # reads the installed packages: not for --help
+
+        typer.echo(f"port25lab {own_version()}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=help_text.MARKUP,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An ISP in a box: which mail-submission paths a port-25 policy lets through, and which rule decided.",
-    epilog="[bold]port25lab run[/bold] runs the whole catalogue; [bold]port25lab run -h[/bold] shows more ways."
+    epilog=f"{bold('port25lab run')} runs the whole catalogue; {bold('port25lab run -h')} shows more ways."
     "\n\nExit codes: 0 every expectation met; 1 some not; 2 bad usage or input; 3 this machine lacks something; "
     "4 port25lab could not tell, or results could not be written.",
 )
 
 
-app.command("run", epilog=run_options.EPILOG)(run_options.run_command)
+@app.callback()
+def port25lab(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of all commands."""
 
 
-@app.command("list", epilog=with_examples(("port25lab list | grep op25b", "policies and scenarios about OP25B")))
-def list_command() -> None:
-    """Topologies, policies and scenarios of the catalogue, with one line each."""
-    from port25lab.report import console  # pydantic and the tables of verdicts: not for --help
-    from port25lab.scenario import listing  # ruamel.yaml: not for --help
+class SchemaKind(StrEnum):
+    """The files that have a schema."""
 
-    console.print_catalogue(console.open_console(), listing.describe_all())
+    SCENARIO = "scenario"
+    POLICY = "policy"
+    RESULTS = "results"
 
 
-@app.command("doctor")
 def doctor_command() -> None:
     """Can this machine run labs? What it lacks, and the command or setting that helps. Exit code 3 if it cannot."""
     from port25lab.machine import doctor  # looks for programs and settings: not for --help
@@ -56,20 +81,40 @@ def doctor_command() -> None:
     raise typer.Exit(3 if any(check.required and check.problem for check in checks) else 0)
 
 
-@app.command(
-    "schema", epilog=with_examples(("port25lab schema > scenario.schema.json", "docs/scenarios.md says where it goes"))
+def schema_command(
+    kind: Annotated[SchemaKind, typer.Argument(help="Of which files.", show_default=True)] = SchemaKind.SCENARIO,
+) -> None:
+    """JSON Schema of scenario files, policy.yaml or results, for editors and validators."""
+    from port25lab.report import json_schema  # pydantic: not for --help
+    from port25lab.scenario import policy, scenario_file
+
+    schemas = {
+        SchemaKind.SCENARIO: scenario_file.schema,
+        SchemaKind.POLICY: policy.schema,
+        SchemaKind.RESULTS: json_schema.schema,
+    }
+    typer.echo(json.dumps(schemas[kind](), indent=2))
+
+
+_SCHEMA_EXAMPLES = with_examples(
+    ("port25lab schema > scenario.schema.json", "docs/scenarios.md says where it goes"),
+    ("port25lab schema results", "of what --json writes"),
 )
-def schema_command() -> None:
-    """JSON Schema of scenario files, for editors and validators."""
-    from port25lab.scenario.scenario_file import schema  # pydantic: not for --help
 
-    typer.echo(json.dumps(schema(), indent=2))
+_COMMANDS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
+    ("run", "Run scenarios in real labs.", run_options.EPILOG, run_options.run_command),
+    ("list", "What the catalogue has, or all of one thing in it.", list_options.EPILOG, list_options.list_command),
+    ("doctor", "Can this machine run labs?", "", doctor_command),
+    ("check", "Which mail your router's rules let through.", check_options.EPILOG, check_options.check_command),
+    ("collect", "A script that takes a snapshot of a router.", collect_options.EPILOG, collect_options.collect_command),
+    ("init", "A folder to start from.", init_options.EPILOG, init_options.init_command),
+    ("schema", "JSON Schema of scenarios, policies and results.", _SCHEMA_EXAMPLES, schema_command),
+    ("probe", "What is blocked on the way to a mail server.", probe_options.EPILOG, probe_options.probe_command),
+)
+"""Each command: name, one line, examples."""
 
-
-app.command("check", epilog=check_options.EPILOG)(check_options.check_command)
-app.command("collect", epilog=collect_options.EPILOG)(collect_options.collect_command)
-app.command("init", epilog=init_options.EPILOG)(init_options.init_command)
-app.command("probe", epilog=probe_options.EPILOG)(probe_options.probe_command)
+for _name, _line, _examples, _command in _COMMANDS:
+    app.command(_name, short_help=_line, epilog=_examples or None)(_command)
 
 
 def main() -> NoReturn:

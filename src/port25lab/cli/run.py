@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from port25lab.cli import shell
+from port25lab.cli import result_files, shell
 from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, OutputError
@@ -22,9 +21,7 @@ from port25lab.model.question import Question
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report import console as console_module
 from port25lab.report import contract_table, describe
-from port25lab.report.files import is_replaced, is_stdout, require_separate, require_writable
-from port25lab.report.json_file import write_json
-from port25lab.report.junit import write_junit
+from port25lab.report.files import require_separate
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
 from port25lab.scenario import catalogue, own_policies, selection
@@ -44,8 +41,7 @@ class RunOptions:
     """NODE=POLICY, in place of the scenarios' variants."""
     jobs: int | None
     """Labs side by side; None: as many as the engine likes."""
-    json_file: Path | None
-    junit_file: Path | None
+    results: result_files.Results
     pcap_folder: Path | None
     pause: bool
     shell_on_failure: bool
@@ -56,12 +52,8 @@ def run(options: RunOptions) -> int:
 
     Raises InputError and MachineError before any lab starts.
     """
-    results = {
-        option: file for option, file in (("--json", options.json_file), ("--junit", options.junit_file)) if file
-    }
-    outputs = results | ({"--pcap": options.pcap_folder} if options.pcap_folder else {})
-    for file in results.values():
-        require_writable(file)
+    result_files.require(options.results)
+    outputs = dict(options.results) | ({"--pcap": options.pcap_folder} if options.pcap_folder else {})
     require_separate(outputs)
     doctor.require()
     questions = _questions(options)
@@ -75,9 +67,9 @@ def run(options: RunOptions) -> int:
     with Progress(labs=len(planned), paths=sum(len(job.paths) for job in planned)) as progress:
         hold = _alone_on_the_terminal(hold, progress)
         report = engine.run(questions, progress=progress, jobs=options.jobs, on_lab_up=hold, pcap=pcap)
-    problems = _write_results(report, options)
+    problems = result_files.write(report, options.results)
     try:
-        console = console_module.open_console(stderr=any(map(is_stdout, results.values())))
+        console = console_module.open_console(stderr=result_files.on_stdout(options.results))
         _print(
             console,
             report,
@@ -122,22 +114,6 @@ def _require_programs(questions: Sequence[Question]) -> None:
     """Raise MachineError before anything starts where a path's client program is not installed."""
     for client in dict.fromkeys(question.path.client for question in questions):
         doctor.require_program(CLIENT_KINDS[client].program, f"client {client}")
-
-
-def _write_results(report: Report, options: RunOptions) -> list[OutputError]:
-    """Write each file, and return what could not be written. Files come before pipes, whose reader may be slow."""
-    writers: dict[Path, Callable[[Path], None]] = {}
-    if options.json_file:
-        writers[options.json_file] = partial(write_json, report)
-    if options.junit_file:
-        writers[options.junit_file] = partial(write_junit, report.verdicts)
-    problems = []
-    for file in sorted(writers, key=is_replaced, reverse=True):
-        try:
-            writers[file](file)
-        except OutputError as error:
-            problems.append(error)
-    return problems
 
 
 def _print_own(console: Console, report: Report) -> None:

@@ -7,16 +7,12 @@ from typing import Annotated
 
 import typer
 
+from port25lab.cli.help_text import with_examples
 from port25lab.scenario import catalogue
 
 
 def _complete_scenarios(incomplete: str) -> list[str]:
     return [name for name in catalogue.all_names("scenarios") if name.startswith(incomplete)]
-
-
-def with_examples(*examples: tuple[str, str]) -> str:
-    """The examples of a command's help, each as COMMAND and what it is for: one paragraph each, or typer joins them."""
-    return "\n\n".join(["Examples:", *(f"[bold]{command}[/bold]  [dim]{what}[/dim]" for command, what in examples)])
 
 
 EPILOG = with_examples(
@@ -59,6 +55,9 @@ def run_command(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI; -: to stdout, likewise.")
     ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, a row for each attempt; -: likewise.")
+    ] = None,
     policies: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,19 +72,18 @@ def run_command(
     ] = None,
     pause: Annotated[
         bool,
-        typer.Option(
-            "--pause", metavar="", help="Keep each lab up after its attempts, and open a shell in a node of it."
-        ),
+        typer.Option("--pause", help="Keep each lab up after its attempts, and open a shell in a node of it."),
     ] = False,
     shell_on_failure: Annotated[
         bool,
-        typer.Option(
-            "--shell-on-failure", metavar="", help="The same, only for labs in which an expectation was not met."
-        ),
+        typer.Option("--shell-on-failure", help="The same, only for labs in which an expectation was not met."),
     ] = False,
 ) -> None:
     """Run scenarios in real labs: for each path what happened, which rule decided, and whether that was expected."""
-    from port25lab.cli import run  # the engine, SMTP and DNS libraries: a third of a second that --help does without
+    from port25lab.cli import (  # the engine, SMTP and DNS libraries: a third of a second that --help does without
+        result_files,
+        run,
+    )
 
     options = run.RunOptions(
         scenarios=scenarios or [],
@@ -93,8 +91,7 @@ def run_command(
         refs=refs or [],
         policies=policies or [],
         jobs=jobs,
-        json_file=json_file,
-        junit_file=junit_file,
+        results=result_files.chosen(json=json_file, junit=junit_file, csv=csv_file),
         pcap_folder=pcap_folder,
         pause=pause,
         shell_on_failure=shell_on_failure,

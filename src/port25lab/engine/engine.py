@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
-from port25lab.engine import needs
+from port25lab.engine import needs, provenance
 from port25lab.engine.jobs import Job, LabKey, control_key, first, lab_key, plan_jobs
 from port25lab.engine.progress import Progress, Quiet
 from port25lab.errors import LabError, MachineError
@@ -325,7 +325,12 @@ def run(
     }
     if pcap is not None:
         environment["pcap"] = pcap.as_data()
-    return Report(tool={"name": "port25lab", "version": own_version()}, environment=environment, verdicts=verdicts)
+    return Report(
+        tool={"name": "port25lab", "version": own_version()},
+        environment=environment | provenance.origin(),
+        verdicts=verdicts,
+        inputs=provenance.inputs(questions),
+    )
 
 
 def failed(why: str) -> Evidence:

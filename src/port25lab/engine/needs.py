@@ -33,7 +33,7 @@ def _stacks(config: LabConfig) -> Iterator[tuple[str, list[Policy]]]:
 
 def input_files(questions: Iterable[Question]) -> Iterator[Path]:
     """Every file that a run of these questions reads: scenarios, topologies, what those import, and policies."""
-    for name in dict.fromkeys(question.scenario for question in questions):
+    for name in dict.fromkeys(question.scenario for question in questions if question.place is not None):
         yield catalogue.find("scenarios", name)
     for config in dict.fromkeys(question.config for question in questions):
         yield config.topology

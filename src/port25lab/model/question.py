@@ -77,8 +77,15 @@ class Question:
     """Whether the scenario asks for a table of its paths by its variants."""
     bad_auth: bool = False
     """Whether the server has no user with this name and password."""
+    place: str | None = None
+    """The scenario's name in the catalogue or in its project, whatever the working directory; None: ``scenario``."""
+
+    @property
+    def stable_scenario(self) -> str:
+        """The scenario's name in ids and results, whatever the working directory."""
+        return self.place or self.scenario
 
     @property
     def id(self) -> str:
         """The path's id: ``port25lab run -k ID`` repeats it."""
-        return f"{self.scenario}/{self.variant}/{self.bare_id}"
+        return f"{self.stable_scenario}/{self.variant}/{self.bare_id}"

@@ -133,6 +133,16 @@ class Verdict:
         return self.evidence.observation
 
 
+class InputFile(NamedTuple):
+    """A file that a run read."""
+
+    path: str
+    """Its absolute path."""
+    name: str
+    """Its place in the catalogue or in the user's project, whatever the working directory."""
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Report:
     """A whole run, as written by ``--json``."""
@@ -140,3 +150,4 @@ class Report:
     tool: dict[str, str]
     environment: dict[str, Any]
     verdicts: list[Verdict]
+    inputs: tuple[InputFile, ...] = ()

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.verdict import Verdict
+from port25lab.model.verdict import Report, Verdict
 from port25lab.report import describe, explain, files, text
+from port25lab.report.json_file import ok_of
 
 
-def write_junit(verdicts: Iterable[Verdict], path: Path) -> None:
+def write_junit(report: Report, path: Path) -> None:
     """Write the XML file in one step."""
-    files.write(path, junit(verdicts))
+    files.write(path, junit(report.verdicts, report.environment))
 
 
-def junit(verdicts: Iterable[Verdict]) -> bytes:
+def junit(verdicts: Iterable[Verdict], environment: Mapping[str, Any]) -> bytes:
     """The XML, as UTF-8. All text is ``visible``, so no byte from a server can break or forge it."""
     everything = list(verdicts)
     root = Element("testsuites", {"name": "port25lab"} | _counts(everything, skipped=False))
+    run = _run(environment)
     scenarios: dict[str, list[Verdict]] = {}
     for verdict in everything:
-        scenarios.setdefault(verdict.question.scenario, []).append(verdict)
+        scenarios.setdefault(verdict.question.stable_scenario, []).append(verdict)
     for scenario, its in scenarios.items():
-        suite = SubElement(root, "testsuite", {"name": text.visible(scenario)} | _counts(its, skipped=True))
+        suite = SubElement(root, "testsuite", {"name": text.visible(scenario)} | run | _counts(its, skipped=True))
         properties = SubElement(suite, "properties")
         for name, value in _policies(its).items():
             SubElement(properties, "property", name=name, value=value)
@@ -35,14 +38,25 @@ def junit(verdicts: Iterable[Verdict]) -> bytes:
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
+def _run(environment: Mapping[str, Any]) -> dict[str, str]:
+    """When and where: the time is UTC, and the format has no place for a zone."""
+    said = {
+        "timestamp": str(environment.get("started", ""))[:19],
+        "hostname": text.visible(environment.get("host", "")),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
 def _case(suite: Element, verdict: Verdict) -> None:
     case = SubElement(
         suite,
         "testcase",
-        classname=text.visible(f"{verdict.question.scenario}.{verdict.question.variant}"),
+        classname=text.visible(f"{verdict.question.stable_scenario}.{verdict.question.variant}"),
         name=text.visible(verdict.question.bare_id),
         time=f"{verdict.observation.seconds:.3f}",
     )
+    if ok_of(verdict) is None:
+        SubElement(case, "skipped", message=f"nothing expected; found {verdict.outcome.value}")
     if not verdict.ok:
         kind = "failure" if verdict.told else "error"
         trouble = SubElement(case, kind, type=verdict.outcome.value, message=explain.mismatch(verdict))
@@ -62,7 +76,7 @@ def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:
         "errors": str(errors),
         "time": f"{sum(verdict.observation.seconds for verdict in verdicts):.3f}",
     }
-    return counts | {"skipped": "0"} if skipped else counts
+    return counts | {"skipped": str(sum(ok_of(verdict) is None for verdict in verdicts))} if skipped else counts
 
 
 def _policies(verdicts: Iterable[Verdict]) -> dict[str, str]:

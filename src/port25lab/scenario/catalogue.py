@@ -18,6 +18,9 @@ Kind = Literal["topologies", "policies", "scenarios"]
 CATALOGUE_KINDS: tuple[Kind, ...] = ("topologies", "policies", "scenarios")
 
 
+_PROJECT_MARKS = (".git", "pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
+
+
 @dataclass(frozen=True)
 class _ContentType:
     """How one kind of content is stored, and what messages call it."""
@@ -41,6 +44,32 @@ def root() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "content"
     return installed if installed.is_dir() else package.parent.parent
+
+
+def project_of(path: Path) -> Path | None:
+    """The nearest folder above a path that looks like the top of a project; None: there is none."""
+    folders = path.resolve().parents
+    return next((folder for folder in folders if any((folder / mark).exists() for mark in _PROJECT_MARKS)), None)
+
+
+def stable_name(path: Path) -> str:
+    """What a file is called in results, whatever the working directory: its place in the catalogue or its project.
+
+    A file outside of both has its absolute path.
+    """
+    absolute = path.resolve()
+    top = next(
+        (top for top in (root(), project_of(absolute)) if top is not None and absolute.is_relative_to(top)), None
+    )
+    return (absolute if top is None else absolute.relative_to(top)).as_posix()
+
+
+def scenario_name(file: Path) -> str:
+    """What a scenario is called in results: its name in the catalogue, or its ``stable_name``."""
+    folder = root() / "scenarios"
+    absolute = file.resolve()
+    inside = absolute.is_relative_to(folder.resolve())
+    return absolute.relative_to(folder.resolve()).with_suffix("").as_posix() if inside else stable_name(file)
 
 
 def names(kind: Kind) -> list[str]:
@@ -79,6 +108,11 @@ def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path
     raise InputError(
         f"no {content.word} {name_or_path!r}", allowed=f"{nearest(name_or_path, known)}, or the path of {content.form}"
     )
+
+
+def is_there(kind: Kind, name_or_path: str) -> bool:
+    """Whether the catalogue has this name, or a file or folder of this form is at this path."""
+    return name_or_path in all_names(kind) or _CONTENT_TYPES[kind].is_present(Path(name_or_path))
 
 
 def all_names(kind: Kind) -> list[str]:

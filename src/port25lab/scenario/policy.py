@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from port25lab.errors import InputError
 from port25lab.model.policy import Origin, Policy, Watch
-from port25lab.model.service_kinds import troubles
+from port25lab.model.service_kinds import SERVICE_KINDS, troubles
 from port25lab.scenario import catalogue
 from port25lab.scenario import document as document_module
 from port25lab.scenario.document import Strict, wrong
@@ -50,6 +50,16 @@ class PolicyFile(Strict):
             if name in sets[:number]:
                 wrong(f"the set {name!r} is named twice", "each set once", number)
         return sets
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of ``policy.yaml``, for editors and validators."""
+    made = PolicyFile.model_json_schema()
+    made["properties"]["services"]["items"] = {
+        "type": "object",
+        "properties": {"kind": {"enum": sorted(SERVICE_KINDS)}},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
 def load_policy(name_or_path: str, relative_to: Path | None = None, origin: Origin = "user") -> Policy:

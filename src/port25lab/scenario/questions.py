@@ -59,6 +59,7 @@ def load_questions(name: str) -> list[Question]:
         for number, entry in enumerate(scenario.paths)
     ]
     _refuse_duplicates(document, scenario, plan, functions)
+    place = catalogue.scenario_name(document.file)
     return [
         Question(
             scenario=name,
@@ -77,6 +78,7 @@ def load_questions(name: str) -> list[Question]:
             should=entry.should,
             matrix=scenario.matrix,
             bad_auth=_bad_auth(path, plan),
+            place=place,
         )
         for variant, config in configs.items()
         for entry, function in zip(scenario.paths, functions, strict=True)

@@ -42,14 +42,14 @@ def _folded_refs(questions: Sequence[Question], refs: Sequence[str]) -> set[str]
 
 
 def _offered(questions: Sequence[Question]) -> str:
-    labs = list(dict.fromkeys(f"{question.scenario}/{question.variant}" for question in questions))
+    labs = list(dict.fromkeys(f"{question.stable_scenario}/{question.variant}" for question in questions))
     count = f"the id of one of {len(questions)} paths" if len(questions) > 1 else "the only path's id"
     return f"{count} in {', '.join(labs)}"
 
 
 def _ids(question: Question) -> tuple[str, str, str]:
     """The three forms of a question's id, the longest first."""
-    in_scenario = question.id.removeprefix(f"{question.scenario}/")
+    in_scenario = question.id.removeprefix(f"{question.stable_scenario}/")
     return question.id, in_scenario, in_scenario.removeprefix(f"{question.variant}/")
 
 

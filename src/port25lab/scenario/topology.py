@@ -80,9 +80,15 @@ def load_topology(
 
 def describe(name: str) -> str:
     """The first line of the docstring of a topology's class."""
+    return description(name).split("\n", 1)[0]
+
+
+def description(name: str) -> str:
+    """The docstring of a topology's class, or of its file."""
     file = catalogue.find("topologies", name, None)
     with _loading, _foreign_code(file):
-        return (inspect.getdoc(_load(file).topo_class) or "").split("\n", 1)[0]
+        loaded = _load(file)
+        return inspect.getdoc(loaded.topo_class) or inspect.getdoc(loaded.module) or ""
 
 
 def _load(file: Path) -> _Loaded:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from evidence_factory import HOSTILE, changed, led, rule, seen, verdict
+from evidence_factory import HOSTILE, changed, led, report, rule, seen, verdict
 from port25lab.model.evidence import Stage
 from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
@@ -18,7 +18,7 @@ BROKEN = verdict(Outcome.ERROR, expected=Outcome.DROPPED, reason="the lab broke"
 
 
 def parsed(*verdicts: Verdict) -> Element:
-    return ElementTree.fromstring(junit(verdicts))
+    return ElementTree.fromstring(junit(verdicts, {}))
 
 
 def counted(element: Element) -> tuple[str | None, ...]:
@@ -98,7 +98,7 @@ def test_a_reply_of_a_megabyte_makes_no_megabyte_of_xml() -> None:
     found = verdict(
         Outcome.REJECTED, expected=Outcome.DELIVERED, observation=seen(Stage.RCPT, smtp_code=550, reply="x" * 1_000_000)
     )
-    assert len(junit([found])) < 4000
+    assert len(junit([found], {})) < 4000
 
 
 def test_a_run_without_verdicts_is_still_a_file() -> None:
@@ -107,6 +107,20 @@ def test_a_run_without_verdicts_is_still_a_file() -> None:
 
 def test_the_file_says_that_it_is_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "junit.xml"
-    write_junit([verdict(name="拒否")], file)
+    write_junit(report(verdict(name="拒否")), file)
     assert file.read_bytes().startswith(b"<?xml version='1.0' encoding='utf-8'?>")
     assert ElementTree.parse(file).getroot().tag == "testsuites"
+
+
+def test_a_path_of_which_nothing_is_expected_is_skipped_and_no_failure() -> None:
+    root = parsed(GOOD, verdict(expected=None))
+    assert [suite.get("skipped") for suite in root] == ["1"]
+    assert counted(root) == ("2", "0", "0")
+    (skipped,) = root.iter("skipped")
+    assert skipped.get("message") == "nothing expected; found delivered"
+
+
+def test_a_suite_says_when_and_where_it_ran() -> None:
+    environment = {"started": "2026-11-26T21:23:06+00:00", "host": "runner"}
+    [suite] = ElementTree.fromstring(junit([GOOD], environment))
+    assert (suite.get("timestamp"), suite.get("hostname")) == ("2026-11-26T21:23:06", "runner")

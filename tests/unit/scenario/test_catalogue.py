@@ -184,3 +184,21 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_yaml(file)
     assert str(caught.value) == f"{file}: byte 11 is not UTF-8; text in UTF-8"
+
+
+def test_a_file_has_one_name_in_results_wherever_the_command_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    file = tmp_path / "mail" / "mine.yaml"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.chdir(file.parent)
+    assert catalogue.stable_name(Path("mine.yaml")) == catalogue.stable_name(file) == "mail/mine.yaml"
+    (tmp_path / "pyproject.toml").unlink()
+    assert catalogue.stable_name(file) == str(file)
+
+
+def test_what_is_in_the_catalogue_is_named_by_its_place_there() -> None:
+    assert catalogue.scenario_name(catalogue.root() / "scenarios/conformance/op25b.yaml") == "conformance/op25b"
+    assert catalogue.stable_name(catalogue.root() / "policies/op25b/rules.v4") == "policies/op25b/rules.v4"
