@@ -90,11 +90,28 @@ MOST_NAMES, FEW_NAMES = 36, 6
 """Names in one error. Of more than the first number, only the likeliest few are named."""
 
 
+_MEANT = {
+    "accept": ("delivered",),
+    "allow": ("delivered",),
+    "block": ("blocked",),
+    "drop": ("dropped",),
+    "refused": ("closed",),
+    "reject": ("rejected-icmp",),
+    "ssl": ("implicit",),
+    "timeout": ("dropped",),
+    "tls": ("implicit", "starttls"),
+}
+"""Words of the field for which a name stands that does not look like them."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The names that are allowed, the likeliest first: ``did you mean 'op25b'? known: …``."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=FEW_NAMES, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    folded = {one.casefold(): one for one in names}
+    close = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=FEW_NAMES, cutoff=0.5)]
+    close = [one for one in _MEANT.get(name.casefold(), ()) if one in names] or close
+    likeliest = " or ".join(f"'{one}'" for one in (_MEANT.get(name.casefold()) and close) or close[:1])
+    hint = f"did you mean {likeliest}? " if close else ""
     if len(names) <= MOST_NAMES:
         return f"{hint}known: {', '.join(names) or 'none'}"
     likely = list(dict.fromkeys((*close, *names)))[:FEW_NAMES]

@@ -53,6 +53,8 @@ class Feature:
         try:
             return self.check()
         except (OSError, subprocess.SubprocessError) as error:
+            if limited := sandbox_trial.process_problem(error):
+                raise limited from error
             raise MachineError(sandbox_trial.words(error), self.remedy or modules_remedy(self.modules)) from error
 
     def examine(self) -> Check:

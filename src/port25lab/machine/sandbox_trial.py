@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import pwd
+import resource
 import subprocess
 import sys
 import warnings
@@ -133,6 +134,15 @@ def problem(*, user_namespace: bool) -> MachineError | None:
     return None
 
 
+def process_problem(error: Exception) -> MachineError | None:
+    """What to do where the kernel refused a process because of this user's limit; None: that is not the reason."""
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if not isinstance(error, BlockingIOError) or limit == resource.RLIM_INFINITY:
+        return None
+    what = f"this user may start no more processes: the limit (ulimit -u) is {limit}"
+    return MachineError(what, "sudo prlimit --pid=$$ --nproc=4096")
+
+
 def sandbox_problem(
     error: OSError, user: int, proc: Path = Path("/proc"), *, user_namespace: bool = True
 ) -> MachineError:
@@ -146,6 +156,8 @@ def sandbox_problem(
         what = " and ".join(f"{setting.name}={setting.forbidding}" for setting in forbidding)
         allowed = " ".join(f"{setting.name}={setting.allowing}" for setting in forbidding)
         return MachineError(f"{what} forbids namespaces", f"sudo sysctl -w {allowed}")
+    if limited := process_problem(error):
+        return limited
     if error.errno == errno.ENOSPC and (kind := _used_up()):
         return limit_problem("a sandbox takes", kind, proc)
     if user == 0 and not _may_ever(proc):

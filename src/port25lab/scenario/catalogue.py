@@ -98,21 +98,31 @@ def find(kind: Kind, name_or_path: str, relative_to: Path | None = None) -> Path
     if relative_to is None or looks_like_path:
         places.append(Path(name_or_path))
     for place in places if name_or_path else []:
-        if content.is_present(place):
+        if _is(content.is_present, place):
             return place
     known = all_names(kind)
     if name_or_path in known:
         return root() / kind / f"{name_or_path}{''.join(content.suffixes[:1])}"
-    if looks_like_path and any(place.exists() for place in places):
-        raise InputError(f"{name_or_path!r} is no {content.word}", allowed=content.form)
-    raise InputError(
-        f"no {content.word} {name_or_path!r}", allowed=f"{nearest(name_or_path, known)}, or the path of {content.form}"
-    )
+    if any(_is(Path.exists, place) for place in places if name_or_path):
+        inside = [path for place in places if _is(Path.is_dir, place) for path in sorted(place.glob("*.y*ml"))]
+        hint = f", such as {inside[0]}" if inside and kind == "scenarios" else ""
+        raise InputError(f"{name_or_path!r} is no {content.word}", allowed=f"{content.form}{hint}")
+    tried = f" in {', '.join(dict.fromkeys(str(place.absolute().parent) for place in places))}" * looks_like_path
+    likely = nearest(Path(name_or_path).stem if looks_like_path else name_or_path, known)
+    raise InputError(f"no {content.word} {name_or_path!r}{tried}", allowed=f"{likely}, or the path of {content.form}")
+
+
+def _is(test: Callable[[Path], bool], place: Path) -> bool:
+    """Whether something is at a path. A name that is too long is the name of nothing."""
+    try:
+        return test(place)
+    except (OSError, ValueError):
+        return False
 
 
 def is_there(kind: Kind, name_or_path: str) -> bool:
     """Whether the catalogue has this name, or a file or folder of this form is at this path."""
-    return name_or_path in all_names(kind) or _CONTENT_TYPES[kind].is_present(Path(name_or_path))
+    return name_or_path in all_names(kind) or _is(_CONTENT_TYPES[kind].is_present, Path(name_or_path))
 
 
 def all_names(kind: Kind) -> list[str]:

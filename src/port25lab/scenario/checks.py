@@ -23,6 +23,7 @@ from port25lab.scenario.packet_file import FORM, is_packet_file, load_packet
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.scenario_file import (
     ANY,
+    ANY_OUTCOME,
     DNS_NAME,
     OUTCOMES_OF_PACKETS,
     VERSION_NAMES,
@@ -165,6 +166,8 @@ def check_ends(plan: Plan, source: str, to: str, versions: Sequence[IpVersion | 
     if literal is None and plan.server(to) is None and not DNS_NAME.fullmatch(to):
         known = [*plan.nodes, *(f"{MX_PREFIX}{domain}" for node in plan.nodes.values() for domain in node.domains)]
         raise error_at(f"no node {to!r}", f"a DNS name, an address, or {nearest(to, known)}", "to")
+    if literal is None and plan.server(to) is None and plan.server(f"{MX_PREFIX}{to}") is not None:
+        raise error_at(f"no server is called {to!r}", f"did you mean '{MX_PREFIX}{to}', the domain's MX?", "to")
     for number, version in enumerate(versions):
         if literal is not None and version not in (None, literal):
             raise error_at(f"IPv{version} to {to}, which is an IPv{literal} address", f"ip: {literal}", "ip", number)
@@ -183,12 +186,16 @@ def check_credentials(plan: Plan, to: str, auth: Auth | None, error_at: _ErrorAt
         raise error_at(f"no user {auth.user!r} at {server.name}", allowed, "auth", "user")
 
 
-def check_blame(plan: Plan, outcome: Expected, by: str | None, error_at: _ErrorAt) -> None:
+def check_blame(plan: Plan, outcome: Expected | None, by: str | None, error_at: _ErrorAt) -> None:
     """Check that ``by`` is a node, and that a rule can decide the outcome."""
     if by is None:
         return
     if outcome not in DECIDED_BY_RULES:
-        raise error_at(f"`by` with {outcome}, which no rule decides", f"`by` with {', '.join(DECIDED_BY_RULES)}", "by")
+        raise error_at(
+            f"`by` with {outcome or ANY_OUTCOME}, which no rule decides",
+            f"`by` with {', '.join(DECIDED_BY_RULES)}",
+            "by",
+        )
     if by not in plan.nodes:
         raise error_at(f"no node {by!r}", f"a node of {plan.name}: {nearest(by, plan.nodes)}", "by")
 
@@ -248,7 +255,7 @@ class PathCheck:
         for variant, by_version in self.entry.expect.items():
             for version, expectation in by_version.items():
                 error_at = under(self.error_at, "expect", variant, version)
-                if self.entry.packet and expectation.outcome not in OUTCOMES_OF_PACKETS:
+                if self.entry.packet and expectation.outcome not in (None, *OUTCOMES_OF_PACKETS):
                     raise error_at(f"{expectation.outcome} of a packet", ", ".join(OUTCOMES_OF_PACKETS))
                 if not self.entry.packet and expectation.outcome is Outcome.REACHED:
                     raise error_at(f"{expectation.outcome} of a message", "delivered, or `packet: KIND`")

@@ -14,21 +14,28 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from port25lab.errors import InputError, nearest
-
-_DEEPEST = 20
-"""Levels of nesting in a YAML file: far more than a scenario has, and an end for a file that contains itself."""
+from port25lab.scenario.yaml_events import LARGEST_BYTES, NotPlainError, require_plain
 
 
 def read_text(file: Path) -> str:
-    """The text of a file of the user's. Raises InputError where the file cannot be read or is not UTF-8."""
+    """The text of a file of the user's. Raises InputError where it cannot be read, is too large, or is not UTF-8."""
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=file) from None
+    if len(content) > LARGEST_BYTES:
+        raise InputError("the file is too large", allowed=f"at most {LARGEST_BYTES // 1_000_000} MB", file=file)
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"byte {error.start + 1} is not UTF-8", allowed="text in UTF-8", file=file) from None
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        what = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise InputError(what, allowed="text in UTF-8", file=file, line=line, column=column) from None
 
 
 Key = str | int
@@ -69,14 +76,20 @@ def read_yaml(file: Path, *, dates: bool = False) -> Document:
     """
     text = read_text(file)
     try:
+        require_plain(text, dates=dates)
         loaded = YAML().load(text)
+    except NotPlainError as error:
+        raise InputError(error.what, allowed=error.allowed, file=file, line=error.line, column=error.column) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = str(error.problem or error.context).split(" with value", 1)[0]
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
         raise InputError(f"not YAML: {what}", file=file, line=line, column=column) from None
-    except RecursionError:
-        raise InputError("nested too deeply", allowed=f"{_DEEPEST} levels", file=file) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1
+        what = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+        raise InputError(what, allowed="printable text", file=file, line=line, column=column) from None
     except (YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-01
         raise InputError(f"not YAML: {str(error).strip().splitlines()[0]}", file=file) from None
     places: dict[tuple[Key, ...], tuple[int, int]] = {(): (1, 1)}
@@ -87,8 +100,6 @@ def read_yaml(file: Path, *, dates: bool = False) -> Document:
 
 def _plain(document: Document, node: Any, keys: tuple[Key, ...]) -> Any:
     """Python's own types in place of ruamel's. Adds the places of all values to the document."""
-    if len(keys) > _DEEPEST:
-        raise document.error("nested too deeply", f"{_DEEPEST} levels", *keys)
     if isinstance(node, Mapping):
         return {_with_place(document, node, key, keys): _plain(document, node[key], (*keys, key)) for key in node}
     if isinstance(node, list):

@@ -29,8 +29,10 @@ ANY = "*"
 MOST_ATTEMPTS = 100
 """The most attempts of one path."""
 
-OUTCOMES = [*(outcome.value for outcome in Outcome if outcome is not Outcome.ERROR), *AnyOf]
-"""What can be expected: every outcome but `error`, which says nothing about a path; and several together."""
+ANY_OUTCOME = "any"
+
+OUTCOMES = [*(outcome.value for outcome in Outcome if outcome is not Outcome.ERROR), *AnyOf, ANY_OUTCOME]
+"""What can be expected: every outcome but `error`, which says nothing about a path; several together; or nothing."""
 
 MECHANISMS = [mechanism.value for mechanism in Mechanism if mechanism is not Mechanism.UNKNOWN]
 
@@ -82,9 +84,11 @@ def _port(value: Any) -> int:
     return int(value)
 
 
-def _outcome(value: Any) -> Expected:
+def _outcome(value: Any) -> Expected | None:
     if value not in OUTCOMES:
         wrong(f"no outcome {shown(value)} can be expected", nearest(str(value), OUTCOMES))
+    if value == ANY_OUTCOME:
+        return None
     return AnyOf(value) if value in list(AnyOf) else Outcome(value)
 
 
@@ -151,14 +155,15 @@ class TopologyChoice(Strict):
 class Expectation(Strict):
     """How a path should end, on which node a rule should decide, and which mechanism should be at work."""
 
-    outcome: Annotated[Expected, BeforeValidator(_outcome)]
+    outcome: Annotated[Expected | None, BeforeValidator(_outcome)]
+    """None: any."""
     by: Node | None = None
     how: Annotated[Mechanism | None, BeforeValidator(_mechanism)] = None
     first: Annotated[int | None, BeforeValidator(lambda value: _count(value, "from", 2, MOST_ATTEMPTS))] = Field(
         None, alias="from"
     )
     """The first attempt for which this is expected; None: it is expected of all."""
-    before: Annotated[Expected, BeforeValidator(_outcome)] = Outcome.DELIVERED
+    before: Annotated[Expected | None, BeforeValidator(_outcome)] = Outcome.DELIVERED
     """How the attempts before that should end."""
 
     @model_validator(mode="after")
@@ -171,7 +176,7 @@ class Expectation(Strict):
 
     def of(self, attempt: int) -> Expectation:
         """What is expected of one attempt."""
-        return self if attempt >= (self.first or 1) else Expectation(outcome=self.before)
+        return self if attempt >= (self.first or 1) else Expectation(outcome=self.before or ANY_OUTCOME)
 
 
 class AuthEntry(Auth, Strict):
@@ -249,9 +254,10 @@ class PathEntry(Strict):
         BeforeValidator(_by_variant),
         WithJsonSchema({"type": ["string", "object"]}),
     ] = Field(
+        default_factory=lambda: {ANY: {ANY: Expectation.model_validate({"outcome": ANY_OUTCOME})}},
         min_length=1,
-        description="Outcome; or {outcome, by: NODE, how: MECHANISM, from: ATTEMPT, before: OUTCOME}; either of them "
-        "by variant, by IP version, or by both.",
+        description="Outcome, `any` if left out; or {outcome, by: NODE, how: MECHANISM, from: ATTEMPT, before: "
+        "OUTCOME}; either of them by variant, by IP version, or by both.",
         examples=["delivered", {"open": "delivered", "op25b": {"outcome": "dropped", "by": "isp-edge"}}],
     )
     variants: tuple[Text, ...] | None = Field(None, min_length=1, description="Variants to try it in; all if left out.")

@@ -24,8 +24,11 @@ def select(questions: Sequence[Question], expression: str | None, refs: Sequence
     chosen_refs = _folded_refs(questions, refs)
     chosen = [question for question in questions if not refs or (question.ref or "").casefold() in chosen_refs]
     if expression is not None:
-        test = _exactly(expression.strip(), questions) or _Parser(expression, questions).parse()
-        chosen = [question for question in chosen if test(question)]
+        try:
+            test = _exactly(expression.strip(), questions) or _Parser(expression, questions).parse()
+            chosen = [question for question in chosen if test(question)]
+        except RecursionError:
+            raise InputError("-k is nested too deeply", allowed="fewer parentheses and `not`") from None
     if not chosen:
         asked = [f"-k {expression!r}"] * (expression is not None) + [f"--ref {ref}" for ref in refs]
         raise InputError(f"no path matches {' '.join(asked)}", allowed=f"words of {_offered(questions)}")

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from port25lab.errors import InputError, Interrupted, Port25labError, nearest
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.scenario import catalogue
+from port25lab.scenario.plan_checks import check_plan, require_prefix, require_spelt
 
 Stamp = tuple[int, int]
 """Time of the last change in nanoseconds, and size: what tells that a file has changed."""
@@ -163,6 +164,9 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         for side, node in ((1, info.get("node1", first)), (2, info.get("node2", second))):
             name = info.get(f"intfName{side}") or f"{node}-eth{info[f'port{side}']}"
             addresses = info.get(f"params{side}") or {}
+            require_spelt(addresses, ("ip", "ip6"), f"link {node}/{name}", file)
+            for family in ("ip", "ip6"):
+                require_prefix(addresses.get(family), f"link {node}/{name}", file)
             interfaces[node].append({"name": name, "ip": addresses.get("ip"), "ip6": addresses.get("ip6")})
             ends.append((node, name))
         (node1, interface1), (node2, interface2) = ends
@@ -170,10 +174,11 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
     nodes = {}
     for name in topo.hosts():
         parameters_of_node = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
+        require_spelt(topo.nodeInfo(name), _NODE_PARAMETERS, f"node {name!r}", file)
         parameters_of_node["routes"] = [_route(file, name, to, via) for to, via in parameters_of_node.get("routes", ())]
         nodes[name] = {"name": name, "interfaces": interfaces[name], **parameters_of_node}
     try:
-        return Plan.model_validate(
+        plan = Plan.model_validate(
             {
                 "name": file.stem,
                 "file": file,
@@ -188,6 +193,8 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         # For a union, pydantic puts the name of each type that it tried in brackets.
         place = " ".join(str(part) for part in first_error["loc"] if "[" not in str(part))
         raise InputError(f"{place}: {first_error['msg']} (got {first_error['input']!r})", file=file) from None
+    check_plan(plan)
+    return plan
 
 
 DIRECTLY = "dev "

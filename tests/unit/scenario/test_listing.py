@@ -87,14 +87,14 @@ def test_where_the_quick_way_does_not_do_the_file_is_loaded(content: Path, text:
         ("titel: Broken\n", ":1:1: unknown key 'titel'; did you mean 'title'? known: "),
         ("title: 25\n", ":1:8: title is 25; text"),
         ("title: ''\n", ":1:8: title is ''; text that is not empty"),
-        ("title: 2020-01-01\n", ":1:8: a YAML tag or type of its own"),
+        ("title: 2020-01-01\n", ":1:8: a date"),
         ("title: !x text\n", ":1:8: a YAML tag or type of its own"),
         ("title: [x]\n", ":1:8: title is a list; text"),
         ("- title: x\n", ":1:1: the file is a list; a mapping"),
         ("title\n", ":1:1: the file is 'title'; a mapping"),
         ("", ": the file is empty"),
         ("title: 'x\n", ":2:1: not YAML: found unexpected end of stream"),
-        (3000 * "[", ": nested too deeply"),
+        (3000 * "[", ":1:21: nested too deeply"),
     ],
 )
 def test_of_a_file_without_a_title_the_line_is_the_error(content: Path, text: str, error: str) -> None:
@@ -108,7 +108,7 @@ def test_a_policy_without_its_yaml_and_one_that_is_no_utf8_have_an_error(content
     (content / "policies/p/policy.yaml").write_bytes(b"title: caf\xe9\n")
     (content / "policies/q").mkdir()
     assert listing.describe_all()["policies"] == [
-        ("p", f"{content}/policies/p/policy.yaml: byte 11 is not UTF-8; text in UTF-8"),
+        ("p", f"{content}/policies/p/policy.yaml:1:11: byte 0xe9 is not UTF-8; text in UTF-8"),
         ("q", f"{content}/policies/q/policy.yaml: cannot be read: No such file or directory"),
     ]
 

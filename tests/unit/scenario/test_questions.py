@@ -283,7 +283,7 @@ NODES = (
 )
 MECHANISMS = ", ".join(sorted(set(Mechanism) - {Mechanism.UNKNOWN}))
 OUTCOMES = (
-    "auth-failed, auth-required, blocked, closed, deferred, delivered, dns-failure, dropped, intercepted, passes, "
+    "any, auth-failed, auth-required, blocked, closed, deferred, delivered, dns-failure, dropped, intercepted, passes, "
     "reached, rejected, rejected-icmp, rejected-reset, relay-denied, tampered, tempfail, throttled, tls-failed, "
     "tls-required, unreachable"
 )
@@ -298,7 +298,11 @@ KEYS = (
     [
         ("{form: pc, to: mx, expect: delivered}", f":7:6: unknown key 'form'; did you mean 'from'? known: {KEYS}"),
         ("{to: mx, expect: delivered}", ":7:5: the key 'from' is missing; it cannot be left out"),
-        ("{from: pc, to: mx}", ":7:5: the key 'expect' is missing; it cannot be left out"),
+        ("{from: pc, expect: any}", ":7:5: the key 'to' is missing; it cannot be left out"),
+        (
+            "{from: pc, to: example.net, expect: delivered}",
+            ":7:20: no server is called 'example.net'; did you mean 'mx:example.net', the domain's MX?",
+        ),
         (
             "{from: pcc, to: mx, expect: delivered}",
             f":7:12: no node 'pcc'; a node of residential_isp: did you mean 'pc'? known: {NODES}",
@@ -329,7 +333,7 @@ KEYS = (
         ("{from: pc, to: mx, port: smtp, expect: delivered}", ":7:30: port is 'smtp'; a whole number from 1 to 65535"),
         (
             "{from: pc, to: mx, security: tls, expect: delivered}",
-            ":7:34: security is 'tls'; did you mean 'starttls'? known: implicit, none, starttls",
+            ":7:34: security is 'tls'; did you mean 'implicit' or 'starttls'? known: implicit, none, starttls",
         ),
         ("{from: pc, to: mx, ip: 5, expect: delivered}", ":7:28: ip is 5; 4, 6, auto, or a list of them"),
         ("{from: pc, to: mx, ip: [4, true], expect: delivered}", ":7:32: ip is a list; 4, 6, auto, or a list of them"),
@@ -650,7 +654,9 @@ def test_mistakes_in_a_path_asked_from_python(path: PathSpec, by: str | None, er
 def test_unknown_scenario() -> None:
     with pytest.raises(InputError) as caught:
         load_questions("./none.yaml")
-    assert re.fullmatch(r"no scenario './none.yaml'; known: .*, or the path of a YAML file", str(caught.value))
+    assert re.fullmatch(
+        r"no scenario './none.yaml' in .*; did you mean .* known: .*, or the path of a YAML file", str(caught.value)
+    )
 
 
 def _references(node: Any) -> set[str]:
