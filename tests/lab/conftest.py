@@ -15,7 +15,7 @@ from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError
 from port25lab.lab import sandboxes
 from port25lab.machine import doctor
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 STREET = Path(__file__).parent / "support/street.py"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from port25lab.model.outcome import Outcome
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 TOPOLOGY = '''
 from mininet.topo import Topo

@@ -16,7 +16,7 @@ from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.verdict import Verdict
-from port25lab.pytest_plugin import LabFactory, LabUnderTest
+from port25lab.pytest_plugin.labs import LabFactory, LabUnderTest
 from port25lab.scenario.questions import load_questions
 
 MX: dict[str, Any] = {"source": "sender", "to": "mx:example.net"}

@@ -17,7 +17,7 @@ from packet_origin import made_by
 from pcapng_reader import blocks
 from port25lab.kernel.headers import parse
 from port25lab.model.verdict import Verdict
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 HOME = {"source": "home-server", "to": "mx:example.net"}
 

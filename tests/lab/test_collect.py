@@ -11,7 +11,7 @@ import pytest
 
 from command import port25lab
 from port25lab.cli import collect
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 from port25lab.scenario.snapshot import read_snapshot
 from unshared import ENVIRONMENT, UNSHARE
 

@@ -13,7 +13,7 @@ from port25lab.engine.engine import Engine, run
 from port25lab.engine.progress import Quiet
 from port25lab.errors import LabError
 from port25lab.model.outcome import Outcome
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 from port25lab.scenario.questions import load_questions
 
 TWO_SERVERS = """\

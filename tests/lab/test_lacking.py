@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from machine import COMMAND, NOBODY, Machine
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can make such a machine")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from port25lab.pytest_plugin import LabFactory, LabUnderTest
+from port25lab.pytest_plugin.labs import LabFactory, LabUnderTest
 
 STARTTLS: dict[str, Any] = {"port": 587, "security": "starttls"}
 IMPLICIT: dict[str, Any] = {"port": 465, "security": "implicit"}

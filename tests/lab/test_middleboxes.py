@@ -11,7 +11,7 @@ from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError
 from port25lab.machine import doctor, feature, kernel_features
 from port25lab.model.path import PathSpec
-from port25lab.pytest_plugin import LabFactory, LabUnderTest
+from port25lab.pytest_plugin.labs import LabFactory, LabUnderTest
 from port25lab.scenario.questions import lab_config, question_about
 
 MX = {4: "192.0.2.25", 6: "2001:db8:25::25"}

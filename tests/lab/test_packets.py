@@ -15,7 +15,7 @@ from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import PathSpec
 from port25lab.model.verdict import Verdict
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 from port25lab.scenario.questions import lab_config, question_about
 
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])

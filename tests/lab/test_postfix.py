@@ -12,7 +12,7 @@ from port25lab.errors import MachineError
 from port25lab.machine import doctor
 from port25lab.model.path import PathSpec
 from port25lab.model.verdict import Verdict
-from port25lab.pytest_plugin import LabFactory, LabUnderTest
+from port25lab.pytest_plugin.labs import LabFactory, LabUnderTest
 
 TO_MX: dict[str, Any] = {"source": "home-server", "to": "mx:example.net", "sender": "owner@home.example"}
 TO_RELAY: dict[str, Any] = {"source": "home-server", "to": "relay-service", "sender": "owner@home.example"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 
 def test_op25b_in_lets_the_syn_out_and_drops_its_answer(lab: LabFactory) -> None:

@@ -12,7 +12,7 @@ import pytest
 from client_only import CA, WITHOUT_PRIVILEGES
 from port25lab.probe.case import Diagnosis
 from port25lab.probe.client_view import ClientView
-from port25lab.pytest_plugin import LabFactory, LabUnderTest
+from port25lab.pytest_plugin.labs import LabFactory, LabUnderTest
 
 PROBE = ("env", CA, sys.executable, "-m", "port25lab", "probe")
 UNPRIVILEGED = (*WITHOUT_PRIVILEGES, *PROBE)

@@ -9,7 +9,7 @@ import pytest
 from port25lab.errors import MachineError
 from port25lab.machine import doctor
 from port25lab.model.path import PathSpec
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 
 @pytest.fixture(params=["curl", "msmtp"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 
 MX: dict[str, Any] = {"source": "sender", "to": "mx:example.net", "ip_version": 4}
 

@@ -14,7 +14,7 @@ import pytest
 from machine import COMMAND, GONE_SECONDS, NOBODY, Machine, Run, in_use, now, running
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes, _engine_folders
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 from port25lab.scenario.questions import lab_config
 
 ROOT = os.geteuid() == 0

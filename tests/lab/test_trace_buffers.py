@@ -11,7 +11,7 @@ from port25lab.engine.engine import Engine
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.question import Question
-from port25lab.pytest_plugin import LabFactory
+from port25lab.pytest_plugin.labs import LabFactory
 from port25lab.scenario.questions import lab_config, question_about
 
 MX: dict[str, Any] = {"source": "sender", "to": "mx:example.net", "ip_version": 4}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 
 from port25lab.errors import InputError, nearest
 from port25lab.model.client_kinds import CLIENT_KINDS
@@ -87,16 +88,19 @@ def load_questions(name: str) -> list[Question]:
 
 
 def lab_config(
-    topology: str, policies: Mapping[str, str | Sequence[str]], parameters: Mapping[str, int | bool | str]
+    topology: str,
+    policies: Mapping[str, str | Sequence[str]],
+    parameters: Mapping[str, int | bool | str],
+    relative_to: Path | None = None,
 ) -> LabConfig:
     """A lab, as a variant of a scenario file describes one. Raises InputError as for such a file.
 
     ``topology``: its name or file. ``policies``: by node, a policy's name or folder, or several in the order in which
-    they are loaded. ``parameters``: of the topology.
+    they are loaded. ``parameters``: of the topology. ``relative_to``: the file that asks, for paths.
     """
     choice = TopologyChoice(name=topology, parameters=dict(parameters))
     stacks = {node: (names,) if isinstance(names, str) else tuple(names) for node, names in policies.items()}
-    return config_of(plan_for(choice, without_place), stacks, without_place)
+    return config_of(plan_for(choice, without_place, relative_to), stacks, without_place, relative_to)
 
 
 def question_about(

@@ -1,11 +1,10 @@
-"""port25lab in pytest: each path of a scenario file is a test; the fixture ``lab`` starts labs for tests in Python.
+"""Scenario files as tests, and the labs of tests in Python: what ``pytest_plugin`` needs when it is used.
 
     def test_hotel_guest_reaches_own_server_on_587(lab):
         hotel = lab("hotel", policies={"isp-edge": "op25b"})
         hotel.expect("delivered", source="guest-1", to="company", port=587, security="starttls", auth="alice")
 
-The plugin collects `*.yaml` files in folders named `scenarios`. With pytest-xdist, `--dist loadfile` keeps the paths of
-a scenario together, so that each lab starts once.
+With pytest-xdist, `--dist loadfile` keeps the paths of a scenario together, so that each lab starts once.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,19 +50,10 @@ def _engine(config: pytest.Config) -> Engine:
     return config.stash[_ENGINE]
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+def end(config: pytest.Config) -> None:
     """End all labs."""
     if _ENGINE in config.stash:
         config.stash[_ENGINE].close()
-
-
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Scenario files are test files."""
-    in_scenarios = "scenarios" in {folder.name for folder in file_path.parents}
-    if file_path.suffix == ".yaml" and in_scenarios and file_path.name != "policy.yaml":
-        file: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
-        return file
-    return None
 
 
 class ScenarioFile(pytest.File):
@@ -213,14 +203,15 @@ class LabFactory:
     ) -> LabUnderTest:
         """A lab. Equal arguments give the same lab.
 
-        ``topology``: name or file. ``policies``: names or folders by node. ``parameters``: of the topology. Returns the
-        lab, which starts with its first path. Raises InputError as a scenario file would.
+        ``topology``: name or file. ``policies``: names or folders by node. Paths are looked for beside the calling file
+        first. ``parameters``: of the topology. Returns the lab, which starts with its first path. Raises InputError as
+        a scenario file would.
         """
-        config = lab_config(topology, policies or {}, parameters)
+        caller = Path(sys._getframe(1).f_code.co_filename)
+        config = lab_config(topology, policies or {}, parameters, caller if caller.is_file() else None)
         return self._known.setdefault(config, LabUnderTest(self._engine, config))
 
 
-@pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Iterator[LabFactory]:
-    """Factory of labs: ``lab("hotel", policies={"isp-edge": "op25b"}, rooms=3)``."""
-    yield LabFactory(_engine(pytestconfig))
+def factory(config: pytest.Config) -> LabFactory:
+    """What the fixture ``lab`` is. Raises MachineError where this machine cannot run labs."""
+    return LabFactory(_engine(config))
