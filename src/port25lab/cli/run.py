@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -24,7 +25,8 @@ from port25lab.report import contract_table, describe
 from port25lab.report.files import require_separate
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
-from port25lab.scenario import catalogue, own_policies, selection
+from port25lab.report.text import visible
+from port25lab.scenario import catalogue, own_policies, policy_warnings, selection
 from port25lab.scenario import questions as questions_module
 
 
@@ -43,6 +45,7 @@ class RunOptions:
     """Labs side by side; None: as many as the engine likes."""
     results: result_files.Results
     pcap_folder: Path | None
+    detail: console_module.Detail
     pause: bool
     shell_on_failure: bool
 
@@ -61,6 +64,8 @@ def run(options: RunOptions) -> int:
     _require_programs(questions)
     if outputs:
         require_separate(outputs, needs.input_files(questions))
+    for warning in policy_warnings.warnings(questions):
+        typer.echo(f"port25lab: warning: {visible(str(warning))}", err=True)
     pcap = CaptureFolder(options.pcap_folder) if options.pcap_folder else None
     hold = shell.shell_prompt(only_failed=not options.pause) if options.pause or options.shell_on_failure else None
     planned = jobs_module.plan_jobs(questions)
@@ -76,6 +81,7 @@ def run(options: RunOptions) -> int:
             pcap,
             seed_table=not (options.scenarios or options.expression or options.refs),
             own=bool(options.policies),
+            detail=options.detail,
         )
     except OutputError as error:
         problems.append(error)
@@ -125,13 +131,21 @@ def _print_own(console: Console, report: Report) -> None:
     console_module.print_summary(console, report.verdicts, report.environment["seconds"], report.environment["labs"])
 
 
-def _print(console: Console, report: Report, pcap: CaptureFolder | None, *, seed_table: bool, own: bool) -> None:
+def _print(
+    console: Console,
+    report: Report,
+    pcap: CaptureFolder | None,
+    *,
+    seed_table: bool,
+    own: bool,
+    detail: console_module.Detail,
+) -> None:
     environment = report.environment
     if own:
         _print_own(console, report)
     else:
         console_module.print_report(
-            console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table
+            console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table, detail=detail
         )
     for file in pcap.files if pcap else ():
         if file.problem:

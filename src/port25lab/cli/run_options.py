@@ -70,6 +70,10 @@ def run_command(
     pcap_folder: Annotated[
         Path | None, typer.Option("--pcap", metavar="DIR", help="Write all packets, one pcapng file for each lab.")
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("-v", help="All tables of the catalogue; of named scenarios, all facts of each path.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", help="Failures and the summary alone.")] = False,
     pause: Annotated[
         bool,
         typer.Option("--pause", help="Keep each lab up after its attempts, and open a shell in a node of it."),
@@ -84,6 +88,7 @@ def run_command(
         result_files,
         run,
     )
+    from port25lab.report.console import Detail
 
     options = run.RunOptions(
         scenarios=scenarios or [],
@@ -93,6 +98,7 @@ def run_command(
         jobs=jobs,
         results=result_files.chosen(json=json_file, junit=junit_file, csv=csv_file),
         pcap_folder=pcap_folder,
+        detail=Detail.LITTLE if quiet else Detail.ALL if verbose else Detail.USUAL,
         pause=pause,
         shell_on_failure=shell_on_failure,
     )

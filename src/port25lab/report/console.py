@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -54,6 +55,16 @@ def open_console(file: TextIO | None = None, *, width: int | None = None, stderr
     return console
 
 
+class Detail(Enum):
+    """How much of a run is printed."""
+
+    LITTLE = "-q"
+    """Failures and the summary."""
+    USUAL = ""
+    ALL = "-v"
+    """The table of each lab; of scenarios that were named, all facts of each path as well."""
+
+
 def print_report(
     console: Console,
     verdicts: Sequence[Verdict],
@@ -61,19 +72,27 @@ def print_report(
     labs: int | None = None,
     *,
     seed_table: bool = False,
+    detail: Detail = Detail.USUAL,
 ) -> None:
     """Print a whole run: a table for each lab, the article's rows, the failures, and the summary last.
 
     ``console``: where to print. ``seconds``: how long the run took. ``labs``: how many labs it started; None: counted
-    by scenario and variant. ``seed_table``: whether to print the article's rows. Raises OutputError where standard
-    output cannot be written.
+    by scenario and variant. ``seed_table``: whether it is the whole catalogue: the article's rows then stand for the
+    tables of its labs. Raises OutputError where standard output cannot be written.
     """
-    print_tables(console, verdicts)
-    if seed_table:
-        print_seed_table(console, verdicts)
-    print_matrices(console, verdicts)
+    if detail is Detail.ALL or (detail is Detail.USUAL and not seed_table):
+        print_tables(console, verdicts)
+    if detail is not Detail.LITTLE:
+        if seed_table:
+            print_seed_table(console, verdicts)
+        print_matrices(console, verdicts)
+    if detail is Detail.ALL and not seed_table:
+        for verdict in (one for one in verdicts if one.ok):
+            emit(console, Text(explain.explain(verdict) + "\n"))
     print_failures(console, verdicts)
     print_summary(console, verdicts, seconds, labs)
+    if seed_table and detail is Detail.USUAL:
+        emit(console, Text("the table of each lab: -v", "dim"))
 
 
 def print_tables(console: Console, verdicts: Iterable[Verdict]) -> None:

@@ -89,6 +89,9 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 @lru_cache(maxsize=256)
 def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Policy:
     """A lab asks for the same few policies again and again: each is read once, until one of its files changes."""
+    if not (folder / "policy.yaml").exists():
+        what = "the folder of a policy has no policy.yaml"
+        raise InputError(what, allowed="one with a line `title: TEXT` at least", file=folder)
     document = document_module.read_yaml(folder / "policy.yaml")
     head = document_module.validated(document, PolicyFile)
     for number, service in enumerate(head.services):
@@ -103,7 +106,9 @@ def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Polic
     saved = [words[1] for line in ipset.splitlines() if (words := line.split())[:1] == ["create"] and words[1:]]
     files = [(family, folder / file) for family, file in RULES_FILES.items() if (folder / file).exists()]
     if not files and not head.services:
-        raise InputError("the policy has no rules", allowed="rules.v4, rules.v6 or both", file=folder)
+        others = ", ".join(sorted(one.name for one in folder.glob("*rules*")))
+        found = f"; {others} is not read" if others else ""
+        raise InputError(f"the policy has no rules{found}", allowed="rules.v4, rules.v6 or both", file=folder)
     return Policy(
         name=absolute.name,
         folder=folder,

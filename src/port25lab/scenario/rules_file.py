@@ -16,6 +16,8 @@ from port25lab.rules import BUILTIN_CHAINS, Ruleset, decode, parse
 
 RULES_FILES: dict[Family, str] = {"ip": "rules.v4", "ip6": "rules.v6"}
 
+_NFT_COMMANDS = ("table", "add", "create", "flush", "define", "include", "delete", "destroy")
+
 _DOCUMENTATION = {4: 0xC0000201, 6: 0x20010DB8 << 96 | 1}
 
 
@@ -43,6 +45,9 @@ def read_rules(family: Family, file: Path, sets: tuple[str, ...], saved: Collect
             # To iptables-restore, the carriage return is a part of the last word.
             what = "the line ends with a carriage return"
             raise InputError(what, allowed="line ends of Unix (LF)", file=file, line=refused.line) from None
+        if refused.line is not None and _is_nft(lines[refused.line - 1]):
+            what, allowed = "this is text of nft, not of iptables", "what iptables-save prints"
+            raise InputError(what, allowed=allowed, file=file, line=refused.line) from None
         raise
     _check_sets(ruleset, family, file, sets, saved, lines)
     chains = tuple(
@@ -52,6 +57,12 @@ def read_rules(family: Family, file: Path, sets: tuple[str, ...], saved: Collect
         if chain not in BUILTIN_CHAINS[table.name]
     )
     return RulesFile(family=family, file=file, content=content, chains=chains, sees_neighbours=ruleset.sees_neighbours)
+
+
+def _is_nft(line: str) -> bool:
+    """Whether a line that iptables refuses begins a command of nft(8)."""
+    words = line.split()
+    return bool(words) and (words[0] in _NFT_COMMANDS or line.startswith("#!"))
 
 
 def _any_name(name: str, version: int) -> tuple[int, ...]:

@@ -109,7 +109,10 @@ def test_a_policy_without_its_yaml_and_one_that_is_no_utf8_have_an_error(content
     (content / "policies/q").mkdir()
     assert listing.describe_all()["policies"] == [
         ("p", f"{content}/policies/p/policy.yaml:1:11: byte 0xe9 is not UTF-8; text in UTF-8"),
-        ("q", f"{content}/policies/q/policy.yaml: cannot be read: No such file or directory"),
+        (
+            "q",
+            f"{content}/policies/q: the folder of a policy has no policy.yaml; one with a line `title: TEXT` at least",
+        ),
     ]
 
 

@@ -151,7 +151,9 @@ def test_a_policy_needs_rules(tmp_path: Path) -> None:
 def test_a_folder_without_policy_yaml(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_policy(str(tmp_path))
-    assert str(caught.value) == f"{tmp_path}/policy.yaml: cannot be read: No such file or directory"
+    assert str(caught.value) == (
+        f"{tmp_path}: the folder of a policy has no policy.yaml; one with a line `title: TEXT` at least"
+    )
 
 
 def test_native_nftables_rules_are_refused_and_not_passed_over(tmp_path: Path) -> None:
