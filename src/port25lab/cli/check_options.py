@@ -67,6 +67,9 @@ def check_command(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write all verdicts as JSON; -: to stdout, the tables to stderr."),
     ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a report as one page; -: likewise.")
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, a row for each path; -: likewise.")
     ] = None,
@@ -90,7 +93,7 @@ def check_command(
         ask=ask or [],
         ip=ip,
         jobs=jobs,
-        results=result_files.chosen(json=json_file, csv=csv_file),
+        results=result_files.chosen(json=json_file, csv=csv_file, html=html_file),
         verbose=verbose,
     )
     raise typer.Exit(check.run(options))

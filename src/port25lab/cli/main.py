@@ -24,6 +24,7 @@ from port25lab.cli import (
     init_options,
     list_options,
     probe_options,
+    report_options,
     run_options,
 )
 from port25lab.cli.help_text import bold, with_examples
@@ -108,6 +109,7 @@ _COMMANDS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
     ("check", "Which mail your router's rules let through.", check_options.EPILOG, check_options.check_command),
     ("collect", "A script that takes a snapshot of a router.", collect_options.EPILOG, collect_options.collect_command),
     ("init", "A folder to start from.", init_options.EPILOG, init_options.init_command),
+    ("report", "A page from results that were written before.", report_options.EPILOG, report_options.report_command),
     ("schema", "JSON Schema of scenarios, policies and results.", _SCHEMA_EXAMPLES, schema_command),
     ("probe", "What is blocked on the way to a mail server.", probe_options.EPILOG, probe_options.probe_command),
 )

@@ -10,6 +10,7 @@ from port25lab.errors import OutputError
 from port25lab.model.verdict import Report
 from port25lab.report.csv_file import write_csv
 from port25lab.report.files import is_replaced, is_stdout, require_separate, require_writable
+from port25lab.report.html.page import write_html
 from port25lab.report.json_file import write_json
 from port25lab.report.junit import write_junit
 
@@ -22,6 +23,7 @@ Writer = Callable[[Report, Path, Mapping[str, Any]], None]
 WRITERS: dict[str, Writer] = {
     "--json": lambda report, file, more: write_json(report, file, more),
     "--junit": lambda report, file, _: write_junit(report, file),
+    "--html": lambda report, file, more: write_html(report, file, more),
     "--csv": lambda report, file, _: write_csv(report, file),
 }
 

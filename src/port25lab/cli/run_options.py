@@ -55,6 +55,9 @@ def run_command(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for CI; -: to stdout, likewise.")
     ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a report as one page; -: likewise.")
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, a row for each attempt; -: likewise.")
     ] = None,
@@ -96,7 +99,7 @@ def run_command(
         refs=refs or [],
         policies=policies or [],
         jobs=jobs,
-        results=result_files.chosen(json=json_file, junit=junit_file, csv=csv_file),
+        results=result_files.chosen(json=json_file, junit=junit_file, csv=csv_file, html=html_file),
         pcap_folder=pcap_folder,
         detail=Detail.LITTLE if quiet else Detail.ALL if verbose else Detail.USUAL,
         pause=pause,

@@ -13,14 +13,18 @@ from port25lab.machine.versions import git_state
 from port25lab.model.policy import Policy
 from port25lab.model.question import Question
 from port25lab.model.verdict import InputFile
+from port25lab.rules import decode
 from port25lab.scenario import catalogue
+from port25lab.scenario.rules_file import RULES_FILES
 
 
 def inputs(questions: Iterable[Question]) -> tuple[InputFile, ...]:
     """The files that a run of these questions reads, sorted by name. What is no file, such as a pipe, is left out."""
     asked = list(questions)
-    files = {path.absolute() for path in (*needs.input_files(asked), *_rules(asked))}
-    found = (_input(file) for file in files)
+    files = {path.absolute(): False for path in needs.input_files(asked)}
+    files |= {path: True for path in files if path.name in RULES_FILES.values()}
+    files |= {path.absolute(): True for path in _rules(asked)}
+    found = (_input(file, has_rules) for file, has_rules in files.items())
     return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.name, one.path)))
 
 
@@ -36,10 +40,12 @@ def _rules(questions: Iterable[Question]) -> Iterator[Path]:
             yield from (part.file for part in policy.rules_files)
 
 
-def _input(file: Path) -> InputFile | None:
+def _input(file: Path, has_rules: bool) -> InputFile | None:
     try:
         content = file.read_bytes() if file.is_file() else None
     except OSError:
         return None
-    digest = None if content is None else hashlib.sha256(content).hexdigest()
-    return None if digest is None else InputFile(str(file), catalogue.stable_name(file), digest)
+    if content is None:
+        return None
+    text = decode(content) if has_rules else None
+    return InputFile(str(file), catalogue.stable_name(file), hashlib.sha256(content).hexdigest(), text)

@@ -141,6 +141,8 @@ class InputFile(NamedTuple):
     name: str
     """Its place in the catalogue or in the user's project, whatever the working directory."""
     sha256: str
+    text: str | None = None
+    """Of rules."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="linelist",
         default=None,
     )
+    group = parser.getgroup("port25lab")
+    group.addoption("--port25lab-html", metavar="FILE", help="Write a report of all scenarios' paths as one page.")
+    group.addoption("--port25lab-json", metavar="FILE", help="Write their verdicts as JSON.")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report of the paths that were tried."""
+    labs = sys.modules.get("port25lab.pytest_plugin.labs")
+    if labs is not None:
+        labs.write_results(session.config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

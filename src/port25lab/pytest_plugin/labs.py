@@ -20,19 +20,23 @@ from typing import Any
 
 import pytest
 
+from port25lab.engine import provenance
 from port25lab.engine.engine import Engine
 from port25lab.engine.needs import over_ipv6
 from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError, Port25labError
 from port25lab.lab.handle import Lab
 from port25lab.machine import doctor
+from port25lab.machine.versions import describe_environment, own_version
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import AnyOf, Expected, Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
-from port25lab.model.verdict import Verdict
+from port25lab.model.verdict import Report, Verdict
 from port25lab.report.explain import explain
+from port25lab.report.html.page import write_html
+from port25lab.report.json_file import write_json
 from port25lab.scenario.packet_file import load_packet
 from port25lab.scenario.questions import lab_config, load_questions, question_about
 
@@ -48,6 +52,25 @@ def _engine(config: pytest.Config) -> Engine:
         doctor.require()
         config.stash[_ENGINE] = Engine(Quiet(), keep_labs=True)
     return config.stash[_ENGINE]
+
+
+def write_results(config: pytest.Config) -> None:
+    """Write what ``--port25lab-html`` and ``--port25lab-json`` name, of all paths that were tried in this process."""
+    verdicts = list(config.stash.get(_VERDICTS, {}).values())
+    writers = {"--port25lab-html": write_html, "--port25lab-json": write_json}
+    named = {option: config.getoption(option) for option in writers}
+    if not verdicts or not any(named.values()):
+        return
+    questions = [verdict.question for verdict in verdicts]
+    report = Report(
+        tool={"name": "port25lab", "version": own_version()},
+        environment=describe_environment() | provenance.origin(),
+        verdicts=verdicts,
+        inputs=provenance.inputs(questions),
+    )
+    for option, file in named.items():
+        if file:
+            writers[option](report, Path(file))
 
 
 def end(config: pytest.Config) -> None:

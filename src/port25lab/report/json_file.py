@@ -33,7 +33,7 @@ def document(report: Report) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "tool": report.tool,
         "environment": report.environment,
-        "inputs": [{"file": one.name, "sha256": one.sha256} for one in report.inputs],
+        "inputs": [{"file": one.name, "sha256": one.sha256, "text": one.text} for one in report.inputs],
         "topologies": topologies.as_data(names),
         "verdicts": [
             with_digest(flat(verdict, names), digests) | topologies.of(verdict) for verdict in report.verdicts
@@ -103,6 +103,7 @@ def _flat(verdict: Verdict) -> dict[str, Any]:
         "attempt": path.attempt,
         "repeat": question.repeat,
         "ok": ok_of(verdict),
+        "told": verdict.told,
         "blame": judgement.blame and judgement.blame.model_dump(),
         "observation": evidence["observation"],
         "decisions": evidence["decisions"],

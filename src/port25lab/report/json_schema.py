@@ -43,7 +43,7 @@ _VERDICT = _object(
     | dict.fromkeys(("name", "ref", "auth", "recipient", "sender", "packet", "spoof", "expected_by"), _or_null(_TEXT))
     | dict.fromkeys(("answered_by", "disagreement", "reason", "retried", "divergence", "pcap"), _or_null(_TEXT))
     | dict.fromkeys(("port", "size", "attempt", "repeat", "topology"), _NUMBER)
-    | dict.fromkeys(("bad_auth", "matrix"), _FLAG)
+    | dict.fromkeys(("bad_auth", "matrix", "told"), _FLAG)
     | {
         "ip_version": {"enum": [4, 6, None]},
         "security": {"enum": ["none", "starttls", "implicit"]},
@@ -91,6 +91,9 @@ _TOPOLOGY = _object(
 )
 
 
+_INPUT = _object({"file": _TEXT, "sha256": {**_TEXT, "pattern": "^[0-9a-f]{64}$"}, "text": _or_null(_TEXT)})
+
+
 def schema() -> dict[str, Any]:
     """The schema (JSON Schema 2020-12)."""
     definitions = Evidence.model_json_schema(mode="serialization")["$defs"]
@@ -104,7 +107,7 @@ def schema() -> dict[str, Any]:
                 "schema_version": {"const": SCHEMA_VERSION},
                 "tool": _object({"name": {"const": "port25lab"}, "version": _TEXT}),
                 "environment": {"type": "object"},
-                "inputs": _list_of(_object({"file": _TEXT, "sha256": {**_TEXT, "pattern": "^[0-9a-f]{64}$"}})),
+                "inputs": _list_of(_INPUT),
                 "topologies": _list_of(_TOPOLOGY),
                 "verdicts": _list_of(_VERDICT),
             }

@@ -16,9 +16,9 @@ from port25lab.report.json_file import write_json
 
 KEYS = """
     scenario variant path name ref from to port ip_version security auth bad_auth client recipient sender size packet
-    spoof policies outcome mechanism expected expected_by expected_how expected_from attempt repeat ok blame observation
-    decisions diverted icmp answered_by hops arrival ended should matrix control disagreement reason retried packets
-    divergence pcap topology route
+    spoof policies outcome mechanism expected expected_by expected_how expected_from attempt repeat ok told blame
+    observation decisions diverted icmp answered_by hops arrival ended should matrix control disagreement reason retried
+    packets divergence pcap topology route
 """
 
 
@@ -74,6 +74,7 @@ def test_every_value_comes_from_its_own_part_of_the_verdict(file: Path) -> None:
         "attempt": 2,
         "repeat": 4,
         "ok": False,
+        "told": False,
         "answered_by": "mx",
         "should": "blocked",
         "matrix": True,

@@ -1,0 +1,54 @@
+"""Results that were written before, read and checked: another tool's file, or half of one, is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from port25lab.errors import InputError
+from port25lab.report.json_file import SCHEMA_VERSION
+
+LARGEST_BYTES = 400_000_000
+
+_ALLOWED = "what --json of run, check or pytest writes"
+
+_NEEDED = ("tool", "environment", "inputs", "topologies", "verdicts")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The results in a file; ``-`` is standard input. Raises InputError."""
+    try:
+        if str(file) == "-":
+            content = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+        else:
+            with file.open("rb") as opened:
+                content = opened.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=file) from None
+    if len(content) > LARGEST_BYTES:
+        raise InputError("the file is too large", allowed=f"at most {LARGEST_BYTES // 1_000_000} MB", file=file)
+    try:
+        data = json.loads(content)
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8", allowed=_ALLOWED, file=file) from None
+    except json.JSONDecodeError as error:
+        where: dict[str, Any] = {"line": error.lineno, "column": error.colno}
+        raise InputError(f"not JSON, or cut off: {error.msg}", allowed=_ALLOWED, file=file, **where) from None
+    except RecursionError:
+        raise InputError("nested too deeply", allowed=_ALLOWED, file=file) from None
+    if not isinstance(data, dict) or not isinstance(data.get("tool"), dict) or data["tool"].get("name") != "port25lab":
+        raise InputError("these are no results of port25lab", allowed=_ALLOWED, file=file)
+    if data.get("schema_version") != SCHEMA_VERSION:
+        what = f"results of schema version {data.get('schema_version')!r}"
+        raise InputError(what, allowed=f"version {SCHEMA_VERSION}", file=file)
+    missing = [key for key in _NEEDED if key not in data]
+    if missing or not isinstance(data["verdicts"], list) or not all(map(_is_verdict, data["verdicts"])):
+        what = f"results without {missing[0]!r}" if missing else "results of an older port25lab, without routes"
+        raise InputError(what, allowed="results of this version of port25lab", file=file)
+    return data
+
+
+def _is_verdict(one: Any) -> bool:
+    return isinstance(one, dict) and {"path", "outcome", "ok", "told", "route", "topology", "blame"} <= one.keys()
