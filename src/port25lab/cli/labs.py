@@ -15,10 +15,13 @@ from port25lab.cli import shell
 from port25lab.cli.check import mirror_of
 from port25lab.engine import live, needs
 from port25lab.errors import InputError, nearest
+from port25lab.evidence import live_capture
+from port25lab.kernel import own_python
 from port25lab.lab import keeper, registry
 from port25lab.lab import live_messages as messages
 from port25lab.machine import doctor
 from port25lab.model.question import LabConfig
+from port25lab.report import graph as graph_module
 from port25lab.report import live_text
 from port25lab.scenario import catalogue, own_policies
 from port25lab.scenario.checks import config_of, without_place
@@ -144,3 +147,31 @@ def down(names: Sequence[str], every: bool, lab: str | None) -> None:
         with live.LiveLab(name) as running:
             running.end()
             typer.echo(f"lab {running.name} is down")
+
+
+def capture(node: str, interface: str, lab: str | None) -> int:
+    """Packets of an interface to standard output. Returns the exit code."""
+    if sys.stdout.isatty():
+        raise InputError("a capture is no text for a terminal", allowed="| wireshark -k -i -, or > FILE.pcapng")
+    with live.LiveLab(lab) as running:
+        place = running.enter(node)
+        plan = running.describe().contents.plan.nodes[node]
+    interfaces = [*(port.name for port in plan.interfaces), *plan.bridges, "lo"]
+    if interface not in interfaces:
+        raise InputError(f"{node} has no interface {interface!r}", allowed=nearest(interface, interfaces))
+    command = own_python.command(live_capture.PROGRAM, node=node, interface=interface)
+    return shell.run_in(place, node, shlex.join(command), confined=False)
+
+
+def graph(topology: str | None, policies: Sequence[str], lab: str | None, drawing: str) -> None:
+    """Draw a topology, or that of a running lab."""
+    if drawing not in graph_module.FORMATS:
+        raise InputError(f"--format {drawing!r}", allowed=nearest(drawing, graph_module.FORMATS))
+    if topology is not None and lab is not None:
+        raise InputError("a topology and --lab", allowed="one of them")
+    if topology is not None:
+        config = config_from([topology], policies)
+    else:
+        with live.LiveLab(lab) as running:
+            config = running.config()
+    typer.echo(graph_module.FORMATS[drawing](config.plan, config.policy_names))

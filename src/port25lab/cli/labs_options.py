@@ -171,6 +171,43 @@ def reload_command(
     labs_ask.reload(node, policies, lab)
 
 
+def capture_command(
+    node: Node,
+    interface: Annotated[str, typer.Argument(metavar="IFACE", help="An interface of the node.")],
+    lab: LabName = None,
+) -> None:
+    """Write the packets of an interface to standard output, as pcapng, while they come."""
+    from port25lab.cli import labs
+
+    raise typer.Exit(labs.capture(node, interface, lab))
+
+
+def graph_command(
+    topology: Annotated[
+        str | None,
+        typer.Argument(metavar="TOPOLOGY", help="Or a scenario; none: of a lab.", autocompletion=_complete_topologies),
+    ] = None,
+    policies: Annotated[
+        list[str] | None, typer.Option("--policy", metavar="NODE=POLICY", help="A policy on a node. Repeatable.")
+    ] = None,
+    lab: LabName = None,
+    drawing: Annotated[str, typer.Option("--format", metavar="NAME", help="text, svg, dot or mermaid.")] = "text",
+) -> None:
+    """Draw a topology, or that of a running lab: nodes, links, policies."""
+    from port25lab.cli import labs
+
+    labs.graph(topology, policies or [], lab, drawing)
+
+
+def watch_command(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="Of the catalogue, or a YAML file.")],
+) -> None:
+    """Keep a scenario's labs up, and ask again each time that one of its files is saved. Ctrl-C ends it."""
+    from port25lab.cli import watch
+
+    watch.watch(scenario)
+
+
 COMMANDS = (
     ("up", "A lab that stays up.", UP_EXAMPLES, up_command),
     ("ps", "The labs that are up.", "", ps_command),
@@ -179,6 +216,9 @@ COMMANDS = (
     ("exec", "A program in a node of a running lab.", "", exec_command),
     ("shell", "A shell in a node of a running lab.", "", shell_command),
     ("reload", "New rules for a node of a running lab.", "", reload_command),
+    ("capture", "Packets of a running lab, for Wireshark.", "", capture_command),
+    ("graph", "A topology as a drawing.", "", graph_command),
+    ("watch", "Ask again when a file is saved.", "", watch_command),
     ("down", "End a lab.", "", down_command),
 )
 """Each command: name, one line, examples."""

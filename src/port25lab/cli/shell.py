@@ -89,7 +89,8 @@ def run_in(place: Entrance, node: str, command: str, confined: bool = True) -> i
     process = subprocess.Popen(argv)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs in the shell
     try:
-        return process.wait()
+        code = process.wait()
+        return code if code >= 0 else 128 - code
     except BaseException:
         with suppress(PermissionError):  # under sudo the process is root's; it ends with its lab
             process.kill()

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from port25lab.errors import InputError, LabError, LackingError
+from port25lab.errors import InputError, LabError, LackingError, NewLabNeededError
 from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
@@ -175,8 +175,8 @@ class Failure(Message):
     """A request failed."""
 
     kind: Literal["failure"] = "failure"
-    error: Literal["input", "lacking", "lab"]
-    """The user's input was wrong, this machine lacks what it takes to try it, or the lab failed."""
+    error: Literal["input", "lacking", "new-lab", "lab"]
+    """The user's input was wrong, this machine lacks what it takes, it needs another lab, or the lab failed."""
     text: str
     allowed: str = ""
     """Only of wrong input, as is the place in a file."""
@@ -190,7 +190,9 @@ class Failure(Message):
         if isinstance(error, InputError):
             file = Path(error.file) if error.file else None
             place: dict[str, Any] = {"file": file, "line": error.line, "column": error.column}
-            kind: Literal["input", "lacking"] = "lacking" if isinstance(error, LackingError) else "input"
+            kind: Literal["input", "lacking", "new-lab"] = next(
+                (name for name, error_class in _SPECIAL.items() if isinstance(error, error_class)), "input"
+            )
             return cls(error=kind, text=error.what, allowed=error.allowed, **place)
         if isinstance(error, LabError):
             return cls(error="lab", text=str(error))
@@ -200,10 +202,16 @@ class Failure(Message):
     def exception(self) -> InputError | LabError:
         """The error to raise on the engine's side."""
         if self.error != "lab":
-            wrong = LackingError if self.error == "lacking" else InputError
+            wrong = InputError if self.error == "input" else _SPECIAL[self.error]
             return wrong(self.text, allowed=self.allowed, file=self.file, line=self.line, column=self.column)
         return LabError(self.text)
 
+
+_SPECIAL: dict[Literal["lacking", "new-lab"], type[InputError]] = {
+    "lacking": LackingError,
+    "new-lab": NewLabNeededError,
+}
+"""Kinds of InputError that are told apart."""
 
 Answer = Annotated[
     Started | Attempted | ProgramDone | Entered | Reloaded | CaptureEnded | Failure,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from port25lab.attempt.starvation import Starvation
-from port25lab.errors import InputError
+from port25lab.errors import NewLabNeededError
 from port25lab.evidence.early_drops import EarlyDrops
 from port25lab.evidence.loaded_rules import join_rules
 from port25lab.evidence.rule_map import FAMILIES
@@ -50,7 +50,7 @@ class Reloading:
     def replace(self, name: str, old: Sequence[Policy], new: Sequence[Policy]) -> None:
         """Replace all policies of a node. Raises InputError and LabError: the node then has the rules of before."""
         if reason := next(self._reasons(name, old, new), None):
-            raise InputError(f"{name} cannot take these rules while the lab is up: {reason}", allowed=ANEW)
+            raise NewLabNeededError(f"{name} cannot take these rules while the lab is up: {reason}", allowed=ANEW)
         node = self._net[name]
         there = self._made.setdefault(name, {one for policy in old for one in policy.sets})
         missing = [
@@ -66,7 +66,7 @@ class Reloading:
             rules = join_rules(node, new, self._sets)
             if rules.steers and not self._seen_everywhere:
                 reason = "they send packets elsewhere, and not every node is watched"
-                raise InputError(f"{name} cannot take these rules while the lab is up: {reason}", allowed=ANEW)
+                raise NewLabNeededError(f"{name} cannot take these rules while the lab is up: {reason}", allowed=ANEW)
         except BaseException:
             for family, content in before.items():
                 firewall.put_back(node, family, content)
