@@ -16,8 +16,8 @@ setup: ## install what is missing: Debian packages by apt, Python packages into 
 setup-dev:
 	@scripts/setup dev $(WITH)
 
-demo: setup ## run all scenarios of the catalogue
-	@.venv/bin/port25lab run
+demo: setup ## run all scenarios of the catalogue, and write a report of them
+	@.venv/bin/port25lab run --html report.html
 
 test: lint ## lint, then run all tests, with real labs (WORKERS=4: four at a time; WITH=real: also those of Postfix)
 	$(PYTHON) -m pytest -n $(WORKERS)

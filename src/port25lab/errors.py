@@ -100,7 +100,7 @@ _MEANT = {
     "block": ("blocked",),
     "drop": ("dropped",),
     "refused": ("closed",),
-    "reject": ("rejected-icmp",),
+    "reject": ("rejected-icmp", "rejected-reset"),
     "ssl": ("implicit",),
     "timeout": ("dropped",),
     "tls": ("implicit", "starttls"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -222,3 +223,14 @@ def test_a_topology_file_runs_once_in_a_session(suite: Callable[..., Path], stre
     done = run_pytest(folder)
     assert "13 passed" in done.stdout, done.stdout
     assert runs.read_text() == "run\n"
+
+
+def test_a_report_of_the_paths_is_written(suite: Callable[..., Path]) -> None:
+    folder = suite("delivered")
+    done = run_pytest(folder, "--port25lab-html", "report.html", "--port25lab-json", "results.json")
+    assert done.returncode == 1, done.stdout
+    verdicts = json.loads((folder / "results.json").read_text())["verdicts"]
+    assert len(verdicts) == 6
+    wrong = [one for one in verdicts if one["ok"] is False]
+    assert {one["outcome"] for one in wrong} == {"dropped"}
+    assert f">6 paths, {len(wrong)} not as expected<" in (folder / "report.html").read_text()

@@ -22,7 +22,7 @@ from port25lab.model.question import Question
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report import console as console_module
 from port25lab.report import contract_table, describe
-from port25lab.report.files import require_separate
+from port25lab.report.files import is_stdout, require_separate
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
 from port25lab.report.text import visible
@@ -82,6 +82,7 @@ def run(options: RunOptions) -> int:
             seed_table=not (options.scenarios or options.expression or options.refs),
             own=bool(options.policies),
             detail=options.detail,
+            page=options.results.get("--html"),
         )
     except OutputError as error:
         problems.append(error)
@@ -139,6 +140,7 @@ def _print(
     seed_table: bool,
     own: bool,
     detail: console_module.Detail,
+    page: Path | None,
 ) -> None:
     environment = report.environment
     if own:
@@ -147,6 +149,8 @@ def _print(
         console_module.print_report(
             console, report.verdicts, environment["seconds"], environment["labs"], seed_table=seed_table, detail=detail
         )
+    if page is not None and not is_stdout(page):
+        console_module.emit(console, Text(f"report: {page.absolute()}"))
     for file in pcap.files if pcap else ():
         if file.problem:
             console_module.emit(console, Text(f"{file.path}: {file.problem}"))

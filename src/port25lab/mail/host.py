@@ -52,3 +52,6 @@ class Host(Protocol):
 
     def source_port(self) -> int:
         """A source port that no other attempt in the lab has."""
+
+    async def fed(self, argv: Sequence[str], channel: socket.socket) -> str:
+        """Run a program in the host whose standard input is a socket, until it ends; what it said on stderr."""

@@ -98,9 +98,12 @@ def meets(outcome: Outcome, expected: Expected | None) -> bool:
     if expected is AnyOf.BLOCKED:
         return OUTCOME_INFO[outcome].blocked
     if expected is AnyOf.PASSES:
-        return outcome in (Outcome.DELIVERED, Outcome.REACHED)
+        return outcome in PASSING
     return expected is None or outcome is expected
 
+
+PASSING = (Outcome.DELIVERED, Outcome.REACHED)
+"""Outcomes of a path that gets through."""
 
 DECIDED_BY_RULES: tuple[Expected, ...] = (
     *(outcome for outcome, meaning in OUTCOME_INFO.items() if meaning.blocked),

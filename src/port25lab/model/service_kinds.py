@@ -29,6 +29,8 @@ class Role(StrEnum):
     """Takes connections in a server's place (``middleboxes.fake_servers``)."""
     PROXY = "proxy"
     """Forwards sessions to their destination, altered (``middleboxes.proxy``)."""
+    OWN = "own"
+    """A program of the user's (``middleboxes.own_program``)."""
     QUEUE = "queue"
     """Alters packets that pass (``middleboxes.packet_rewriter``)."""
 
@@ -88,6 +90,9 @@ MIDDLEBOXES: Mapping[str, Kind] = {
 }
 """Services between a client and its server, which a policy brings. ``mail.middleboxes`` describes each."""
 
+OWN_KIND = "own"
+"""What a service becomes whose kind is a file of the user's: ``./slow.py:handle``."""
+
 SERVICE_KINDS: Mapping[str, Kind] = {
     "mx": Kind(Role.MAIL, (MX,), required=("domains",), optional=("users", "greylist", "dnsbl")),
     "submission": Kind(Role.MAIL, (SUBMISSION,), required=("users",)),
@@ -97,6 +102,7 @@ SERVICE_KINDS: Mapping[str, Kind] = {
     "open-relay": Kind(Role.MAIL, (MX,), optional=("domains",), relays_for_everybody=True),
     "dns": Kind(Role.AUTHORITY, optional=("blocklists",)),
     "resolver": Kind(Role.RESOLVER, required=("upstream",)),
+    OWN_KIND: Kind(Role.OWN, required=("port", "program"), optional=("domains", "users", "parameters")),
     **MIDDLEBOXES,
 }
 
@@ -279,5 +285,7 @@ _PARAMETERS: Mapping[str, _Parameter] = {
     "refusal": _Parameter(
         _is_refusal, "allowed is one line with a 4xx or 5xx code, such as '550 5.7.1 Use the relay of your provider'"
     ),
+    "program": _Parameter(lambda value: isinstance(value, Mapping), "allowed is `kind: FILE.py:NAME`"),
+    "parameters": _Parameter(lambda value: isinstance(value, Mapping), "allowed is a mapping, for your own program"),
     "upstream": _Parameter(_is_address, "allowed is the address of a DNS server, such as '192.0.2.53'"),
 }

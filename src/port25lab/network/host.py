@@ -214,6 +214,17 @@ class LabHost:
             await process.wait()
             await asyncio.to_thread(_reap_session, process.pid)
 
+    async def fed(self, argv: Sequence[str], channel: socket.socket) -> str:
+        """Run a program in the node whose standard input is a socket, until it ends. Returns what it said on stderr."""
+        process = await self._start(argv, {}, stderr=asyncio.subprocess.PIPE, stdin=channel.fileno())
+        channel.close()
+        try:
+            _, said = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        return said.decode(errors="replace").strip()
+
     def named(self) -> Path:
         """Give the node's namespace a name, so that `ip netns exec NODE` and `nsenter` find it."""
         place = NETNS / self.name
@@ -223,11 +234,13 @@ class LabHost:
             namespaces.mount(f"/proc/self/fd/{self._node.network}", str(place), None, namespaces.MS_BIND)
         return place
 
-    async def _start(self, argv: Sequence[str], environment: Mapping[str, str], stderr: int) -> Process:
+    async def _start(
+        self, argv: Sequence[str], environment: Mapping[str, str], stderr: int, stdin: int = asyncio.subprocess.PIPE
+    ) -> Process:
         try:
             return await asyncio.create_subprocess_exec(
                 *argv,
-                stdin=asyncio.subprocess.PIPE,
+                stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,

@@ -103,6 +103,15 @@ def print_changes(console: Console, found: Sequence[Change], allowed: Sequence[A
         emit(console, Group(Text(f"{count(moved, 'path')} with the same outcome by another rule: {words}"), Text()))
 
 
+_NARROWEST = 30
+"""Columns for the IP versions, the gaps, and a rule's file and line."""
+
+
+def _longest_word(texts: Iterable[str], most: int) -> int:
+    words = (word for text in texts for word in text.split(" "))
+    return min(max(map(len, words), default=0), most)
+
+
 def print_table(
     console: Console, verdicts: Sequence[Verdict], *, verbose: bool = False, repeat: str | None = None
 ) -> None:
@@ -111,21 +120,27 @@ def print_table(
     ``verbose``: all facts. ``repeat``: the command that answers these questions again.
     """
     glyphs = glyphs_for(console)
+    groups = list(_by_source(verdicts, glyphs, verbose=verbose))
+    names = [visible(", ".join(sources)) for sources, _ in groups]
+    least_from = _longest_word(names, _MOST_FROM)
+    least_to = _longest_word((line.destinations for _, lines in groups for line in lines), _MOST_TO)
     columns = [
-        Column("from", overflow="fold", max_width=_MOST_FROM),
-        Column("to", overflow="fold", max_width=_MOST_TO),
+        Column("from", overflow="fold", max_width=_MOST_FROM, min_width=least_from),
+        Column("to", overflow="fold", max_width=_MOST_TO, min_width=least_to),
         Column("IP", no_wrap=True),
         Column("outcome", no_wrap=True),
-        Column("decided by", overflow="fold"),
     ]
-    table = bare_table(columns)
-    for sources, lines in _by_source(verdicts, glyphs, verbose=verbose):
-        name = visible(", ".join(sources))
+    outcomes = max((len(line.outcome.value) for _, lines in groups for line in lines), default=0)
+    # On a narrow terminal names would be cut; the rules that decided stand below the table as well.
+    with_rules = console.width >= least_from + least_to + outcomes + _NARROWEST
+    table = bare_table([*columns, *[Column("decided by", overflow="fold")] * with_rules])
+    for name, (_, lines) in zip(names, groups, strict=True):
+        shown = name
         for line in lines:
-            decided_by = _decided(line.first, glyphs)
             outcome = Text(line.outcome.value, OUTCOME_INFO[line.outcome].style)
-            table.add_row(name, line.destinations, line.versions, outcome, decided_by)
-            name = ""
+            decided_by = [_decided(line.first, glyphs)] * with_rules
+            table.add_row(shown, line.destinations, line.versions, outcome, *decided_by)
+            shown = ""
     emit(console, Group(table, *deciding_rules(verdicts, glyphs), Text()))
     if verbose:
         for verdict in verdicts:

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from port25lab.model.evidence import Blame
-from port25lab.model.outcome import OUTCOME_INFO, Outcome, meets
+from port25lab.model.outcome import OUTCOME_INFO, PASSING, Outcome, meets
 from port25lab.model.verdict import Verdict
 from port25lab.report import article_rows, describe, explain, matrix_rows
 from port25lab.report.rows import Row, chain_of, relay_blames, rows, stacked_rows
@@ -96,8 +96,10 @@ def _attempts(row: Row, glyphs: Glyphs) -> str:
 
 
 def _outcome(console: Console, verdict: Verdict) -> Text:
-    text = Text.assemble((verdict.outcome.value, OUTCOME_INFO[verdict.outcome].style))
     question = verdict.question
+    # What was expected is no alarm beside its tick.
+    style = "" if verdict.ok and question.expected is not None else OUTCOME_INFO[verdict.outcome].style
+    text = Text.assemble((verdict.outcome.value, "green" if verdict.outcome in PASSING else style))
     if verdict.ok or question.expected is None:
         return text
     if not meets(verdict.outcome, question.expected):

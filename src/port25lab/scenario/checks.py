@@ -167,7 +167,9 @@ def check_ends(plan: Plan, source: str, to: str, versions: Sequence[IpVersion | 
         known = [*plan.nodes, *(f"{MX_PREFIX}{domain}" for node in plan.nodes.values() for domain in node.domains)]
         raise error_at(f"no node {to!r}", f"a DNS name, an address, or {nearest(to, known)}", "to")
     if literal is None and plan.server(to) is None and plan.server(f"{MX_PREFIX}{to}") is not None:
-        raise error_at(f"no server is called {to!r}", f"did you mean '{MX_PREFIX}{to}', the domain's MX?", "to")
+        domains = ", ".join(sorted(domain for node in plan.nodes.values() for domain in node.domains))
+        allowed = f"did you mean '{MX_PREFIX}{to}', the domain's MX? domains: {domains}"
+        raise error_at(f"no server is called {to!r}", allowed, "to")
     for number, version in enumerate(versions):
         if literal is not None and version not in (None, literal):
             raise error_at(f"IPv{version} to {to}, which is an IPv{literal} address", f"ip: {literal}", "ip", number)

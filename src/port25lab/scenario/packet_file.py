@@ -29,20 +29,7 @@ def load_packet(written: str, relative_to: Path | None = None) -> PacketFunction
     ``written``: what stands in the scenario; without a function's name, ``packets`` is meant. ``relative_to``: the
     scenario's file. Raises InputError, with the Python file and its line where that is what is wrong.
     """
-    path, _, name = written.partition(".py:") if ".py:" in written else (written.removesuffix(".py"), "", "")
-    name = name or DEFAULT_FUNCTION
-    place = Path(f"{path}.py")
-    beside = place if relative_to is None else relative_to.parent / place
-    file = beside if beside.exists() else place
-    if not file.is_file():
-        raise InputError(f"no file {str(place)!r}", allowed=f"{FORM}, looked for beside the scenario: {beside}")
-    text = read_text(file)
-    try:
-        tree = ast.parse(text, str(file))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a NUL in it
-        line, column = getattr(error, "lineno", None), getattr(error, "offset", None)
-        what = getattr(error, "msg", None) or str(error) or type(error).__name__
-        raise InputError(f"not Python: {what}", file=file, line=line, column=column) from None
+    file, name, text, tree = parsed_file(written, relative_to, DEFAULT_FUNCTION)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     if name not in functions:
         raise InputError(f"no function {name!r}", allowed=nearest(name, functions), file=file)
@@ -55,6 +42,28 @@ def load_packet(written: str, relative_to: Path | None = None) -> PacketFunction
             line=found.lineno,
         )
     return PacketFunction(file=str(file), name=name, text=text, folders=(str(file.absolute().parent),))
+
+
+def parsed_file(written: str, relative_to: Path | None, default: str) -> tuple[Path, str, str, ast.Module]:
+    """The file of ``FILE.py:NAME``, the name, its text, and its syntax. ``default``: the name, where there is none.
+
+    Raises InputError where there is no such file, or it is not Python.
+    """
+    path, _, name = written.partition(".py:") if ".py:" in written else (written.removesuffix(".py"), "", "")
+    name = name or default
+    place = Path(f"{path}.py")
+    beside = place if relative_to is None else relative_to.parent / place
+    file = beside if beside.exists() else place
+    if not file.is_file():
+        raise InputError(f"no file {str(place)!r}", allowed=f"{FORM}, looked for beside the scenario: {beside}")
+    text = read_text(file)
+    try:
+        tree = ast.parse(text, str(file))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a NUL in it
+        line, column = getattr(error, "lineno", None), getattr(error, "offset", None)
+        what = getattr(error, "msg", None) or str(error) or type(error).__name__
+        raise InputError(f"not Python: {what}", file=file, line=line, column=column) from None
+    return file, name, text, tree
 
 
 def _takes_one(arguments: ast.arguments) -> bool:

@@ -20,6 +20,7 @@ from port25lab.model.service_kinds import SERVICE_KINDS, troubles
 from port25lab.scenario import catalogue
 from port25lab.scenario import document as document_module
 from port25lab.scenario.document import Strict, wrong
+from port25lab.scenario.own_service import with_own_files
 from port25lab.scenario.rules_file import RULES_FILES, read_rules
 
 NFT_FILE = "ruleset.nft"
@@ -94,7 +95,8 @@ def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Polic
         raise InputError(what, allowed="one with a line `title: TEXT` at least", file=folder)
     document = document_module.read_yaml(folder / "policy.yaml")
     head = document_module.validated(document, PolicyFile)
-    for number, service in enumerate(head.services):
+    services = tuple(with_own_files(head.services, folder / "policy.yaml"))
+    for number, service in enumerate(services):
         for trouble in troubles(service):
             keys = () if trouble.parameter is None else (trouble.parameter,)
             raise document.error(trouble.what, trouble.allowed, "services", number, *keys)
@@ -105,7 +107,7 @@ def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Polic
     ipset = document_module.read_text(folder / SETS_FILE) if (folder / SETS_FILE).exists() else ""
     saved = [words[1] for line in ipset.splitlines() if (words := line.split())[:1] == ["create"] and words[1:]]
     files = [(family, folder / file) for family, file in RULES_FILES.items() if (folder / file).exists()]
-    if not files and not head.services:
+    if not files and not services:
         others = ", ".join(sorted(one.name for one in folder.glob("*rules*")))
         found = f"; {others} is not read" if others else ""
         raise InputError(f"the policy has no rules{found}", allowed="rules.v4, rules.v6 or both", file=folder)
@@ -118,7 +120,7 @@ def _load(folder: Path, absolute: Path, origin: Origin, stamps: object) -> Polic
         sets=head.sets,
         rules_files=tuple(read_rules(family, file, head.sets, saved) for family, file in files),
         ipset=ipset,
-        services=head.services,
+        services=services,
         watch=head.watch,
         origin=origin,
     )

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from port25lab.errors import InputError, Interrupted, Port25labError, nearest
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.scenario import catalogue
+from port25lab.scenario.own_service import with_own_files
 from port25lab.scenario.plan_checks import check_plan, require_prefix, require_spelt
 
 Stamp = tuple[int, int]
@@ -176,6 +177,8 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
         parameters_of_node = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}
         require_spelt(topo.nodeInfo(name), _NODE_PARAMETERS, f"node {name!r}", file)
         parameters_of_node["routes"] = [_route(file, name, to, via) for to, via in parameters_of_node.get("routes", ())]
+        if isinstance(parameters_of_node.get("services"), list | tuple):
+            parameters_of_node["services"] = with_own_files(parameters_of_node["services"], file)
         nodes[name] = {"name": name, "interfaces": interfaces[name], **parameters_of_node}
     try:
         plan = Plan.model_validate(

@@ -16,6 +16,7 @@ from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.questions import lab_config, load_questions, question_about
 from port25lab.scenario.scenario_file import schema
+from port25lab.scenario.topology import load_topology
 
 HEAD = """\
 title: T
@@ -301,7 +302,8 @@ KEYS = (
         ("{from: pc, expect: any}", ":7:5: the key 'to' is missing; it cannot be left out"),
         (
             "{from: pc, to: example.net, expect: delivered}",
-            ":7:20: no server is called 'example.net'; did you mean 'mx:example.net', the domain's MX?",
+            ":7:20: no server is called 'example.net'; did you mean 'mx:example.net', the domain's MX? domains: "
+            + ", ".join(sorted(d for node in load_topology("residential_isp").nodes.values() for d in node.domains)),
         ),
         (
             "{from: pcc, to: mx, expect: delivered}",

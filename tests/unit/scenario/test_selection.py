@@ -126,3 +126,9 @@ def test_nothing_to_choose_from() -> None:
     with pytest.raises(InputError) as caught:
         select([], None, [])
     assert str(caught.value) == "there is no scenario to run; scenarios of the catalogue, or files of your own"
+
+
+@pytest.mark.parametrize("expression", ["(" * 3000 + "a" + ")" * 3000, "not " * 3000 + "a"])
+def test_an_expression_nested_too_deeply(expression: str) -> None:
+    with pytest.raises(InputError, match="nested too deeply"):
+        select(QUESTIONS, expression, [])

@@ -16,7 +16,7 @@ from port25lab.errors import LabError
 from port25lab.kernel import ipv6
 from port25lab.kernel.nfqueue import Queue
 from port25lab.mail.host import Host
-from port25lab.mail.middleboxes import ALTERATIONS
+from port25lab.mail.middleboxes import ALTERATIONS, own_program
 from port25lab.mail.middleboxes.fake_servers import FakeServer
 from port25lab.mail.middleboxes.packet_rewriter import Inline
 from port25lab.mail.middleboxes.proxy import Proxy
@@ -95,6 +95,7 @@ class Services:
             Role.AUTHORITY: self._start_dns,
             Role.RESOLVER: self._start_resolver,
             Role.STAND_IN: self._start_fake_server,
+            Role.OWN: self._start_own,
             Role.PROXY: self._start_proxy,
             Role.QUEUE: self._start_queue,
         }
@@ -125,6 +126,39 @@ class Services:
     def _start_fake_server(self, node: NodePlan, service: Service) -> None:
         server = FakeServer(service)
         self._listen(node, service["port"], server.what, self._recording(node.name, server.serve))
+
+    def _start_own(self, node: NodePlan, service: Service) -> None:
+        """A program of the user's: it gets the connections that are accepted here."""
+        file = service["program"]["file"]
+        what = f"{file} on port {service['port']}"
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        ours.send(own_program.hello({**service, "hostname": node.hostname}))
+
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            said = await self._hosts[node.name].fed(own_program.command(), theirs)
+            ended.set_result(said.splitlines()[-1] if said else f"{file}: it ended")
+            raise LabError(ended.result())
+
+        async def hand_over(connection: socket.socket, _: Peer) -> None:
+            own_program.hand_over(ours, connection)
+
+        async def ready() -> None:
+            if await asyncio.get_running_loop().sock_recv(ours, 1) != own_program.READY:
+                raise LabError(await ended)
+            self._supervisor.start(node.name, what, hear(), holding=ours)
+
+        async def hear() -> None:
+            """The program says that the handler failed. That is recorded before the client sees anything of it."""
+            while said := await asyncio.get_running_loop().sock_recv(ours, 1 + own_program.LONGEST_WORDS):
+                self._supervisor.failed(node.name, what, LabError(said.removeprefix(own_program.FAILED).decode()))
+                ours.send(own_program.NOTED)
+
+        self._supervisor.start(node.name, what, run(), holding=ours)
+        self._listen(node, service["port"], what, self._recording(node.name, hand_over))
+        self._readiness[f"{node.name} {what}"] = _Readiness(node.name, what, ready)
 
     def _start_proxy(self, node: NodePlan, service: Service) -> None:
         port, kind = service["port"], service["kind"]

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from port25lab.errors import LabError
+
 OF_THE_CONNECTION = frozenset(
     {
         errno.ECONNABORTED,
@@ -92,4 +94,4 @@ async def accept(
 def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"

@@ -42,7 +42,7 @@
   // What is as expected is no alarm, also where it is blocked.
   const shade = (one) => one.ok === false ? (one.told ? "bad" : "warn") : passes(one) ? "good" : one.ok === null && data.blocked.includes(one.outcome) ? "bad" : "";
   const tag = (one) => make("span", { class: `tag ${shade(one)}` }, one.outcome);
-  const words = verdicts.map((one) => [one.path, one.name, one.from, target(one), how(one), one.outcome, one.mechanism, one.reason,
+  const words = verdicts.map((one) => [one.path, one.ref, one.name, one.from, target(one), how(one), one.outcome, one.mechanism, one.reason,
     one.blame ? `${one.blame.node} ${one.blame.rule} ${one.blame.file}` : ""].join(" ").toLowerCase());
 
   // -- saving a figure or a table
@@ -135,7 +135,7 @@
     }
     svg.querySelector("title").textContent = `${heading(one)}: ${one.outcome}${one.blame ? ` at ${one.blame.node}` : ""}. Way: ${route.join(", ")}`;
     const words = one.blame && !passed ? `${one.blame.node}: ${short(one.blame)}` : passed ? "the whole way" : taker ? `taken by ${taker}` : "";
-    return make("div", {}, make("div", { class: "figure" }, svg), make("p", { class: "soft" }, words),
+    return make("div", {}, make("div", { class: "figure", tabindex: "0", role: "region", "aria-label": svg.querySelector("title").textContent }, svg), make("p", { class: "soft" }, words),
       tools(["SVG", () => save("path.svg", "image/svg+xml", svgOf(svg))]));
   };
 
@@ -176,7 +176,7 @@
       svg.append(draw("text", { class: lost ? "losttext" : "", x: Math.min(from, to) + 8, y: y - 5 },
         `${row.packet.kind}${row.packet.retransmission ? " again" : ""}${end}`));
     });
-    return make("div", {}, make("div", { class: "figure" }, svg), tools(["SVG", () => save("packets.svg", "image/svg+xml", svgOf(svg))]));
+    return make("div", {}, make("div", { class: "figure", tabindex: "0", role: "region", "aria-label": svg.querySelector("title").textContent }, svg), tools(["SVG", () => save("packets.svg", "image/svg+xml", svgOf(svg))]));
   };
   const dialogue = (one) => {
     const saw = one.observation, rows = [];
@@ -244,7 +244,7 @@
   };
   const show = () => {
     const body = make("tbody", {}, ...shown.slice(0, limit).map(row));
-    const head = make("thead", {}, make("tr", {}, ...["", "ref", "path", "IP", "variant", "outcome", "decided by"].map((text) => make("th", { scope: "col" }, text || make("span", { "aria-label": "as expected" })))));
+    const head = make("thead", {}, make("tr", {}, ...["", "ref", "path", "IP", "variant", "outcome", "decided by"].map((text) => make("th", { scope: "col" }, text || make("span", { class: "away" }, "as expected")))));
     $("table").replaceChildren(head, body);
     $("more").hidden = shown.length <= limit;
     $("count").textContent = `${shown.length} of ${verdicts.length}`;
@@ -270,7 +270,7 @@
 
   if (pictures.length) $("network").append(make("h2", {}, "The network"), make("p", { class: "soft" }, "Choose a path to see its way: green as far as it came, red behind the node that decided."), ...pictures.map((one, n) => {
     const box = make("details", { open: pictures.length === 1 }, make("summary", {}, data.networks[n]));
-    const fill = () => { if (box.open && box.children.length === 1) { const svg = one.querySelector("svg").cloneNode(true); box.append(make("div", { class: "figure" }, svg), tools(["SVG", () => save(`${data.networks[n]}.svg`, "image/svg+xml", svgOf(svg))])); } };
+    const fill = () => { if (box.open && box.children.length === 1) { const svg = one.querySelector("svg").cloneNode(true); box.append(make("div", { class: "figure", tabindex: "0", role: "region", "aria-label": svg.querySelector("title").textContent }, svg), tools(["SVG", () => save(`${data.networks[n]}.svg`, "image/svg+xml", svgOf(svg))])); } };
     box.addEventListener("toggle", fill);
     fill();
     return box;

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from port25lab.model.mechanism import MECHANISM_INFO
-from port25lab.model.outcome import OUTCOME_INFO, Outcome
+from port25lab.model.outcome import OUTCOME_INFO, PASSING, Outcome
 from port25lab.model.verdict import Report
 from port25lab.report import files
 from port25lab.report.html.picture import picture
@@ -28,8 +28,6 @@ from port25lab.report.text import visible
 
 _LEFT_OUT = ("decisions", "diverted", "matrix", "should", "sender", "recipient", "size", "bad_auth", "pcap")
 """Fields of verdicts that the page does not show: the JSON has them."""
-
-_GET_THROUGH = (Outcome.DELIVERED, Outcome.REACHED)
 
 
 def write_html(report: Report, path: Path, more: Mapping[str, Any] | None = None) -> None:
@@ -109,7 +107,7 @@ def _summary(verdicts: list[Any], failed: int, untold: int) -> str:
     if judged and not failed and not untold:
         parts.append("all as expected" if judged == len(verdicts) else f"{judged} as expected")
     if not judged and not untold:
-        passing = sum(one["outcome"] in _GET_THROUGH for one in verdicts)
+        passing = sum(one["outcome"] in PASSING for one in verdicts)
         blocked = sum(OUTCOME_INFO[Outcome(one["outcome"])].blocked for one in verdicts)
         parts += [f"{passing} get through", f"{blocked} are blocked"]
     elif judged < len(verdicts):
