@@ -48,6 +48,10 @@ class InputError(Port25labError):
         super().__init__(f"{place}: " * bool(place) + what + f"; {allowed}" * bool(allowed))
 
 
+class NewLabNeededError(InputError):
+    """These rules need a lab that is built for them: they cannot replace those of a running one."""
+
+
 class LackingError(InputError):
     """What the user wrote may be right on the machine that it is for. This machine lacks what it takes to try it."""
 

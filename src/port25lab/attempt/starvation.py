@@ -41,6 +41,10 @@ class Starvation:
         self._first_counted: float | None = None
         """Starvation before the first attempt that a limit may count."""
 
+    def limits(self, refill_seconds: float | None) -> None:
+        """The rules were replaced; the parameter is that of the constructor. Their limits have counted no attempt."""
+        self._refill, self._first_counted = refill_seconds, None
+
     def begin(self) -> Begun:
         """An attempt begins. Returns what ``doubt`` needs to know."""
         now = starved_seconds()

@@ -194,6 +194,14 @@ def _snapshot(files: Sequence[str]) -> tuple[Snapshot, list[InputError]]:
     return reading.snapshot, list(reading.errors)
 
 
+def mirror_of(files: Sequence[str]) -> Mirror:
+    """The mirror of a router's files. Raises InputError where one of them is refused."""
+    snapshot, refused = _snapshot(files)
+    if refused:
+        raise refused[0]
+    return _mirrors(CheckOptions(files), snapshot, None)[0]
+
+
 def _mirrors(options: CheckOptions, new: Snapshot, old: Snapshot | None) -> list[Mirror]:
     """The mirror of the new rules, and that of the old ones: both in the shape that both say together."""
     inside = dict(_inside(text) for text in options.inside)

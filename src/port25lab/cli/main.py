@@ -22,6 +22,7 @@ from port25lab.cli import (
     collect_options,
     help_text,
     init_options,
+    labs_options,
     list_options,
     probe_options,
     report_options,
@@ -112,6 +113,7 @@ _COMMANDS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
     ("report", "A page from results that were written before.", report_options.EPILOG, report_options.report_command),
     ("schema", "JSON Schema of scenarios, policies and results.", _SCHEMA_EXAMPLES, schema_command),
     ("probe", "What is blocked on the way to a mail server.", probe_options.EPILOG, probe_options.probe_command),
+    *labs_options.COMMANDS,
 )
 """Each command: name, one line, examples."""
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from port25lab.engine.engine import OnLabUp
 from port25lab.errors import InputError, nearest
-from port25lab.lab.handle import Lab
+from port25lab.lab.handle import Entrance, Lab
 from port25lab.model.verdict import Verdict
 from port25lab.report.text import visible
 
@@ -73,15 +73,24 @@ def _wait_for_a_line() -> None:
 
 def open_shell(lab: Lab, node: str) -> int:
     """Run the user's shell in a node, on the user's terminal. Returns its exit code."""
-    place = lab.enter(node)
+    return run_in(lab.enter(node), node, '"${SHELL:-/bin/sh}"')
+
+
+def run_in(place: Entrance, node: str, command: str, confined: bool = True) -> int:
+    """Run a command in a node, on the user's terminal. Returns its exit code.
+
+    ``command``: as ``sh`` reads it. ``confined``: whether it gets the limits of all programs in nodes.
+    """
     etc = " && ".join(f"mount --bind {place.etc}/{name} /etc/{name}" for name in ("resolv.conf", "hosts"))
     sysfs = "mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys"
-    start = f'{etc} && {sysfs} && hostname {node} && exec {shlex.join(place.confine)} "${{SHELL:-/bin/sh}}"'
+    limits = f"{shlex.join(place.confine)} " if confined else ""
+    start = f"{etc} && {sysfs} && hostname {node} && exec {limits}{command}"
     argv = [*place.command, "unshare", "--mount", "--uts", "sh", "-c", start]
     process = subprocess.Popen(argv)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs in the shell
     try:
-        return process.wait()
+        code = process.wait()
+        return code if code >= 0 else 128 - code
     except BaseException:
         with suppress(PermissionError):  # under sudo the process is root's; it ends with its lab
             process.kill()

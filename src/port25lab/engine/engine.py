@@ -22,7 +22,7 @@ from typing import Self
 from port25lab.engine import needs, provenance
 from port25lab.engine.jobs import Job, LabKey, control_key, first, lab_key, plan_jobs
 from port25lab.engine.progress import Progress, Quiet
-from port25lab.errors import LabError, MachineError
+from port25lab.errors import LabError, MachineError, NewLabNeededError
 from port25lab.evidence.capture_folder import CaptureFile, CaptureFolder, comment
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes
@@ -107,6 +107,48 @@ class Engine:
             self._up[key] = self._start(Job(config, ()))
         self._lent.add(key)
         return self._up[key]
+
+    def renew(self, config: LabConfig) -> None:
+        """The files of a lab's policies have changed: load them, and ask again what is asked next.
+
+        Where attempts depend on one another, or the rules need another lab, the next question starts one. Raises
+        InputError for a rule that iptables refuses; the lab then has the rules of before, and its answers stay.
+        """
+        key: LabKey = config, None
+        if key in self._up:
+            try:
+                for node, stack in needs.policies_of(config).items():
+                    self._up[key].reload(node, stack)
+            except NewLabNeededError:
+                self._up.pop(key).close()
+        for one in [one for one in (*self._up, *self._answers) if one[0] == config and one != key]:
+            if one in self._up:
+                self._up.pop(one).close()
+            self._answers.pop(one, None)
+        self._answers.pop(key, None)
+
+    def replace(self, old: LabConfig, new: LabConfig) -> None:
+        """Give a lab that is up the policies of another configuration; what is asked of that is then asked in it.
+
+        Raises InputError for a rule that iptables refuses; the lab then has the rules of before.
+        """
+        if (new, None) not in self._up and (old, None) in self._up:
+            lab, before = self._up[old, None], needs.policies_of(old)
+            changed = {node: stack for node, stack in needs.policies_of(new).items() if before.get(node) != stack}
+            with contextlib.suppress(NewLabNeededError):
+                for node, stack in changed.items():
+                    lab.reload(node, stack)
+                self._up[new, None] = self._up.pop((old, None))
+                self._answers.pop((new, None), None)
+                if (old, None) in self._lent:
+                    self._lent.add((new, None))
+        self.lab(new)
+
+    def keep_only(self, configs: Iterable[LabConfig]) -> None:
+        """End the labs of all other configurations but the controls of these."""
+        wanted = {one for config in configs for one in (config, replace(config, policies=(), alone=None))}
+        for key in [key for key in self._up if key[0] not in wanted]:
+            self._up.pop(key).close()
 
     def verdicts(self, questions: Sequence[Question]) -> list[Verdict]:
         """Answer questions, controls included. The paths of a lab that fails end in `error`.

@@ -145,13 +145,7 @@ class Tracer:
 
         ``neighbours``: how many neighbours the node may ask for, by packets that are traced as well.
         """
-        wanted = "\n        ".join([SYNS, OTHERS, *[SESSIONS] * sessions])
-        ruleset = RULES.format(table=TABLE, wanted=wanted)
-        done = _load(node, ARP_RULES.format(table=TABLE) + ruleset)
-        if done.returncode:
-            done = _load(node, ruleset)
-        if done.returncode:
-            raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
+        _set_traces(node, sessions)
         self._rules[node.name] = rules
         kernel: socket.socket = node.run_inside(open_socket)
         self._sockets[kernel.fileno()] = node.name, kernel
@@ -160,6 +154,18 @@ class Tracer:
         self._neighbours[node.name] = neighbours
         if sessions:
             self._sessions.add(node.name)
+
+    def renew(self, node: LabNode, rules: LoadedRules, *, sessions: bool) -> None:
+        """The rules of a node that is watched already were replaced, and perhaps those that set ``nftrace`` removed."""
+        sessions = sessions or node.name in self._sessions
+        _set_traces(node, sessions)
+        self._rules[node.name] = rules
+        if sessions:
+            self._sessions.add(node.name)
+
+    def watches(self, node: str) -> bool:
+        """Whether a node is watched."""
+        return node in self._rules
 
     def update_rules(self, node: str, rules: LoadedRules) -> None:
         """The rules of a node that is watched already, after more of them were loaded."""
@@ -355,6 +361,22 @@ class Tracer:
         events = self._events[packet] = 1 if new else self._events.get(packet, 0) + 1
         most = packet[0], kind
         self._most_events[most] = max(events, self._most_events.get(most, 1))
+
+
+def _set_traces(node: LabNode, sessions: bool) -> None:
+    """Load the rules that set ``nftrace``, in place of those that may be there."""
+    wanted = "\n        ".join([SYNS, OTHERS, *[SESSIONS] * sessions])
+    ruleset = _anew("inet") + RULES.format(table=TABLE, wanted=wanted)
+    done = _load(node, _anew("arp") + ARP_RULES.format(table=TABLE) + ruleset)
+    if done.returncode:
+        done = _load(node, ruleset)
+    if done.returncode:
+        raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
+
+
+def _anew(family: str) -> str:
+    """Remove a table that may be missing: it is made first, in the same transaction."""
+    return f"table {family} {TABLE}\ndelete table {family} {TABLE}\n"
 
 
 def _load(node: LabNode, ruleset: str) -> subprocess.CompletedProcess[str]:

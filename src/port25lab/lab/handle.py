@@ -32,7 +32,15 @@ PACKET_SENDER = "port25lab.attempt.packet_sender"
 END_SECONDS = 2.0
 """How long a sandbox may take to end after its control socket was closed."""
 
-_A = TypeVar("_A", protocol.Started, protocol.Attempted, protocol.ProgramDone, protocol.Entered, protocol.CaptureEnded)
+_A = TypeVar(
+    "_A",
+    protocol.Started,
+    protocol.Attempted,
+    protocol.ProgramDone,
+    protocol.Entered,
+    protocol.Reloaded,
+    protocol.CaptureEnded,
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,10 @@ class Lab:
         """Process id of the lab's PID 1, as seen from outside: what `nsenter` wants."""
         return self._sandbox.pid
 
+    def fileno(self) -> int:
+        """The control socket's descriptor: it hangs up when the lab has ended."""
+        return self._control.fileno()
+
     def attempt(self, path: PathSpec) -> Evidence:
         """Try one path."""
         return self._call(protocol.Attempt(path=path), protocol.Attempted).evidence
@@ -114,6 +126,15 @@ class Lab:
         """
         request = protocol.RunProgram(node=node, argv=list(argv), stdin=stdin, seconds=seconds)
         return self._call(request, protocol.ProgramDone)
+
+    def reload(self, node: str, policies: Sequence[Policy]) -> None:
+        """Replace the policies under test of a node, between attempts.
+
+        Raises InputError for what cannot be replaced in a running lab, and where iptables refuses a rule: the node then
+        has its rules of before.
+        """
+        stack = start_request(self.plan, {node: policies}).policies[node]
+        self._call(protocol.Reload(node=node, policies=stack), protocol.Reloaded)
 
     def end_capture(self) -> CaptureSummary:
         """Complete the capture file. Returns what is in it, and what is missing."""

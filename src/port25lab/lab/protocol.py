@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from port25lab.errors import InputError, LabError, LackingError
+from port25lab.errors import InputError, LabError, LackingError, NewLabNeededError
 from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
@@ -28,7 +28,9 @@ from port25lab.model.policy import Policy
 _M = TypeVar("_M")
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
+    """A message. Both ends have the same version of this program, so fields that are not known are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def encoded(self) -> bytes:
@@ -54,7 +56,7 @@ class _Message(BaseModel):
 # From the engine to a lab.
 
 
-class Start(_Message):
+class Start(Message):
     """Build the network, load the policies, start the services."""
 
     call: Literal["start"] = "start"
@@ -65,7 +67,7 @@ class Start(_Message):
     """Hand-made packets that continue sessions from before the policies."""
 
 
-class Attempt(_Message):
+class Attempt(Message):
     """Try one path."""
 
     call: Literal["attempt"] = "attempt"
@@ -74,7 +76,7 @@ class Attempt(_Message):
     """What a capture file says at the first packet."""
 
 
-class RunProgram(_Message):
+class RunProgram(Message):
     """Run a program in a node."""
 
     call: Literal["run"] = "run"
@@ -85,23 +87,32 @@ class RunProgram(_Message):
     """The program is killed after this time."""
 
 
-class Enter(_Message):
+class Enter(Message):
     """Give a node's network namespace a name inside the lab."""
 
     call: Literal["enter"] = "enter"
     node: str
 
 
-class EndCapture(_Message):
+class Reload(Message):
+    """Replace the policies of a node."""
+
+    call: Literal["reload"] = "reload"
+    node: str
+    policies: list[Policy]
+    """All that the node has from now on, in order; the network's own first."""
+
+
+class EndCapture(Message):
     """Complete the capture file."""
 
     call: Literal["end-capture"] = "end-capture"
 
 
-Request = Annotated[Start | Attempt | RunProgram | Enter | EndCapture, Field(discriminator="call")]
+Request = Annotated[Start | Attempt | RunProgram | Enter | Reload | EndCapture, Field(discriminator="call")]
 
 
-class NumberedRequest(_Message):
+class NumberedRequest(Message):
     """A request on the wire."""
 
     number: int
@@ -111,7 +122,7 @@ class NumberedRequest(_Message):
 # From a lab to the engine.
 
 
-class Started(_Message):
+class Started(Message):
     """The lab is up."""
 
     kind: Literal["started"] = "started"
@@ -120,14 +131,14 @@ class Started(_Message):
     seconds: float
 
 
-class Attempted(_Message):
+class Attempted(Message):
     """An attempt is over."""
 
     kind: Literal["attempted"] = "attempted"
     evidence: Evidence
 
 
-class ProgramDone(_Message):
+class ProgramDone(Message):
     """A program has ended, or was killed when its time was over."""
 
     kind: Literal["program-done"] = "program-done"
@@ -137,7 +148,7 @@ class ProgramDone(_Message):
     timed_out: bool
 
 
-class Entered(_Message):
+class Entered(Message):
     """A node's namespace has a name."""
 
     kind: Literal["entered"] = "entered"
@@ -147,19 +158,25 @@ class Entered(_Message):
     """Folder of the node's own /etc files, inside the lab."""
 
 
-class CaptureEnded(_Message):
+class Reloaded(Message):
+    """The node has its new rules."""
+
+    kind: Literal["reloaded"] = "reloaded"
+
+
+class CaptureEnded(Message):
     """The capture file is complete."""
 
     kind: Literal["capture-ended"] = "capture-ended"
     capture: CaptureSummary
 
 
-class Failure(_Message):
+class Failure(Message):
     """A request failed."""
 
     kind: Literal["failure"] = "failure"
-    error: Literal["input", "lacking", "lab"]
-    """The user's input was wrong, this machine lacks what it takes to try it, or the lab failed."""
+    error: Literal["input", "lacking", "new-lab", "lab"]
+    """The user's input was wrong, this machine lacks what it takes, it needs another lab, or the lab failed."""
     text: str
     allowed: str = ""
     """Only of wrong input, as is the place in a file."""
@@ -173,7 +190,9 @@ class Failure(_Message):
         if isinstance(error, InputError):
             file = Path(error.file) if error.file else None
             place: dict[str, Any] = {"file": file, "line": error.line, "column": error.column}
-            kind: Literal["input", "lacking"] = "lacking" if isinstance(error, LackingError) else "input"
+            kind: Literal["input", "lacking", "new-lab"] = next(
+                (name for name, error_class in _SPECIAL.items() if isinstance(error, error_class)), "input"
+            )
             return cls(error=kind, text=error.what, allowed=error.allowed, **place)
         if isinstance(error, LabError):
             return cls(error="lab", text=str(error))
@@ -183,18 +202,24 @@ class Failure(_Message):
     def exception(self) -> InputError | LabError:
         """The error to raise on the engine's side."""
         if self.error != "lab":
-            wrong = LackingError if self.error == "lacking" else InputError
+            wrong = InputError if self.error == "input" else _SPECIAL[self.error]
             return wrong(self.text, allowed=self.allowed, file=self.file, line=self.line, column=self.column)
         return LabError(self.text)
 
 
+_SPECIAL: dict[Literal["lacking", "new-lab"], type[InputError]] = {
+    "lacking": LackingError,
+    "new-lab": NewLabNeededError,
+}
+"""Kinds of InputError that are told apart."""
+
 Answer = Annotated[
-    Started | Attempted | ProgramDone | Entered | CaptureEnded | Failure,
+    Started | Attempted | ProgramDone | Entered | Reloaded | CaptureEnded | Failure,
     Field(discriminator="kind"),
 ]
 
 
-class NumberedAnswer(_Message):
+class NumberedAnswer(Message):
     """An answer on the wire."""
 
     number: int
@@ -204,14 +229,14 @@ class NumberedAnswer(_Message):
 # From a sandbox to the engine, before it is a lab.
 
 
-class SandboxEntered(_Message):
+class SandboxEntered(Message):
     """The namespaces are made."""
 
     pid: int
     """Process id of the sandbox's PID 1, seen from outside."""
 
 
-class SandboxFailed(_Message):
+class SandboxFailed(Message):
     """The sandbox could not be made, or ended before it was a lab."""
 
     failed: str
@@ -221,21 +246,21 @@ class SandboxFailed(_Message):
 # Between the engine and the fork server.
 
 
-class ForkServerReady(_Message):
+class ForkServerReady(Message):
     """The fork server has imported the engine and can make sandboxes."""
 
     descriptors: int
     """Open files that a lab may have."""
 
 
-class ForkServerProblem(_Message):
+class ForkServerProblem(Message):
     """The fork server cannot make sandboxes on this machine."""
 
     problem: str
     remedy: str
 
 
-class OpenSandbox(_Message):
+class OpenSandbox(Message):
     """Make a sandbox. Its control socket comes with the message, and perhaps a capture file (SCM_RIGHTS)."""
 
     keep: list[Path]

@@ -21,6 +21,7 @@ from port25lab.evidence.observer import Observer
 from port25lab.evidence.rule_trace import Tracer
 from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.lab.quiet_rules import QuietRules
+from port25lab.lab.reloading import Reloading
 from port25lab.mail.services.start import Services
 from port25lab.model.client_kinds import ATTEMPTS_AT_ONCE
 from port25lab.model.evidence import CaptureSummary, Evidence, Observation, Stage
@@ -60,7 +61,7 @@ class LabRuntime:
         policy_services = {
             node: [service for policy in stack for service in policy.services] for node, stack in policies.items()
         }
-        self._plan, self._policies = plan.with_services(policy_services), policies
+        self._plan, self._policies = plan.with_services(policy_services), dict(policies)
         self._early = early
         self._tracer = Tracer()
         self._turns = asyncio.Semaphore(ATTEMPTS_AT_ONCE)
@@ -70,6 +71,7 @@ class LabRuntime:
         self._nodes: dict[str, LabNode] = {}
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
+        self._reloading: Reloading | None = None
 
     async def start(self) -> dict[str, float]:
         """Build everything, and return when the last service answers. Returns seconds by phase.
@@ -140,7 +142,23 @@ class LabRuntime:
             net.forget_neighbours()
             clock.phase("late policies")
         early_drops.arm()
+        self._reloading = Reloading(
+            net,
+            self._plan.sets,
+            self._tracer,
+            early_drops,
+            starvation,
+            resolving=resolving,
+            seen_everywhere=not is_large or steers,
+        )
         return clock.seconds
+
+    def reload(self, node: str, stack: Sequence[Policy]) -> None:
+        """Replace all policies of a node. Raises InputError where that is not possible; it then has those of before."""
+        if self._reloading is None:
+            raise LabError("the lab has not been started")
+        self._reloading.replace(node, self._policies.get(node, ()), stack)
+        self._policies[node] = stack
 
     def end_capture(self) -> CaptureSummary:
         """Complete the capture file."""

@@ -101,6 +101,9 @@ class LabServer:
             case protocol.Enter():
                 network = self._running().host(request.node).named()
                 return protocol.Entered(network=str(network), etc=str(FILES / request.node))
+            case protocol.Reload():
+                self._running().reload(request.node, request.policies)
+                return protocol.Reloaded()
             case protocol.EndCapture():
                 return protocol.CaptureEnded(capture=self._running().end_capture())
 

@@ -116,17 +116,17 @@ def _restore(node: LabNode, file: RulesFile, *, noflush: bool) -> None:
         return run_inside(node, [program, *["--noflush"] * noflush], content)
 
     several = large_files.has_several_tables(file.content)
-    before = _saved(node, file.family) if several else None
+    before = saved(node, file.family) if several else None
     done = restore(file.content, noflush)
     if large_files.too_long(done):
         if before is None:
-            before = _saved(node, file.family)
+            before = saved(node, file.family)
         else:
-            _put_back(node, file.family, before)  # the tables before the one that is too long
+            put_back(node, file.family, before)  # the tables before the one that is too long
         try:
             done = large_files.load(file.content, restore, noflush=noflush)
         except large_files.LineTooLongError as error:
-            _put_back(node, file.family, before)
+            put_back(node, file.family, before)
             raise InputError(
                 f"the rules of this line do not fit into one message to the kernel of {node.name}",
                 allowed="fewer addresses in one line; or more, with a greater net.core.wmem_max on this machine",
@@ -135,7 +135,7 @@ def _restore(node: LabNode, file: RulesFile, *, noflush: bool) -> None:
             ) from error
     if done.returncode:
         if before is not None:
-            _put_back(node, file.family, before)
+            put_back(node, file.family, before)
         lines = done.stderr.decode("utf-8", "backslashreplace").splitlines()
         words = " ".join(line for line in lines if not line.startswith("Try `"))
         if done.returncode < 0:
@@ -165,7 +165,7 @@ def _lacks(node: LabNode, file: RulesFile, number: int, words: str) -> str | Non
     return lacking.lacking(line, words, file.family, runs, has)
 
 
-def _saved(node: LabNode, family: Family) -> bytes:
+def saved(node: LabNode, family: Family) -> bytes:
     """The rules of one family as the kernel lists them, with counters. A node without tables is not asked for rules."""
     if not node.run_inside(partial(list_tables, family)):
         return b""
@@ -175,7 +175,16 @@ def _saved(node: LabNode, family: Family) -> bytes:
     return done.stdout
 
 
-def _put_back(node: LabNode, family: Family, saved: bytes) -> None:
+def delete_tables(node: LabNode, family: Family, keep: Iterable[str]) -> None:
+    """Delete the tables of iptables that a node has, but these. Raises LabError."""
+    there = node.run_inside(partial(list_tables, family)) - set(keep)
+    commands = "".join(f"delete table {family} {table}\n" for table in sorted(there))
+    done = run_inside(node, ["nft", "-f", "-"], commands.encode()) if there else None
+    if done is not None and done.returncode:
+        raise LabError(f"{node.name}: tables cannot be deleted: {decode(done.stderr).strip()}")
+
+
+def put_back(node: LabNode, family: Family, saved: bytes) -> None:
     """Make the node's rules those that were saved before. Raises LabError."""
     kept = {line[1:].split()[0].decode() for line in saved.split(b"\n") if line.startswith(b"*")}
     new = node.run_inside(partial(list_tables, family)) - kept

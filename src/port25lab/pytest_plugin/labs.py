@@ -30,13 +30,14 @@ from port25lab.machine import doctor
 from port25lab.machine.versions import describe_environment, own_version
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import AnyOf, Expected, Outcome
+from port25lab.model.outcome import AnyOf, Expected, Outcome, meets
 from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Report, Verdict
-from port25lab.report.explain import explain
+from port25lab.report.explain import explain, sentence
 from port25lab.report.html.page import write_html
 from port25lab.report.json_file import write_json
+from port25lab.scenario.checks import config_of, without_place
 from port25lab.scenario.packet_file import load_packet
 from port25lab.scenario.questions import lab_config, load_questions, question_about
 
@@ -152,11 +153,47 @@ class UnmetError(AssertionError):
         self.verdict = verdict
 
 
+class Truth:
+    """What an answer says to ``assert``: true or false, and in words why."""
+
+    def __init__(self, holds: bool, verdict: Verdict) -> None:
+        self._holds, self._verdict = holds, verdict
+
+    def __bool__(self) -> bool:
+        return self._holds
+
+    def __repr__(self) -> str:
+        return sentence(self._verdict)
+
+
+class Answer:
+    """The answer to one path. Raises UnmetError where port25lab could not tell."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        if not verdict.told:
+            raise UnmetError(verdict)
+        self.verdict = verdict
+
+    @property
+    def delivered(self) -> Truth:
+        """Whether the message is in the recipient's mailbox."""
+        return Truth(self.verdict.outcome is Outcome.DELIVERED, self.verdict)
+
+    @property
+    def blocked(self) -> Truth:
+        """Whether a rule blocked the path, in any way."""
+        return Truth(meets(self.verdict.outcome, AnyOf.BLOCKED), self.verdict)
+
+    def __repr__(self) -> str:
+        return sentence(self.verdict)
+
+
 class LabUnderTest:
     """A topology with policies, for a test. Its methods ask questions of the network."""
 
-    def __init__(self, engine: Engine, config: LabConfig) -> None:
-        self._engine, self._config = engine, config
+    def __init__(self, engine: Engine, config: LabConfig, forget: Callable[[LabConfig], object]) -> None:
+        """``forget``: called with the configuration before it is replaced."""
+        self._engine, self._config, self._forget = engine, config, forget
 
     def send(self, **path: Any) -> Verdict:
         """Try one path, and its control.
@@ -207,6 +244,26 @@ class LabUnderTest:
         """The lab itself. It runs until the session ends."""
         return self._engine.lab(self._config)
 
+    def ask(self, **path: Any) -> Answer:
+        """Try one path, for ``assert isp.ask(source="pc", to="provider", port=587).delivered``.
+
+        ``path``: the fields of ``PathSpec``. Raises InputError as a scenario file would.
+        """
+        return Answer(self.send(**path))
+
+    def reload(self, node: str, *policies: str) -> None:
+        """Replace the policies of a node. Other tests that ask for a lab with the former ones get another lab.
+
+        ``policies``: names or folders, in order; folders are looked for beside the calling file first. Raises
+        InputError as a scenario file would, and for a rule that iptables refuses.
+        """
+        caller = Path(sys._getframe(1).f_code.co_filename)
+        stacks = {name: tuple(map(str, stack)) for name, stack in self._config.policies} | {node: policies}
+        new = config_of(self._config.plan, stacks, without_place, caller if caller.is_file() else None)
+        self._forget(self._config)
+        self._engine.replace(self._config, new)
+        self._config = new
+
     def _judge(
         self, expected: Expected | None, by: str | None, how: Mechanism | None, path: Mapping[str, Any]
     ) -> Verdict:
@@ -232,7 +289,10 @@ class LabFactory:
         """
         caller = Path(sys._getframe(1).f_code.co_filename)
         config = lab_config(topology, policies or {}, parameters, caller if caller.is_file() else None)
-        return self._known.setdefault(config, LabUnderTest(self._engine, config))
+        return self._known.setdefault(config, LabUnderTest(self._engine, config, self._replaced))
+
+    def _replaced(self, config: LabConfig) -> None:
+        self._known.pop(config, None)
 
 
 def factory(config: pytest.Config) -> LabFactory:

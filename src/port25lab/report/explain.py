@@ -50,6 +50,16 @@ def title(verdict: Verdict) -> str:
     return f"{which} in {lab_name(verdict)}: {mismatch(verdict)}"
 
 
+def sentence(verdict: Verdict) -> str:
+    """The verdict as a sentence: ``mail from pc to mx:25 was dropped by isp-edge: -A FORWARD … (rules.v4:3)``."""
+    path, blame = verdict.question.path, verdict.judgement.blame
+    found = f"mail from {path.source} to {path.to}:{path.port} was {verdict.outcome.value}"
+    if blame is None:
+        return visible(f"{found}, and no rule decided")
+    place = f" ({blame.file}:{blame.line})" if blame.file else ""
+    return visible(f"{found} by {blame.node}: {blame.rule}{place}")
+
+
 def mismatch(verdict: Verdict) -> str:
     """What was expected beside what was found, in one short line."""
     found, question = verdict.outcome.value, verdict.question

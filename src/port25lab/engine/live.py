@@ -1,0 +1,167 @@
+"""A lab that stays up, from a command's side: ask in it, change its rules, end it.
+
+The keeper makes attempts. The judgement is made here: it is a function of evidence alone.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+from port25lab.engine import needs, provenance
+from port25lab.errors import InputError, LabError, nearest
+from port25lab.lab import live_messages as messages
+from port25lab.lab import registry
+from port25lab.lab.handle import Entrance
+from port25lab.machine.versions import describe_environment, own_version
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.outcome import Expected
+from port25lab.model.path import PathSpec
+from port25lab.model.policy import Policy
+from port25lab.model.question import LabConfig, Question
+from port25lab.model.verdict import Report, Verdict
+from port25lab.scenario.questions import question_about
+from port25lab.verdict.judge import judge
+
+QUICK_SECONDS = 2.0
+"""How long a keeper may take to say what it keeps; one that is still starting its lab does not answer."""
+
+END_SECONDS = 10.0
+"""How long a keeper may take to end."""
+
+_A = TypeVar("_A", messages.Described, messages.Tried, messages.Way, messages.Replaced, messages.Ended)
+
+
+class LiveLab:
+    """A connection to a lab that stays up. A context manager; leaving it leaves the lab up."""
+
+    def __init__(self, name: str | None = None) -> None:
+        """``name``: None for the only lab that is up. Raises InputError where there is none, or several."""
+        self.name, self._socket = registry.connect(name)
+        self._lines = self._socket.makefile("rb")
+
+    def describe(self) -> messages.Described:
+        """What the lab is. Raises LabError where it has ended."""
+        return self._call(messages.Describe(), messages.Described)
+
+    def config(self) -> LabConfig:
+        """The lab as questions name it, with the policies that it has now."""
+        contents = self.describe().contents
+        return LabConfig(contents.plan, tuple((node, tuple(stack)) for node, stack in contents.policies.items()))
+
+    def ask(
+        self,
+        path: PathSpec,
+        expected: Expected | None = None,
+        by: str | None = None,
+        how: Mechanism | None = None,
+    ) -> Verdict:
+        """Try a path now. Raises InputError as for a scenario file, LabError where the lab has ended."""
+        return self.answer(question_about(path, self.config(), expected, by, how))
+
+    def answer(self, question: Question) -> Verdict:
+        """Try a question's path now. The lab has to be that of the question."""
+        needs.require_ipv6([question])
+        tried = self._call(messages.Try(path=question.path), messages.Tried)
+        found = judge(tried.evidence, question.expected, question.by, tried.control, question.how)
+        return Verdict(question, tried.evidence, found)
+
+    def enter(self, node: str) -> Entrance:
+        """How a program gets into a node. Raises InputError where there is no such node."""
+        self.require_node(node)
+        way = self._call(messages.EnterNode(node=node), messages.Way)
+        return Entrance(tuple(way.command), way.etc, tuple(way.confine))
+
+    def require_node(self, node: str) -> None:
+        """Raise InputError where the lab has no such node."""
+        nodes = self.describe().contents.plan.nodes
+        if node not in nodes:
+            raise InputError(f"no node {node!r} in the lab {self.name!r}", allowed=nearest(node, nodes))
+
+    def reload(self, node: str, policies: list[Policy]) -> float:
+        """Replace the policies under test of a node. Returns the seconds that it took.
+
+        Raises InputError for rules that iptables refuses: the node then has its rules of before.
+        """
+        self.require_node(node)
+        return self._call(messages.Replace(node=node, policies=policies), messages.Replaced).seconds
+
+    def end(self) -> None:
+        """End the lab. Returns when nothing of it is left."""
+        self._socket.settimeout(END_SECONDS)
+        self._call(messages.End(), messages.Ended)
+        try:
+            while self._lines.read1(1 << 12):
+                pass
+        except TimeoutError:
+            raise LabError(f"the lab {self.name!r} has not ended within {END_SECONDS:.0f} s") from None
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """End the connection. The lab stays up."""
+        self._lines.close()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, request: messages.Request, answer: type[_A]) -> _A:
+        try:
+            self._socket.sendall(request.as_line())
+            line = self._lines.readline()
+        except TimeoutError:
+            raise LabError(f"the lab {self.name!r} does not answer") from None
+        except OSError as error:
+            raise LabError(f"the lab {self.name!r} is gone: {error.strerror or error}") from None
+        if not line:
+            raise LabError(f"the lab {self.name!r} has ended")
+        found = messages.ANSWER.validate_json(line)
+        if isinstance(found, messages.Refused):
+            raise found.exception()
+        if not isinstance(found, answer):
+            raise LabError(f"the lab {self.name!r} gave the wrong answer: {found.kind}")
+        return found
+
+    def limit(self, seconds: float) -> None:
+        """Wait no longer than this for an answer."""
+        self._socket.settimeout(seconds)
+
+
+def up() -> list[tuple[str, messages.Described | None]]:
+    """All labs of this user that are up, with what they are; None of one that is still starting."""
+    found: list[tuple[str, messages.Described | None]] = []
+    for name in registry.names():
+        try:
+            with LiveLab(name) as lab:
+                lab.limit(QUICK_SECONDS)
+                found.append((name, lab.describe()))
+        except InputError:  # it ended meanwhile
+            continue
+        except LabError:
+            if name in registry.names():
+                found.append((name, None))
+    return found
+
+
+def report(verdicts: list[Verdict], started: float) -> Report:
+    """Verdicts from a running lab as a report. ``started``: when the first was asked for, in seconds since 1970."""
+    environment = describe_environment() | {
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 3),
+        "labs": 0,
+        "jobs": 1,
+    }
+    return Report(
+        tool={"name": "port25lab", "version": own_version()},
+        environment=environment | provenance.origin(),
+        verdicts=verdicts,
+        inputs=provenance.inputs([verdict.question for verdict in verdicts]),
+    )

@@ -1,0 +1,30 @@
+"""What ``watch`` says: the answers at first, and then those that changed. In: verdicts by id. Out: lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from port25lab.model.verdict import Verdict
+from port25lab.report import explain
+from port25lab.report.text import visible
+
+
+def first(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """How many answers there are, and each that is not as expected."""
+    bad = [verdict for verdict in verdicts if not verdict.ok]
+    yield f"{len(verdicts)} paths, {len(bad)} not as expected; waiting for changes"
+    yield from (f"  {visible(verdict.id)}: {explain.mismatch(verdict)}" for verdict in bad)
+
+
+def changes(before: Mapping[str, Verdict], now: Mapping[str, Verdict], clock: str, seconds: float) -> Iterator[str]:
+    """What changed since the last answers. ``clock``: the time of day. ``seconds``: that the new answers took."""
+    changed = [
+        (name, before[name].outcome.value if name in before else "new", verdict)
+        for name, verdict in now.items()
+        if name not in before or (before[name].outcome, before[name].ok) != (verdict.outcome, verdict.ok)
+    ]
+    gone = [name for name in before if name not in now]
+    yield f"{clock} {len(now)} paths, {len(changed) + len(gone)} changed, {seconds:.2f} s"
+    for name, old, verdict in changed:
+        yield f"  {visible(name)}: {old} -> {explain.mismatch(verdict)}"
+    yield from (f"  {visible(name)}: no longer asked" for name in gone)
