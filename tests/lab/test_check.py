@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +199,27 @@ def test_a_rule_that_this_machine_cannot_try_is_no_mistake(tmp_path: Path) -> No
     assert code == 0
     assert {verdict["ip_version"] for verdict in document["verdicts"]} == {6}
     assert "no rules for IPv4" not in stdout
+
+
+def test_a_saved_file_is_checked_again_and_a_wrong_one_leaves_the_last_answers(tmp_path: Path) -> None:
+    file, other = tmp_path / "rules.v4", tmp_path / "other"
+    file.write_text(OLD)
+    command = [sys.executable, "-u", "-m", "port25lab", "check", "--watch", str(file), "--ip", "4"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def until(words: str) -> str:
+        assert process.stdout is not None
+        return next(line for line in process.stdout if words in line)
+
+    try:
+        until("waiting for changes")
+        file.write_text(NEW)
+        assert until("another outcome").startswith("2 paths")
+        file.write_text(NEW.replace("REJECT", "REJCET"))
+        assert f"{file}:9: " in until("the last answers stay")
+        other.write_text(OLD)
+        other.replace(file)  # as editors save
+        assert until("another outcome").startswith("2 paths")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130

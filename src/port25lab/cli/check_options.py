@@ -73,6 +73,9 @@ def check_command(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, a row for each path; -: likewise.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again when a file is saved, and print what changed.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", help="All rows, each with its packets.")] = False,
 ) -> None:
     """Which mail gets through the rules of your router, as they are, and which line of your files decides.
@@ -96,4 +99,6 @@ def check_command(
         results=result_files.chosen(json=json_file, csv=csv_file, html=html_file),
         verbose=verbose,
     )
+    if watch:
+        check.watch(options)
     raise typer.Exit(check.run(options))

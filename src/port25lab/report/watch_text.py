@@ -21,10 +21,17 @@ def changes(before: Mapping[str, Verdict], now: Mapping[str, Verdict], clock: st
     changed = [
         (name, before[name].outcome.value if name in before else "new", verdict)
         for name, verdict in now.items()
-        if name not in before or (before[name].outcome, before[name].ok) != (verdict.outcome, verdict.ok)
+        if name not in before or _told(before[name]) != _told(verdict)
     ]
     gone = [name for name in before if name not in now]
     yield f"{clock} {len(now)} paths, {len(changed) + len(gone)} changed, {seconds:.2f} s"
     for name, old, verdict in changed:
         yield f"  {visible(name)}: {old} -> {explain.mismatch(verdict)}"
     yield from (f"  {visible(name)}: no longer asked" for name in gone)
+
+
+def _told(verdict: Verdict) -> tuple[object, ...]:
+    """What a reader would notice: the outcome, whether it is as expected, and the rule that decided."""
+    blame = verdict.blame
+    rule = None if blame is None else (blame.node, blame.family, blame.table, blame.chain, blame.rule)
+    return verdict.outcome, verdict.ok, rule
