@@ -214,12 +214,12 @@ def test_a_saved_file_is_checked_again_and_a_wrong_one_leaves_the_last_answers(t
     try:
         until("waiting for changes")
         file.write_text(NEW)
-        assert until("another outcome").startswith("2 paths")
+        assert until("another outcome").startswith("4 paths")
         file.write_text(NEW.replace("REJECT", "REJCET"))
         assert f"{file}:9: " in until("the last answers stay")
         other.write_text(OLD)
         other.replace(file)  # as editors save
-        assert until("another outcome").startswith("2 paths")
+        assert until("another outcome").startswith("4 paths")
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
