@@ -222,4 +222,5 @@ def test_a_saved_file_is_checked_again_and_a_wrong_one_leaves_the_last_answers(t
         assert until("another outcome").startswith("4 paths")
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        process.communicate(timeout=30)
+    assert process.returncode == 130
