@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= auto
 WITH ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench clean
+.PHONY: help setup setup-dev demo test lint bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,10 @@ lint: setup-dev ## check style, formatting, types, and which folder imports whic
 
 bench: setup-dev ## run the benchmarks, each beside its baseline
 	@for bench in bench/[a-z]*.py; do $(PYTHON) "$$bench" || exit; done
+
+docs: ## make the pictures of the report in docs/pictures, from real runs (takes Chromium)
+	@scripts/setup dev real
+	@scripts/screenshots
 
 clean: ## remove .venv, builds and caches
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

@@ -129,6 +129,32 @@ def test_a_path_shows_its_way_and_has_an_address_of_its_own(shown: Shown) -> Non
     assert not tab.locator("#chosen").is_visible()
 
 
+def test_a_path_without_a_rule_is_green_as_far_as_it_was_seen_alone(browser: Any, tmp_path: Path) -> None:
+    data = some()
+    lost, unknown = data["verdicts"][0], data["verdicts"][1]
+    ended = {"how": "no-answer", "packet": {"node": "isp-edge"}}
+    lost |= {"outcome": "unreachable", "blame": None, "answered_by": None, "ended": ended, "packets": []}
+    unknown |= {"blame": None, "answered_by": None, "ended": None, "packets": []}
+    one = Shown(browser, tmp_path / "report.html", page(data))
+    one.tab.locator("#table tbody tr a").nth(0).click()
+    chosen = one.tab.locator("#chosen")
+    assert chosen.locator(".node.on").evaluate_all("all => all.map((one) => one.dataset.node)") == ["isp-edge", "pc"]
+    assert chosen.locator(".node.off").get_attribute("data-node") == "mx"
+    one.tab.locator("#table tbody tr a").nth(1).click()
+    assert chosen.locator(".wires .on, .wires .off").count() == 0
+    assert "how far it came is not known" in str(chosen.text_content())
+    one.tab.close()
+
+
+def test_an_address_that_the_page_did_not_make_is_left_alone(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page(some()), encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto(f"{file.as_uri()}#v=%")
+    tab.wait_for_selector("html[data-ready]")
+    tab.close()
+
+
 def test_the_keyboard_alone_opens_a_path(shown: Shown) -> None:
     tab = shown.tab
     tab.locator("#table tbody tr a").nth(2).focus()

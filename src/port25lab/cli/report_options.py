@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from port25lab.cli.help_text import with_examples
+from port25lab.errors import InputError
 
 EPILOG = with_examples(
     ("port25lab report results.json --html report.html", "from what run, check or pytest wrote with --json"),
@@ -30,4 +31,9 @@ def report_command(
     files.require_separate({"--html": html_file}, [file for file in (results, against) if file is not None])
     new = results_file.read(results)
     old = None if against is None else results_file.read(against)
-    files.write(html_file, page(new, old).encode("utf-8", "backslashreplace"))
+    try:
+        text = page(new, old)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        what = f"results that this version cannot show: {type(error).__name__}: {error}"
+        raise InputError(what, allowed="what --json of this version writes", file=results) from None
+    files.write(html_file, text.encode("utf-8", "backslashreplace"))

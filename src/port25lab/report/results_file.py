@@ -8,11 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from port25lab.errors import InputError
+from port25lab.model.outcome import Outcome
 from port25lab.report.json_file import SCHEMA_VERSION
 
 LARGEST_BYTES = 400_000_000
 
 _ALLOWED = "what --json of run, check or pytest writes"
+
+_OWN = "results of this version of port25lab"
+
+_FIELDS: dict[str, set[str]] = {
+    "inputs": {"file", "sha256"},
+    "topologies": {"name", "nodes", "links", "parameters"},
+    "verdicts": {
+        "scenario", "path", "variant", "from", "to", "port", "ip_version", "policies", "outcome", "mechanism", "ok",
+        "told", "route", "topology", "blame", "packets", "observation",
+    },
+}  # fmt: skip
+"""What the entries of each list must have."""
 
 _NEEDED = ("tool", "environment", "inputs", "topologies", "verdicts")
 
@@ -44,11 +57,16 @@ def read(file: Path) -> dict[str, Any]:
         what = f"results of schema version {data.get('schema_version')!r}"
         raise InputError(what, allowed=f"version {SCHEMA_VERSION}", file=file)
     missing = [key for key in _NEEDED if key not in data]
-    if missing or not isinstance(data["verdicts"], list) or not all(map(_is_verdict, data["verdicts"])):
-        what = f"results without {missing[0]!r}" if missing else "results of an older port25lab, without routes"
-        raise InputError(what, allowed="results of this version of port25lab", file=file)
+    if missing:
+        raise InputError(f"results without {missing[0]!r}", allowed=_OWN, file=file)
+    if not isinstance(data["environment"], dict):
+        raise InputError("results whose 'environment' is no object", allowed=_OWN, file=file)
+    for key, fields in _FIELDS.items():
+        for number, one in enumerate(data[key] if isinstance(data[key], list) else [None]):
+            lacking = fields if not isinstance(one, dict) else fields - one.keys()
+            if lacking:
+                what = f"entry {number + 1} of {key!r} has no {min(lacking)!r}"
+                raise InputError(what, allowed=_OWN, file=file)
+    if any(one["outcome"] not in list(Outcome) for one in data["verdicts"]):
+        raise InputError("an outcome that this version of port25lab does not know", allowed=_OWN, file=file)
     return data
-
-
-def _is_verdict(one: Any) -> bool:
-    return isinstance(one, dict) and {"path", "outcome", "ok", "told", "route", "topology", "blame"} <= one.keys()

@@ -53,7 +53,8 @@
     link.click();
     URL.revokeObjectURL(url);
   };
-  const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const plain = (text) => (/^[=+\-@]/.test(text) ? `'${text}` : text); // a spreadsheet would take it for a formula
+  const cell = (said) => ((text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)(plain(said));
   const csvOf = (table) => [...table.rows].map((row) => [...row.cells].map((one) => cell(one.textContent)).join(",")).join("\r\n") + "\r\n";
   const COLOURS = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-size"];
   const svgOf = (figure) => {
@@ -92,7 +93,7 @@
   const facts = (one) => list([
     ["expected", expected(one)],
     ["found", `${one.outcome}: ${data.outcomes[one.outcome]}`],
-    ["mechanism", one.mechanism !== "none" && one.mechanism !== "unknown" ? `${one.mechanism}: ${data.mechanisms[one.mechanism].text}${data.mechanisms[one.mechanism].source ? ` (${data.mechanisms[one.mechanism].source})` : ""}` : ""],
+    ["mechanism", one.mechanism !== "none" && one.mechanism !== "unknown" && data.mechanisms[one.mechanism] ? `${one.mechanism}: ${data.mechanisms[one.mechanism].text}${data.mechanisms[one.mechanism].source ? ` (${data.mechanisms[one.mechanism].source})` : ""}` : ""],
     ["client saw", one.packet ? "" : seen(one)],
     ["rule", blame(one)],
     ["answered by", one.answered_by && one.outcome === "intercepted" ? one.answered_by : ""],
@@ -116,25 +117,33 @@
     const route = one.route, box = (name) => svg.querySelector(`[data-node="${CSS.escape(name)}"]`);
     const wire = (a, b) => svg.querySelector(`[data-a="${CSS.escape(a)}"][data-b="${CSS.escape(b)}"],[data-a="${CSS.escape(b)}"][data-b="${CSS.escape(a)}"]`);
     const taker = one.outcome === "intercepted" ? one.answered_by : null;
-    const passed = one.outcome === "delivered" || one.outcome === "reached" || one.outcome === "closed";
-    const end = one.blame && !passed ? one.blame.node : taker;
-    const stop = end && route.includes(end) ? route.indexOf(end) : passed || !end ? route.length - 1 : 0;
+    const whole = passes(one) || one.outcome === "closed" || one.answered_by === route.at(-1);
+    const decider = one.blame && !passes(one) && one.outcome !== "closed" ? one.blame.node : null;
+    const far = Math.max(...one.packets.map((packet) => route.indexOf(packet.node)), -1);
+    // As far as it is known: to the node that decided or took it, to where its last packet ended or was seen.
+    const end = [decider, taker, whole ? route.at(-1) : null, one.ended?.packet.node].find((name) => route.includes(name));
+    const stop = end === undefined ? far : route.indexOf(end);
     route.forEach((name, n) => {
-      box(name)?.classList.add(n <= stop ? "on" : "off");
-      if (n) wire(route[n - 1], name)?.classList.add(n <= stop ? "on" : "off");
+      if (stop >= 0) box(name)?.classList.add(n <= stop ? "on" : "off");
+      if (n && stop >= 0) wire(route[n - 1], name)?.classList.add(n <= stop ? "on" : "off");
     });
     for (const badge of svg.querySelectorAll(".policy")) {
       const node = badge.parentNode.getAttribute("data-node");
       badge.textContent = [badge.getAttribute("data-own"), ...(one.policies[node] || [])].filter(Boolean).join(", ");
     }
-    if (one.blame && !passed) box(one.blame.node)?.classList.add("decider");
+    if (decider) box(decider)?.classList.add("decider");
     if (taker) {
       box(taker)?.classList.add("taker");
-      const from = route[stop];
-      if (taker !== from) wire(from, taker)?.classList.add("bent");
+      const from = route[Math.max(stop, 0)], straight = wire(from, taker);
+      if (straight) straight.classList.add("bent");
+      else if (taker !== from && box(from) && box(taker)) {
+        const [[x1, y1], [x2, y2]] = [from, taker].map((name) => box(name).getAttribute("transform").match(/-?[\d.]+/g).map(Number));
+        svg.querySelector(".wires").append(draw("path", { class: "bent", fill: "none", d: `M${x1 + 66} ${y1 + 28}Q${(x1 + x2) / 2 + 66} ${Math.max(y1, y2) + 70} ${x2 + 66} ${y2 + 28}` }));
+      }
     }
     svg.querySelector("title").textContent = `${heading(one)}: ${one.outcome}${one.blame ? ` at ${one.blame.node}` : ""}. Way: ${route.join(", ")}`;
-    const words = one.blame && !passed ? `${one.blame.node}: ${short(one.blame)}` : passed ? "the whole way" : taker ? `taken by ${taker}` : "";
+    const words = decider ? `${decider}: ${short(one.blame)}` : taker ? `taken by ${taker}` : whole ? "the whole way"
+      : stop >= 0 ? `seen as far as ${route[stop]}; no rule is known that stopped it` : "how far it came is not known";
     return make("div", {}, make("div", { class: "figure", tabindex: "0", role: "region", "aria-label": svg.querySelector("title").textContent }, svg), make("p", { class: "soft" }, words),
       tools(["SVG", () => save("path.svg", "image/svg+xml", svgOf(svg))]));
   };
@@ -160,8 +169,9 @@
     for (const at of places) {
       svg.append(draw("text", { x: x(at), y: 16, "text-anchor": "middle" }, at), draw("line", { x1: x(at), y1: 24, x2: x(at), y2: height }));
     }
+    const silent = data.blocked.includes(one.outcome) || one.outcome === "unreachable";
     rows.forEach((row, n) => {
-      const y = 48 + n * step, from = x(row.packet.at), lost = !row.to && row.packet.leaving && one.outcome !== "delivered";
+      const y = 48 + n * step, from = x(row.packet.at), lost = !row.to && row.packet.leaving && silent;
       const inward = order(row.packet.at) === 0 || row.packet.at.startsWith(one.from + "/");
       const to = row.to ? x(row.to.at) : row.packet.leaving ? from + (inward ? 70 : -70) : from;
       svg.append(draw("text", { class: "time", x: 4, y: y + 4 }, `${(row.packet.seconds * 1000).toFixed(1)} ms`));
@@ -204,7 +214,8 @@
   };
   const follow = () => {
     const match = /^#v=(.*)$/.exec(location.hash);
-    const index = match && byId.get(decodeURIComponent(match[1]));
+    let index = null;
+    try { index = match && byId.get(decodeURIComponent(match[1])); } catch { /* no address that this page made */ }
     if (index !== null && index !== undefined) choose(verdicts[index]);
   };
 

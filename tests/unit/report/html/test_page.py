@@ -19,6 +19,7 @@ from port25lab.report import results_file
 from port25lab.report.html.page import page, write_html
 from port25lab.report.json_file import document, write_json
 
+OURS = '{{"tool": {{"name": "port25lab"}}, "schema_version": 1, "inputs": [], "topologies": [], {}}}'
 BAD = verdict(expected=Outcome.DROPPED)
 
 
@@ -91,6 +92,9 @@ def test_a_page_is_made_from_the_file_that_json_writes(tmp_path: Path) -> None:
         ('{"tool": {"name": "port25lab"}, "schema_version": 99}', ": results of schema version 99; version 1"),
         ('{"tool": {"name": "port25lab"}, "schema_version": 1}', ": results without 'environment'; "),
         ("[" * 100_000, ": nested too deeply; "),
+        (OURS.format('"environment": [], "verdicts": []'), ": results whose 'environment' is no object; "),
+        (OURS.format('"environment": {}, "verdicts": [{"path": "x"}]'), ": entry 1 of 'verdicts' has no 'blame'; "),
+        (OURS.format('"environment": {}, "verdicts": 5'), ": entry 1 of 'verdicts' has no 'blame'; "),
     ],
 )
 def test_a_file_that_is_no_result_is_refused_with_its_place(tmp_path: Path, text: str, error: str) -> None:
