@@ -61,6 +61,11 @@ class CheckOptions:
     results: result_files.Results = field(default_factory=dict)
     verbose: bool = False
 
+    @property
+    def versions(self) -> tuple[IpVersion, ...]:
+        """The IP versions that are asked about."""
+        return VERSIONS if self.ip is None else (4 if self.ip == 4 else 6,)
+
 
 def run(options: CheckOptions) -> int:
     """Check. Returns the exit code: 1 where something changed that is not allowed, 4 where something is not known.
@@ -76,7 +81,7 @@ def run(options: CheckOptions) -> int:
     old, old_refused = _snapshot(options.against) if options.against else (None, [])
     refused += old_refused
     started = time.perf_counter()
-    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
+    versions = options.versions
     while True:
         try:
             found = _checked(options, new, old, contract, versions)
@@ -121,7 +126,6 @@ def watch(options: CheckOptions) -> NoReturn:
     """
     doctor.require()
     places = [Path(file).absolute() for file in options.files]
-    versions: tuple[IpVersion, ...] = VERSIONS if options.ip is None else (4 if options.ip == 4 else 6,)
     console = console_module.open_console()
     known: Sequence[Verdict] | None = None
     with Watch() as files:
@@ -134,7 +138,7 @@ def watch(options: CheckOptions) -> NoReturn:
                 new, refused = _snapshot(options.files)
                 if refused:
                     raise refused[0]
-                found = _checked(options, new, None, None, versions)
+                found = _checked(options, new, None, None, options.versions)
             except InputError as error:
                 if known is None:
                     raise

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from port25lab.engine import provenance
 from port25lab.errors import OutputError
 from port25lab.model.verdict import Report
 from port25lab.report.csv_file import write_csv
@@ -48,6 +49,7 @@ def on_stdout(results: Results) -> bool:
 def write(report: Report, results: Results, more: Mapping[str, Any] | None = None) -> list[OutputError]:
     """Write each file, and return what could not be written. Files come before pipes, whose reader may be slow."""
     problems = []
+    report = provenance.traced(report) if results else report
     for option, file in sorted(results.items(), key=lambda one: is_replaced(one[1]), reverse=True):
         try:
             WRITERS[option](report, file, more or {})

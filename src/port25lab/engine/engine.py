@@ -27,7 +27,7 @@ from port25lab.evidence.capture_folder import CaptureFile, CaptureFolder, commen
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes
 from port25lab.machine import capacity, doctor, processors
-from port25lab.machine.versions import describe_environment, own_version
+from port25lab.machine.versions import describe_environment
 from port25lab.model.evidence import Evidence, Observation, Stage
 from port25lab.model.outcome import meets
 from port25lab.model.packet_kinds import kind_of
@@ -367,12 +367,7 @@ def run(
     }
     if pcap is not None:
         environment["pcap"] = pcap.as_data()
-    return Report(
-        tool={"name": "port25lab", "version": own_version()},
-        environment=environment | provenance.origin(),
-        verdicts=verdicts,
-        inputs=provenance.inputs(questions),
-    )
+    return provenance.report_of(verdicts, environment)
 
 
 def failed(why: str) -> Evidence:

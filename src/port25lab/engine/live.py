@@ -15,7 +15,7 @@ from port25lab.errors import InputError, LabError, nearest
 from port25lab.lab import live_messages as messages
 from port25lab.lab import registry
 from port25lab.lab.handle import Entrance
-from port25lab.machine.versions import describe_environment, own_version
+from port25lab.machine.versions import describe_environment
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Expected
 from port25lab.model.path import PathSpec
@@ -159,9 +159,4 @@ def report(verdicts: list[Verdict], started: float) -> Report:
         "labs": 0,
         "jobs": 1,
     }
-    return Report(
-        tool={"name": "port25lab", "version": own_version()},
-        environment=environment | provenance.origin(),
-        verdicts=verdicts,
-        inputs=provenance.inputs([verdict.question for verdict in verdicts]),
-    )
+    return provenance.traced(provenance.report_of(verdicts, environment))

@@ -40,7 +40,7 @@ def input_files(questions: Iterable[Question]) -> Iterator[Path]:
         plan = config.plan
         own = (load_policy(name, plan.file).folder for node in plan.nodes.values() for name in node.policies)
         folders = {*own, *(one for _, stack in config.policies for one in stack if isinstance(one, Path))}
-        yield from (file for folder in folders for file in folder.iterdir())
+        yield from (file for folder in folders if folder.is_dir() for file in folder.iterdir())
     # Modules that a topology imports from its own folder. A file too many does no harm.
     folders = {question.config.topology.parent.resolve() for question in questions}
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))

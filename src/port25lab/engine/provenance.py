@@ -5,17 +5,29 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from port25lab.engine import needs
-from port25lab.machine.versions import git_state
+from port25lab.machine.versions import git_state, own_version
 from port25lab.model.policy import Policy
 from port25lab.model.question import Question
-from port25lab.model.verdict import InputFile
+from port25lab.model.verdict import InputFile, Report, Verdict
 from port25lab.rules import decode
 from port25lab.scenario import catalogue
 from port25lab.scenario.rules_file import RULES_FILES
+
+
+def report_of(verdicts: list[Verdict], environment: dict[str, Any]) -> Report:
+    """A report of this tool, without its origin: that is looked for where the report is written to a file."""
+    return Report(tool={"name": "port25lab", "version": own_version()}, environment=environment, verdicts=verdicts)
+
+
+def traced(report: Report) -> Report:
+    """The report with its origin: the files that were read, the command, and the commit."""
+    questions = [verdict.question for verdict in report.verdicts]
+    return replace(report, environment=report.environment | origin(), inputs=inputs(questions))
 
 
 def inputs(questions: Iterable[Question]) -> tuple[InputFile, ...]:

@@ -177,19 +177,22 @@ def saved(node: LabNode, family: Family) -> bytes:
 
 def delete_tables(node: LabNode, family: Family, keep: Iterable[str]) -> None:
     """Delete the tables of iptables that a node has, but these. Raises LabError."""
-    there = node.run_inside(partial(list_tables, family)) - set(keep)
-    commands = "".join(f"delete table {family} {table}\n" for table in sorted(there))
-    done = run_inside(node, ["nft", "-f", "-"], commands.encode()) if there else None
+    done = _delete_tables(node, family, keep)
     if done is not None and done.returncode:
         raise LabError(f"{node.name}: tables cannot be deleted: {decode(done.stderr).strip()}")
+
+
+def _delete_tables(node: LabNode, family: Family, keep: Iterable[str]) -> subprocess.CompletedProcess[bytes] | None:
+    """What nft answered; None: there was nothing to delete."""
+    there = node.run_inside(partial(list_tables, family)) - set(keep)
+    commands = "".join(f"delete table {family} {table}\n" for table in sorted(there))
+    return run_inside(node, ["nft", "-f", "-"], commands.encode()) if there else None
 
 
 def put_back(node: LabNode, family: Family, saved: bytes) -> None:
     """Make the node's rules those that were saved before. Raises LabError."""
     kept = {line[1:].split()[0].decode() for line in saved.split(b"\n") if line.startswith(b"*")}
-    new = node.run_inside(partial(list_tables, family)) - kept
-    commands = "".join(f"delete table {family} {table}\n" for table in sorted(new))
-    done = run_inside(node, ["nft", "-f", "-"], commands.encode()) if new else None
+    done = _delete_tables(node, family, kept)
 
     def restore(content: bytes, noflush: bool) -> subprocess.CompletedProcess[bytes]:
         return run_inside(node, [RESTORE[family], "--counters", *["--noflush"] * noflush], content)

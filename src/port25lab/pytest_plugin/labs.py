@@ -27,13 +27,13 @@ from port25lab.engine.progress import Quiet
 from port25lab.errors import MachineError, Port25labError
 from port25lab.lab.handle import Lab
 from port25lab.machine import doctor
-from port25lab.machine.versions import describe_environment, own_version
+from port25lab.machine.versions import describe_environment
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import AnyOf, Expected, Outcome, meets
 from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
-from port25lab.model.verdict import Report, Verdict
+from port25lab.model.verdict import Verdict
 from port25lab.report.explain import explain, sentence
 from port25lab.report.html.page import write_html
 from port25lab.report.json_file import write_json
@@ -62,13 +62,7 @@ def write_results(config: pytest.Config) -> None:
     named = {option: config.getoption(option) for option in writers}
     if not verdicts or not any(named.values()):
         return
-    questions = [verdict.question for verdict in verdicts]
-    report = Report(
-        tool={"name": "port25lab", "version": own_version()},
-        environment=describe_environment() | provenance.origin(),
-        verdicts=verdicts,
-        inputs=provenance.inputs(questions),
-    )
+    report = provenance.traced(provenance.report_of(verdicts, describe_environment()))
     for option, file in named.items():
         if file:
             writers[option](report, Path(file))

@@ -10,6 +10,7 @@ from typing import Any
 from port25lab.errors import InputError
 from port25lab.model.outcome import Outcome
 from port25lab.report.json_file import SCHEMA_VERSION
+from port25lab.scenario.document import read_bytes
 
 LARGEST_BYTES = 400_000_000
 
@@ -32,16 +33,7 @@ _NEEDED = ("tool", "environment", "inputs", "topologies", "verdicts")
 
 def read(file: Path) -> dict[str, Any]:
     """The results in a file; ``-`` is standard input. Raises InputError."""
-    try:
-        if str(file) == "-":
-            content = sys.stdin.buffer.read(LARGEST_BYTES + 1)
-        else:
-            with file.open("rb") as opened:
-                content = opened.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=file) from None
-    if len(content) > LARGEST_BYTES:
-        raise InputError("the file is too large", allowed=f"at most {LARGEST_BYTES // 1_000_000} MB", file=file)
+    content = read_bytes(file, LARGEST_BYTES, sys.stdin.buffer if str(file) == "-" else None)
     try:
         data = json.loads(content)
     except UnicodeDecodeError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -20,15 +21,24 @@ from port25lab.errors import InputError, nearest
 from port25lab.scenario.yaml_events import LARGEST_BYTES, NotPlainError, require_plain
 
 
-def read_text(file: Path) -> str:
-    """The text of a file of the user's. Raises InputError where it cannot be read, is too large, or is not UTF-8."""
+def read_bytes(file: Path, most: int, stream: BinaryIO | None = None) -> bytes:
+    """A file of the user's. Raises InputError where it cannot be read, or has more bytes than ``most``.
+
+    ``stream``: what is read in its place, and stays open, such as standard input.
+    """
     try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_BYTES + 1)
+        with nullcontext(stream) if stream is not None else file.open("rb") as opened:
+            content = opened.read(most + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=file) from None
-    if len(content) > LARGEST_BYTES:
-        raise InputError("the file is too large", allowed=f"at most {LARGEST_BYTES // 1_000_000} MB", file=file)
+    if len(content) > most:
+        raise InputError("the file is too large", allowed=f"at most {most // 1_000_000} MB", file=file)
+    return content
+
+
+def read_text(file: Path) -> str:
+    """The text of a file of the user's. Raises InputError where it cannot be read, is too large, or is not UTF-8."""
+    content = read_bytes(file, LARGEST_BYTES)
     try:
         return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
