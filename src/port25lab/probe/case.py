@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.client_view import ClientView, Session, Trace
+from port25lab.probe.places import Place
 
 
 class Diagnosis(BaseModel):
@@ -33,6 +34,10 @@ class Diagnosis(BaseModel):
     """The address of ``hop``."""
     distance: int | None = None
     """Hops to the destination itself."""
+    place: Place | None = None
+    """Where that is, where it is known or likeliest. None: nothing is wrong, or no place can be named."""
+    places: tuple[Place, ...] = ()
+    """Other places that fit the same evidence."""
     reason: str
     """The evidence, in a sentence."""
 
