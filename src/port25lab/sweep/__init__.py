@@ -1,0 +1,11 @@
+"""Sweeps: a file with parameters becomes many jobs, each of them a lab, and one file of results for each job.
+
+spec         the file that a user writes
+parameters   the values of a parameter: lists, ranges, distributions
+jobs         the jobs of a sweep, each made from its number when it is needed
+shape        one job's topology, policies and paths, and the questions that they are
+store        the folder of a sweep: what it is, its jobs, results, failures
+work         one job run in a lab
+worker       a process that runs jobs, and the sweep's handle to it
+run          a whole sweep: workers, second tries, jobs set aside
+"""
