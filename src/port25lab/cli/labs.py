@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -45,10 +46,13 @@ def config_from(what: Sequence[str], policies: Sequence[str]) -> LabConfig:
     """
     stacks = own_policies.read_own(policies)
     first, is_one = what[0], len(what) == 1
-    if is_one and (first.endswith(".py") or catalogue.is_there("topologies", first)):
+    if is_one and (first.endswith(".py") or first in catalogue.all_names("topologies")):
         return lab_config(first, stacks, {})
     if is_one and (found := _of_scenario(first, stacks)) is not None:
         return found
+    if is_one and not Path(first).exists():
+        known = dict.fromkeys([*catalogue.all_names("topologies"), *catalogue.all_names("scenarios")])
+        raise InputError(f"no topology, no scenario and no file {first!r}", allowed=nearest(first, known))
     if policies:
         raise InputError("--policy with a router's own files", allowed="--policy with a topology or a scenario")
     made = mirror_of(what)
@@ -76,7 +80,7 @@ def _of_scenario(text: str, stacks: dict[str, tuple[str, ...]]) -> LabConfig | N
 
 
 def _is_scenario(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) or catalogue.is_there("scenarios", name)
+    return name.endswith((".yaml", ".yml")) or name in catalogue.all_names("scenarios")
 
 
 def seconds_of(text: str) -> float:
