@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from command import port25lab
+from port25lab.report.csv_file import COLUMNS
+from port25lab.sweep.work import stable_digest
 
 TOPOLOGY = """\
 import os, signal, sys
@@ -95,6 +97,17 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(sweep: Path, tmp_path: Path
     assert len(whole) == 4
     assert whole == killed
     assert len(set(whole.values())) == 2
+
+    verified = port25lab("sweep", "verify", f"{tmp_path}/killed", "--sample", "1")
+    assert verified.returncode == 0, verified.stderr
+    assert "4 results are what was written; 1 of 1 jobs found the same again" in verified.stdout
+    for file in (tmp_path / "killed/results").glob("*/*.jsonl"):
+        head = json.loads(file.read_text().splitlines()[0])
+        head["rows"][0][COLUMNS.index("outcome")] = "closed"
+        file.write_text(json.dumps(head | {"digest": stable_digest(head["rows"])}) + "\n")
+    changed = port25lab("sweep", "verify", f"{tmp_path}/killed", "--sample", "1")
+    assert changed.returncode == 1
+    assert "outcome was closed, is " in changed.stderr
 
 
 def test_ctrl_c_leaves_no_process_and_all_results(sweep: Path, tmp_path: Path) -> None:

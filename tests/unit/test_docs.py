@@ -26,6 +26,7 @@ from port25lab.report.json_file import flat
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import PolicyFile
 from port25lab.scenario.scenario_file import Expectation, PathEntry, ScenarioFile
+from port25lab.sweep.figure_spec import Figure, Measure
 from port25lab.sweep.parameters import Distribution, Range
 from port25lab.sweep.shape import PolicyEntry
 from port25lab.sweep.spec import Samples, SweepFile
@@ -102,7 +103,7 @@ def test_every_key_of_a_scenario_is_in_the_manual(model: type[ScenarioFile]) -> 
     assert not missing([field.alias or name for name, field in model.model_fields.items()], page("scenarios.md"))
 
 
-@pytest.mark.parametrize("model", [SweepFile, Samples, Range, Distribution, PolicyEntry])
+@pytest.mark.parametrize("model", [SweepFile, Samples, Range, Distribution, PolicyEntry, Figure, Measure])
 def test_every_key_of_a_sweep_is_in_the_manual(model: type[ScenarioFile]) -> None:
     assert not missing([field.alias or name for name, field in model.model_fields.items()], page("sweeps.md"))
 

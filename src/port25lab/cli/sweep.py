@@ -9,11 +9,13 @@ from pathlib import Path
 
 import typer
 
+from port25lab.cli import sweep_data
 from port25lab.engine import needs, provenance
 from port25lab.errors import NOT_TOLD, InputError
 from port25lab.machine import doctor, processors
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.question import Question
+from port25lab.model.verdict import InputFile
 from port25lab.report.sweep_progress import SweepProgress
 from port25lab.report.text import visible
 from port25lab.sweep import shape, store
@@ -69,6 +71,8 @@ def run(options: Options) -> int:
                 most_seconds=options.time_limit,
             )
     typer.echo(progress.summary())
+    if part.of == 1:
+        sweep_data.tables(folder.folder)
     failures = folder.failures()
     if failures:
         typer.echo(f"port25lab: {len(failures)} jobs are set aside: the reasons are in {failures[0].parent}", err=True)
@@ -93,8 +97,8 @@ def _require_consent(jobs: int, *, yes: bool) -> None:
         raise InputError("not confirmed", allowed="fewer jobs, or --yes")
 
 
-def _checked(spec: Spec, jobs: Jobs) -> dict[str, str]:
-    """Check jobs that together have every listed value. Returns the digests of the files that they read, by name.
+def _checked(spec: Spec, jobs: Jobs) -> list[InputFile]:
+    """Check jobs that together have every listed value. Returns the files that they read.
 
     Raises InputError and MachineError.
     """
@@ -103,4 +107,4 @@ def _checked(spec: Spec, jobs: Jobs) -> dict[str, str]:
     for client in dict.fromkeys(question.path.client for question in asked):
         doctor.require_program(CLIENT_KINDS[client].program, f"client {client}")
     own = spec.file.resolve()
-    return {one.name: one.sha256 for one in provenance.inputs(asked) if Path(one.path).resolve() != own}
+    return [one for one in provenance.inputs(asked) if Path(one.path).resolve() != own]

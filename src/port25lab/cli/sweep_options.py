@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from port25lab.cli.help_text import with_examples
 EPILOG = with_examples(
     ("port25lab sweep spec.yaml --out data", "run all jobs, or those that are missing"),
     ("port25lab sweep spec.yaml --out data --shard $SLURM_ARRAY_TASK_ID/100", "one part of them, as in a Slurm array"),
-    ("port25lab sweep tables data", "one table of all results"),
+    ("port25lab sweep tables data", "the data set of all results; then: figures, verify"),
 )
 
 RUN = "run"
@@ -65,3 +66,43 @@ def run_command(
 
     options = sweep.Options(spec, out, shard, jobs, yes=yes, retry_failed=retry_failed, time_limit=time_limit)
     raise typer.Exit(sweep.run(options))
+
+
+@sweep_app.command("tables", short_help="Make the data set: tables, and what describes them.")
+def tables_command(
+    folder: Folder,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Also results.parquet; needs port25lab[parquet].")] = False,
+) -> None:
+    """Make the data set of a sweep from its results, also of one that is not complete."""
+    from port25lab.cli import sweep_data
+
+    sweep_data.tables(folder, parquet=parquet)
+
+
+class FigureFormat(StrEnum):
+    """Vector formats."""
+
+    SVG = "svg"
+    PDF = "pdf"
+
+
+@sweep_app.command("figures", short_help="Draw the figures that the sweep's file asks for.")
+def figures_command(
+    folder: Folder,
+    kind: Annotated[FigureFormat, typer.Option("--format", help="Of the files.")] = FigureFormat.SVG,
+) -> None:
+    """Draw figures from the tables of a sweep's data set alone. Needs port25lab[figures]."""
+    from port25lab.cli import sweep_data
+
+    sweep_data.figures(folder, kind.value)
+
+
+@sweep_app.command("verify", short_help="Check digests, and run a sample of jobs again.")
+def verify_command(
+    folder: Folder,
+    sample: Annotated[int, typer.Option("--sample", min=0, metavar="N", help="Jobs that are run again.")] = 5,
+) -> None:
+    """Are the results what was written, and does a second run find the same? Exit code 1 if not."""
+    from port25lab.cli import sweep_data
+
+    raise typer.Exit(sweep_data.verify(folder, sample))

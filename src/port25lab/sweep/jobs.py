@@ -66,7 +66,10 @@ class Jobs:
         return SweepJob(number, digest({"shape": self._shape, "parameters": parameters})[:ID_DIGITS], parameters)
 
     def probes(self) -> Iterator[SweepJob]:
-        """Jobs that together have each value of each listed parameter, and both ends of each range: for checks."""
+        """Jobs that together have each value of each listed parameter, and both ends of each range: for checks.
+
+        All other parameters have their last value: the first one of a share is often 0, and then nothing is asked.
+        """
         ends = {name: [0, *([axis.size - 1] if axis.size > 1 else [])] for name, axis in self._axes.items()}
         ends |= {name: list(range(axis.size)) for name, axis in self._axes.items() if isinstance(axis, Listed)}
         places = [{}, *({name: place} for name, some in ends.items() for place in some[:MOST_PROBES])]
@@ -82,7 +85,7 @@ class Jobs:
     def _number(self, places: Mapping[str, int]) -> int:
         number = 0
         for name, axis in self._axes.items():
-            number = number * axis.size + places.get(name, 0)
+            number = number * axis.size + places.get(name, axis.size - 1)
         return number * (self._content.combine.samples if self._content.combine else 1) * self._content.replicates
 
     def _parameters(self, number: int) -> Parameters:

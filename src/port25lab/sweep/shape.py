@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from port25lab.errors import nearest
+from port25lab.errors import InputError, nearest
 from port25lab.model.plan import Plan
 from port25lab.model.question import Question
-from port25lab.scenario.checks import plan_for
+from port25lab.scenario.checks import config_of, plan_for, under
 from port25lab.scenario.document import Document, Key, Strict, derived, shown, validated, wrong
 from port25lab.scenario.questions import questions_of
 from port25lab.scenario.scenario_file import Stack, TopologyChoice, topology_long
@@ -95,8 +96,6 @@ def questions(spec: Spec, job: SweepJob) -> list[Question]:
         for path in _expanded(entry, plan, spec, document, place):
             origins["paths", len(paths)] = ("paths", place)
             paths.append(path)
-    if not paths:
-        return []
     stacks: dict[str, list[str]] = {}
     for place, policies in enumerate(parts.policies):
         for node, stack in _placed(policies, plan, spec, document, place):
@@ -104,6 +103,9 @@ def questions(spec: Spec, job: SweepJob) -> list[Question]:
                 origins["variants", VARIANT, node, len(stacks.get(node, ())) + number] = ("policies", place, "policy")
             stacks.setdefault(node, []).extend(stack)
             origins["variants", VARIANT, node] = ("policies", place)
+    if not paths:  # nothing is asked; what is wrong is still wrong
+        config_of(plan, {node: tuple(stack) for node, stack in stacks.items()}, _at(document, origins), spec.file)
+        return []
     made = {
         "title": spec.content.title,
         "topology": data["topology"],
@@ -111,7 +113,12 @@ def questions(spec: Spec, job: SweepJob) -> list[Question]:
         "attempts": data["attempts"],
         "paths": paths,
     }
-    return questions_of(derived(spec.document, made, origins), str(spec.file))
+    asked = questions_of(derived(spec.document, made, origins), str(spec.file))
+    return [replace(question, place=spec.name) for question in asked]
+
+
+def _at(document: Document, origins: Mapping[tuple[Key, ...], tuple[Key, ...]]) -> Callable[..., InputError]:
+    return under(derived(document, None, origins).error, "variants", VARIANT)
 
 
 def substituted(value: Any, parameters: Mapping[str, Value]) -> Any:

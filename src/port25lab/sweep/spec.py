@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from port25lab.errors import nearest
 from port25lab.scenario.document import Document, Key, Strict, read_yaml, shown, validated, wrong
+from port25lab.sweep.figure_spec import Figure
 from port25lab.sweep.parameters import Count, Distribution, Values
 
 SAMPLE, REPLICATE = "sample", "replicate"
@@ -53,6 +54,9 @@ class SweepFile(Strict):
 
     title: Annotated[str, Field(min_length=1)]
     description: str = ""
+    authors: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    license: Annotated[str, Field(min_length=1)] | None = None
+    """Of the data: an SPDX identifier, such as CC-BY-4.0."""
     seed: Annotated[int, BeforeValidator(_seed)] | None = None
     parameters: dict[str, Values] = Field(min_length=1)
     combine: Annotated[Samples | None, BeforeValidator(_combination)] = None
@@ -62,6 +66,7 @@ class SweepFile(Strict):
     policies: list[Any] = Field(default_factory=list)
     attempts: Any = "concurrent"
     paths: list[Any] = Field(min_length=1)
+    figures: tuple[Figure, ...] = ()
 
     @model_validator(mode="after")
     def _names(self) -> SweepFile:
@@ -75,6 +80,10 @@ class SweepFile(Strict):
         for place, name in enumerate(self.combine.for_each if self.combine else ()):
             if name not in self.parameters:
                 wrong(f"no parameter {name!r}", nearest(name, self.parameters), "combine", "for-each", place)
+        for place, figure in enumerate(self.figures):
+            for key, wanted in (("x", figure.x), ("lines", figure.lines)):
+                if wanted is not None and wanted not in self.parameters and wanted not in self.own_names:
+                    wrong(f"no parameter {wanted!r}", nearest(wanted, self.parameters), "figures", place, key)
         for name, values in self.parameters.items():
             if self.in_grid(name) and isinstance(values, Distribution) and values.draws is None:
                 allowed = "draws: how many, or combine: {samples: …}"
@@ -112,6 +121,11 @@ class Spec:
     def file(self) -> Path:
         """The file."""
         return self.document.file
+
+    @property
+    def name(self) -> str:
+        """What the sweep is called in ids of paths, wherever its file lies."""
+        return self.file.stem
 
 
 def _uses_chance(content: SweepFile) -> bool:

@@ -9,6 +9,7 @@ result that is there is a job that is done.
     results/ab/ID.jsonl   of each job that is done (ab: the first digits of its id): one line with its parameters and
                           rows of the table, then a line for each verdict
     failed/ID.json        of each job that was set aside: why
+    inputs/               the files that the labs read, as they were when the sweep began
     origins/DIGEST.json   the machine and the files that a result was made with, each combination once
 """
 
@@ -18,21 +19,23 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from port25lab.errors import InputError, OutputError
-from port25lab.machine.versions import own_version
+from port25lab.machine.versions import git_state, own_version
+from port25lab.model.verdict import InputFile
 from port25lab.sweep.jobs import Jobs, SweepJob, canonical, digest
 from port25lab.sweep.spec import Spec, read_spec
 
 FORMAT = 1
 """The format of the folder."""
 
-ABOUT, SPEC, JOBS = "sweep.json", "sweep.yaml", "jobs.jsonl"
+ABOUT, SPEC, JOBS, INPUTS = "sweep.json", "sweep.yaml", "jobs.jsonl", "inputs"
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,16 @@ def open_store(folder: Path, file: Path, *, parts: bool) -> tuple[Store, Spec]:
     return store, spec
 
 
-def begin(store: Store, spec: Spec, jobs: Jobs, inputs: Mapping[str, str]) -> None:
+def begin(store: Store, spec: Spec, jobs: Jobs, inputs: Iterable[InputFile]) -> None:
     """Write what the sweep is and its jobs, unless they are there. Raises OutputError.
 
-    ``inputs``: digests of the files that the jobs read, by name. Raises InputError where they, or port25lab, are not
-    what they were when the sweep began.
+    ``inputs``: the files that the jobs read. Raises InputError where they, or port25lab, are not what they were when
+    the sweep began.
     """
+    files = list(inputs)
+    if not (store.folder / ABOUT).exists():
+        for one in files:
+            write(store.folder / INPUTS / one.name.lstrip("/"), Path(one.path).read_bytes(), only_new=True)
     write(store.folder / SPEC, spec.file.read_bytes(), only_new=True)
     if not (store.folder / JOBS).exists():
         lines = (as_json({"number": job.number, "job": job.id, "parameters": job.parameters}) for job in jobs)
@@ -193,7 +200,9 @@ def begin(store: Store, spec: Spec, jobs: Jobs, inputs: Mapping[str, str]) -> No
         "jobs": jobs.count,
         "file": str(spec.file.absolute()),
         "tool": {"name": "port25lab", "version": own_version()},
-        "inputs": dict(inputs),
+        "inputs": {one.name: one.sha256 for one in files},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(Path.cwd()),
     }
     # Last, because a folder with this file is complete.
     write(store.folder / ABOUT, (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode(), only_new=True)

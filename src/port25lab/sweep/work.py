@@ -21,8 +21,9 @@ from port25lab.sweep.shape import questions
 from port25lab.sweep.spec import Spec
 
 STABLE = (
-    "path", "outcome", "mechanism", "told", "blame_node", "blame_family", "blame_table", "blame_chain",
-    "blame_rule_number", "stage", "smtp_code", "enhanced_code",
+    "from", "to", "port", "ip_version", "security", "auth", "client", "packet", "attempt", "outcome", "mechanism",
+    "told", "blame_node", "blame_family", "blame_table", "blame_chain", "blame_rule_number", "stage", "smtp_code",
+    "enhanced_code",
 )  # fmt: skip
 """Columns that a second run of the same job has again. The others may differ: times, ports, and what follows them."""
 
@@ -87,7 +88,8 @@ class Work:
 
     @cached_property
     def _environment(self) -> dict[str, Any]:
-        return describe_environment()
+        # Data that is published names no machine, and equal machines have the same origin.
+        return {name: value for name, value in describe_environment().items() if name != "host"}
 
 
 def _row(verdict: Verdict, flat: Mapping[str, Any]) -> list[Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from port25lab.errors import InputError, OutputError
+from port25lab.model.verdict import InputFile
 from port25lab.sweep import store
 from port25lab.sweep.jobs import Jobs, SweepJob
 
@@ -25,9 +27,9 @@ def spec(tmp_path: Path) -> Path:
     return file
 
 
-def begun(folder: Path, file: Path, inputs: dict[str, str] | None = None, *, parts: bool = False) -> store.Store:
+def begun(folder: Path, file: Path, inputs: Iterable[InputFile] = (), *, parts: bool = False) -> store.Store:
     opened, spec = store.open_store(folder, file, parts=parts)
-    store.begin(opened, spec, Jobs(spec), inputs or {})
+    store.begin(opened, spec, Jobs(spec), inputs)
     return opened
 
 
@@ -59,9 +61,12 @@ def test_a_folder_with_other_files_is_refused(spec: Path, tmp_path: Path) -> Non
 
 
 def test_files_that_changed_since_are_refused(spec: Path, tmp_path: Path) -> None:
-    begun(tmp_path / "out", spec, {"policies/op25b/rules.v4": "1"})
-    with pytest.raises(InputError, match=r"policies/op25b/rules\.v4 has changed since the sweep began"):
-        begun(tmp_path / "out", spec, {"policies/op25b/rules.v4": "2"})
+    rules = tmp_path / "rules.v4"
+    rules.write_text("old")
+    begun(tmp_path / "out", spec, [InputFile(str(rules), "op25b/rules.v4", "1")])
+    assert (tmp_path / "out/inputs/op25b/rules.v4").read_text() == "old"
+    with pytest.raises(InputError, match=r"op25b/rules\.v4 has changed since the sweep began"):
+        begun(tmp_path / "out", spec, [InputFile(str(rules), "op25b/rules.v4", "2")])
 
 
 def test_a_seed_that_was_made_is_kept(spec: Path, tmp_path: Path) -> None:
