@@ -51,6 +51,8 @@ def read(folder: Path, figures: Sequence[Figure]) -> list[Drawing]:
         if job["state"] != DONE:
             continue
         for figure, one, found in zip(figures, measured, lines, strict=True):
+            if any(column in job and job[column] != str(value) for column, value in figure.y.where.items()):
+                continue
             name = f"{figure.lines} = {job[PREFIX + figure.lines]}" if figure.lines else ""
             value = one.value(job["job"])
             if value is not None:

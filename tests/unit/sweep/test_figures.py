@@ -28,6 +28,10 @@ def test_counts_shares_and_distinct_values_are_those_of_each_job(folder: Path) -
     assert list(arrived.lines["policy = op25b op25b-in"]) == [0.0, 0.5]
     assert dict(part.lines[""]) == {0.0: [1.0] * 4, 0.5: [1.0] * 4, 1.0: [0.0] * 2}
     assert set(sources.lines[""][0.0]) == {2}
+    only = arrived.figure.model_dump(mode="json", by_alias=True) | {"lines": None}
+    only["y"]["where"] = {"p_policy": "none"}
+    [one] = figures.read(folder, [Figure.model_validate(only)])
+    assert dict(one.lines[""]) == {0.0: [4, 4], 0.5: [4, 4], 1.0: [2, 2]}
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
