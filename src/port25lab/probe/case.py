@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
+from port25lab.probe.causes import Cause
 from port25lab.probe.client_view import ClientView, Session, Trace
 from port25lab.probe.places import Place
 
@@ -38,6 +39,10 @@ class Diagnosis(BaseModel):
     """Where that is, where it is known or likeliest. None: nothing is wrong, or no place can be named."""
     places: tuple[Place, ...] = ()
     """Other places that fit the same evidence."""
+    place_reason: str | None = None
+    """What proves the place, or why no client can name one alone; a sentence without its full stop."""
+    cause: Cause | None = None
+    """What the server's words are about, where it refuses."""
     reason: str
     """The evidence, in a sentence."""
 
