@@ -231,6 +231,14 @@ class ClientView(_Model):
         """The one session with the target on a port."""
         return _of(self.sessions, port, ip_version)
 
+    def any_session(self, port: int, ip_version: IpVersion) -> Session | None:
+        """The one session with the target on a port, be it the neutral one."""
+        return _of((*self.sessions, *self.neutral), port, ip_version)
+
+    def user_session(self, port: int, ip_version: IpVersion) -> Session | None:
+        """As root: an ordinary user's attempt on a port."""
+        return _of(self.as_user, port, ip_version)
+
     def control_session(self, ip_version: IpVersion) -> Session | None:
         """The session with the control host."""
         return _of(self.controls, 25, ip_version)
@@ -252,8 +260,9 @@ class ClientView(_Model):
         return next((trace for trace in self.cut_traces if (trace.address, trace.port) == (address, port)), None)
 
     def other_traces(self, address: str, port: int) -> list[Trace]:
-        """Traceroutes to the same address on other ports."""
-        return [trace for trace in self.traces if trace.address == address and trace.port != port]
+        """Traceroutes to the same address on other ports, the neutral one included."""
+        known = (*self.traces, *self.neutral_traces)
+        return [trace for trace in known if trace.address == address and trace.port != port]
 
 
 def hops_of(ttl: int) -> int:
