@@ -39,7 +39,7 @@ SPEC = """\
 title: Worlds
 parameters:
   number: {from: 0, to: %d, step: 1}
-  policy: [[], ./deny]
+  policy: %s
 topology: {name: ./world.py, number: $number}
 policies: [{nodes: edge, policy: $policy}]
 paths: [{from: sender, to: "mx:example.net", ip: 4}]
@@ -53,7 +53,7 @@ def sweep(street: str, tmp_path: Path) -> Path:
     (tmp_path / "deny").mkdir()
     (tmp_path / "deny/policy.yaml").write_text("title: made for a test\n")
     (tmp_path / "deny/rules.v4").write_text(DENY)
-    (tmp_path / "sweep.yaml").write_text(SPEC % 5)
+    (tmp_path / "sweep.yaml").write_text(SPEC % (5, "[./deny]"))
     return tmp_path / "sweep.yaml"
 
 
@@ -62,23 +62,31 @@ def heads(folder: Path) -> list[dict[str, object]]:
     return [json.loads(file.read_text().splitlines()[0]) for file in files]
 
 
-def test_dying_workers_cost_a_second_try_and_poison_jobs_are_set_aside(sweep: Path, tmp_path: Path) -> None:
-    done = port25lab("sweep", str(sweep), "--out", f"{tmp_path}/out", "-j", "2")
+@pytest.mark.parametrize("more", [(), ("--scheduler", "local")], ids=["", "dask"])
+def test_dying_workers_cost_a_second_try_and_poison_jobs_are_set_aside(
+    sweep: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    if more:
+        pytest.importorskip("distributed")
+    done = port25lab("sweep", str(sweep), "--out", f"{tmp_path}/out", "-j", "2", *more, seconds=120)
     assert done.returncode == 4, done.stderr
-    assert "8 of 12 jobs done" in done.stdout
+    assert "4 of 6 jobs done" in done.stdout
     assert {head["parameters"]["number"] for head in heads(tmp_path / "out")} == {0, 1, 2, 5}
     failed = [json.loads(file.read_text()) for file in (tmp_path / "out/failed").glob("*.json")]
-    assert sorted((one["parameters"]["number"], one["tries"]) for one in failed) == [(3, 2), (3, 2), (4, 1), (4, 1)]
+    tries = {one["parameters"]["number"]: one["tries"] for one in failed}
+    assert tries.keys() == {3, 4}
+    assert tries[3] == 2
+    assert tries[4] == 1 or more  # Dask also holds a death against a job that waited for the worker
     reasons = {one["parameters"]["number"]: one["reason"] for one in failed}
-    assert reasons[3] == "the worker ended by signal 9"
+    assert reasons[3] == ("the worker that ran it died" if more else "the worker ended by signal 9")
     assert reasons[4].endswith("RuntimeError: no such world")
     again = port25lab("sweep", str(sweep), "--out", f"{tmp_path}/out")
-    assert "0 of 12 jobs done" in again.stdout
+    assert "0 of 6 jobs done" in again.stdout
     assert again.returncode == 4
 
 
 def test_a_sweep_that_is_killed_goes_on_where_it_was(sweep: Path, tmp_path: Path) -> None:
-    sweep.write_text(SPEC % 1)
+    sweep.write_text(SPEC % (1, "[[], ./deny]"))
     command = [sys.executable, "-m", "port25lab", "sweep", str(sweep), "--out", f"{tmp_path}/killed", "-j", "1"]
     for wanted in (1, 2):
         process = subprocess.Popen(command)
@@ -111,7 +119,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(sweep: Path, tmp_path: Path
 
 
 def test_ctrl_c_leaves_no_process_and_all_results(sweep: Path, tmp_path: Path) -> None:
-    sweep.write_text(SPEC % 1)
+    sweep.write_text(SPEC % (1, "[[], ./deny]"))
     command = [sys.executable, "-m", "port25lab", "sweep", str(sweep), "--out", f"{tmp_path}/out", "-j", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not heads(tmp_path / "out") and process.poll() is None:

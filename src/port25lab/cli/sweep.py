@@ -19,6 +19,7 @@ from port25lab.model.verdict import InputFile
 from port25lab.report.sweep_progress import SweepProgress
 from port25lab.report.text import visible
 from port25lab.sweep import shape, store
+from port25lab.sweep.cluster import run_on_cluster
 from port25lab.sweep.jobs import Jobs
 from port25lab.sweep.run import Part, run_local
 from port25lab.sweep.spec import Spec
@@ -38,6 +39,7 @@ class Options:
     out: Path
     shard: str | None
     jobs: int | None
+    scheduler: str | None
     yes: bool
     retry_failed: bool
     time_limit: float
@@ -61,15 +63,13 @@ def run(options: Options) -> int:
                 f"port25lab: seed {spec.seed}, made for this sweep; it is in {folder.folder / store.ABOUT}", err=True
             )
         with SweepProgress(part.size(jobs.count)) as progress:
-            run_local(
-                folder,
-                jobs,
-                part,
-                progress,
-                workers=options.jobs or max(1, round(LABS_EACH * processors.available())),
-                retry_failed=options.retry_failed,
-                most_seconds=options.time_limit,
-            )
+            workers = options.jobs or max(1, round(LABS_EACH * processors.available()))
+            again = options.retry_failed
+            if options.scheduler is not None:
+                run_on_cluster(folder, jobs, part, progress, options.scheduler, workers=workers, retry_failed=again)
+            else:
+                limit = options.time_limit
+                run_local(folder, jobs, part, progress, workers=workers, retry_failed=again, most_seconds=limit)
     typer.echo(progress.summary())
     if part.of == 1:
         sweep_data.tables(folder.folder)

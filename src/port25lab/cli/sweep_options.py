@@ -55,16 +55,29 @@ def run_command(
     jobs: Annotated[
         int | None, typer.Option("-j", min=1, metavar="N", help="Labs side by side.", show_default="two a processor")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Run the jobs on a Dask cluster: tcp://HOST:PORT, or local. Needs port25lab[dask].",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a very large sweep.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try jobs again that were set aside.")] = False,
     time_limit: Annotated[
-        float, typer.Option("--time-limit", min=1, metavar="SECONDS", help="After which a job has failed.")
+        float,
+        typer.Option(
+            "--time-limit", min=1, metavar="SECONDS", help="After which a job has failed; not with --scheduler."
+        ),
     ] = 600.0,
 ) -> None:
     """Run each job of a sweep that has no result yet. It may be stopped at any time, and started again."""
     from port25lab.cli import sweep  # the engine: a third of a second that --help does without
 
-    options = sweep.Options(spec, out, shard, jobs, yes=yes, retry_failed=retry_failed, time_limit=time_limit)
+    options = sweep.Options(
+        spec, out, shard, jobs, scheduler, yes=yes, retry_failed=retry_failed, time_limit=time_limit
+    )
     raise typer.Exit(sweep.run(options))
 
 

@@ -8,4 +8,10 @@ store        the folder of a sweep: what it is, its jobs, results, failures
 work         one job run in a lab
 worker       a process that runs jobs, and the sweep's handle to it
 run          a whole sweep: workers, second tries, jobs set aside
+cluster      the same on the workers of a Dask cluster
+columns      the columns of the tables: types, units, meanings
+tables       the tables, made from the results
+dataset      the tables with what describes them: a data set
+verify       whether results are what was written, and whether a second run finds the same
+figures      figures, from the tables alone; figure_spec: what a file may ask for
 """

@@ -61,6 +61,10 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all labs."""
         self._engine.close()
 
     def run(self, job: SweepJob) -> Result:

@@ -390,8 +390,8 @@ def test_unknown_topology() -> None:
     with pytest.raises(InputError) as caught:
         load_topology("hotels")
     assert str(caught.value) == (
-        "no topology 'hotels'; did you mean 'hotel'? known: access_isps, cloud_vpc, hosting, hotel, internet, residential_isp, "
-        "triangular, unusual_customers, "
+        "no topology 'hotels'; did you mean 'hotel'? known: access_isps, cloud_vpc, hosting, hotel, internet, "
+        "residential_isp, triangular, unusual_customers, "
         "or the path of a Python file"
     )
 
