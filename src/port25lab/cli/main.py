@@ -71,6 +71,7 @@ class SchemaKind(StrEnum):
     SCENARIO = "scenario"
     POLICY = "policy"
     RESULTS = "results"
+    PROBE = "probe"
 
 
 def doctor_command() -> None:
@@ -87,6 +88,7 @@ def schema_command(
     kind: Annotated[SchemaKind, typer.Argument(help="Of which files.", show_default=True)] = SchemaKind.SCENARIO,
 ) -> None:
     """JSON Schema of scenario files, policy.yaml or results, for editors and validators."""
+    from port25lab.probe import document
     from port25lab.report import json_schema  # pydantic: not for --help
     from port25lab.scenario import policy, scenario_file
 
@@ -94,6 +96,7 @@ def schema_command(
         SchemaKind.SCENARIO: scenario_file.schema,
         SchemaKind.POLICY: policy.schema,
         SchemaKind.RESULTS: json_schema.schema,
+        SchemaKind.PROBE: document.schema,
     }
     typer.echo(json.dumps(schemas[kind](), indent=2))
 
