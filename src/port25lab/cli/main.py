@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -88,7 +88,6 @@ def schema_command(
     kind: Annotated[SchemaKind, typer.Argument(help="Of which files.", show_default=True)] = SchemaKind.SCENARIO,
 ) -> None:
     """JSON Schema of scenario files, policy.yaml or results, for editors and validators."""
-    from port25lab.probe import document
     from port25lab.report import json_schema  # pydantic: not for --help
     from port25lab.scenario import policy, scenario_file
 
@@ -96,9 +95,15 @@ def schema_command(
         SchemaKind.SCENARIO: scenario_file.schema,
         SchemaKind.POLICY: policy.schema,
         SchemaKind.RESULTS: json_schema.schema,
-        SchemaKind.PROBE: document.schema,
+        SchemaKind.PROBE: _probe_schema,
     }
     typer.echo(json.dumps(schemas[kind](), indent=2))
+
+
+def _probe_schema() -> dict[str, Any]:
+    from port25lab.probe import document  # DNS and TLS libraries
+
+    return document.schema()
 
 
 _SCHEMA_EXAMPLES = with_examples(
