@@ -67,9 +67,10 @@ def test_missing_programs_are_named_with_the_command_that_installs_them(
     monkeypatch.setattr(sys, "argv", ["vm", "run"])
     monkeypatch.setattr(vm, "TOOLS", {"no-such-a": "package-z", "sh": "dash", "no-such-b": "package-a"})
     monkeypatch.setattr(vm, "USER_TOOLS", {})
+    monkeypatch.setattr(vm, "KEYRING", Path(os.devnull, "none"))
     assert vm.main() == 3
-    command = "sudo apt-get install package-a package-z"
-    assert capsys.readouterr().err == f"vm: no-such-a, no-such-b missing; install: {command}\n"
+    command = "sudo apt-get install debian-archive-keyring package-a package-z"
+    assert capsys.readouterr().err == f"vm: no-such-a, no-such-b, Debian's keys missing; install: {command}\n"
 
 
 @pytest.mark.parametrize(
