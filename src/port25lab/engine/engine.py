@@ -364,7 +364,7 @@ def run(
     with Engine(progress or Quiet(), jobs=jobs, on_lab_up=on_lab_up, pcap=pcap) as engine:
         verdicts = engine.verdicts(questions)
         at_once = engine.jobs
-    environment = describe_environment() | {
+    environment = describe_environment(question.path.client for question in questions) | {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
         "labs": engine.labs,

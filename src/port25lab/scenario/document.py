@@ -71,6 +71,10 @@ class Document:
         line, column = (self._key_places if at_key else self._places).get(written, self._places[written])
         return InputError(what, allowed=allowed, file=self.file, line=line, column=column)
 
+    def line(self, *keys: Key) -> int:
+        """The line of the value under ``keys``, counted from 1."""
+        return self._places[self.written(keys)][0]
+
     def written(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
         """Those of the keys that are in the file: a short form has fewer levels than the model that it stands for."""
         written: tuple[Key, ...] = ()

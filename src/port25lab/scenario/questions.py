@@ -87,9 +87,11 @@ def questions_of(document: Document, name: str) -> list[Question]:
             matrix=scenario.matrix,
             bad_auth=_bad_auth(path, plan),
             place=place,
+            file=document.file,
+            line=document.line("paths", number),
         )
         for variant, config in configs.items()
-        for entry, function in zip(scenario.paths, functions, strict=True)
+        for number, (entry, function) in enumerate(zip(scenario.paths, functions, strict=True))
         for path, expectation in _asked(entry, variant, function)
     ]
 
