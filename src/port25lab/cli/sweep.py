@@ -55,6 +55,7 @@ def run(options: Options) -> int:
     jobs = Jobs(spec)
     _require_consent(jobs.count, yes=options.yes)
     doctor.require()
+    _refuse_links(spec)
     inputs = _checked(spec, jobs)
     with store.locked(folder, str(part)):
         store.begin(folder, spec, jobs, inputs)
@@ -95,6 +96,13 @@ def _require_consent(jobs: int, *, yes: bool) -> None:
         raise InputError(f"{jobs:,} jobs", allowed=f"at most {MANY_JOBS:,} without --yes")
     if not typer.confirm(f"{jobs:,} jobs. Run them?", err=True):
         raise InputError("not confirmed", allowed="fewer jobs, or --yes")
+
+
+def _refuse_links(spec: Spec) -> None:
+    """Raise MachineError where the kernel cannot delay or lose packets, and InputError where it can: labs do not yet."""
+    if spec.content.links:
+        doctor.require_kernel("netem", "delay and loss on links")
+        raise spec.document.error("delay and loss on links", "no `links`: labs have none yet", "links", at_key=True)
 
 
 def _checked(spec: Spec, jobs: Jobs) -> list[InputFile]:

@@ -66,6 +66,8 @@ class SweepFile(Strict):
     policies: list[Any] = Field(default_factory=list)
     attempts: Any = "concurrent"
     paths: list[Any] = Field(min_length=1)
+    links: list[Any] = Field(default_factory=list)
+    """Delay and loss, which labs do not have yet."""
     figures: tuple[Figure, ...] = ()
 
     @model_validator(mode="after")
