@@ -79,13 +79,28 @@ class Case:
     def distance(self) -> int | None:
         """Hops to the destination, by its other ports. A middlebox is nearer, so the greatest distance is right."""
         known = [trace.spoken_at for trace in self.others if trace.spoken_at is not None]
-        return max(known, default=None)
+        return max([*known, *([self.proven_distance] if self.proven_distance else [])], default=None)
+
+    @cached_property
+    def proven_distance(self) -> int | None:
+        """Hops to the destination by its own ICMP error, in whose place no rule about TCP puts anything."""
+        return self.by_datagrams.refused_by_itself_at if self.by_datagrams else None
+
+    @cached_property
+    def by_datagrams(self) -> Trace | None:
+        """The traceroute by UDP to its address."""
+        return self.view.datagram_trace(self.session.address)
 
     @cached_property
     def routers(self) -> dict[int, str]:
         """Hop → address, of every router on the path that sent an ICMP error."""
         known: dict[int, str] = {}
-        for trace in (*self.others, *([self.trace] if self.trace else [])):
+        of_all = (
+            *([self.by_datagrams] if self.by_datagrams else []),
+            *self.others,
+            *([self.trace] if self.trace else []),
+        )
+        for trace in of_all:
             known |= trace.routers
         return known
 
@@ -96,8 +111,9 @@ class Case:
 
     @cached_property
     def least_distance(self) -> int | None:
-        """Hops to the destination at least: a router that SYNs to its other ports have passed is before it."""
-        passed = [hop for trace in self.others for hop in trace.routers]
+        """Hops to the destination at least: a router that packets to its other ports have passed is before it."""
+        ways = (*self.others, *([self.by_datagrams] if self.by_datagrams else []))
+        passed = [hop for trace in ways for hop in trace.routers]
         return max([self.distance or 0, *(hop + 1 for hop in passed)]) or None
 
     @cached_property

@@ -86,7 +86,7 @@ def refused_by_reset(case: Case) -> Diagnosis | None:
     if mine is not None and nearer is not None and nearer > 0:
         reason = f"the reset has TTL {mine}, and what the destination itself says has {theirs}"
         return case.diagnosis(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
-    if nearer == 0 and case.distance == case.least_distance:
+    if nearer == 0 and mine is not None and case.proven_distance in (None, hops_of(mine)):
         return case.diagnosis(
             Mechanism.NO_LISTENER, "the reset comes from as far away as the destination's other answers"
         )
@@ -177,6 +177,8 @@ def _beyond(case: Case) -> Iterator[int]:
         yield from trace.routers
         if trace.answered_at is not None:
             yield trace.answered_at
+    if case.by_datagrams is not None:
+        yield from case.by_datagrams.routers
 
 
 def _silent_host(case: Case, last: int) -> Diagnosis:

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis
 from port25lab.probe.client_view import Session
+from port25lab.probe.in_session import as_far_as_the_destination
 from port25lab.probe.no_connection import works_elsewhere
 from port25lab.probe.places import Place
 from port25lab.probe.resolver import PRIVATE
@@ -31,6 +32,28 @@ OF_SERVERS = (
     Mechanism.SERVER_REFUSAL,
     Mechanism.GREYLISTING,
     Mechanism.DNSBL_LISTING,
+)
+
+SEEN_BY_WHAT_IS_MISSING = (
+    Mechanism.SYN_DROP,
+    Mechanism.REJECT_RESET,
+    Mechanism.RATE_LIMIT,
+    Mechanism.SNI_RESET,
+    Mechanism.SESSION_CUT,
+)
+"""Their hop is the last router that reports an expired TTL. One that filters as packets come in reports none."""
+
+ANSWERS = (
+    Mechanism.REJECT_RESET,
+    Mechanism.INTERCEPTION,
+    Mechanism.REFUSING_GREETING,
+    Mechanism.ACCEPT_CLOSE,
+    Mechanism.TARPIT,
+)
+"""What is done by an answer in the destination's name, whose sender's distance a traceroute shows."""
+
+MAY_BE_THE_NEXT = (
+    "a router that filters packets as they come in does so before it looks at their TTL: it may be the next one"
 )
 
 NEAR_THE_SERVER_FIRST = (Place.BEFORE_THE_SERVER, Place.SERVER)
@@ -119,7 +142,14 @@ def _of(case: Case, diagnosis: Diagnosis, mechanism: Mechanism) -> tuple[Sequenc
             return (Place.OWN_ROUTER, Place.OWN_MACHINE), "the next machine is silent, or this one asks in vain"
         return (Place.OWN_MACHINE,), None
     if diagnosis.hop is not None and not _silent_host(diagnosis):
-        return by_hop(case, diagnosis.hop)
+        own, reason = by_hop(case, diagnosis.hop)
+        if mechanism not in SEEN_BY_WHAT_IS_MISSING or diagnosis.hop == 0:
+            return own, reason
+        following, _ = by_hop(case, diagnosis.hop + 1)
+        both = tuple(dict.fromkeys((*own, *following)))
+        return both, reason if len(both) == len(own) else MAY_BE_THE_NEXT
+    if mechanism in ANSWERS and as_far_as_the_destination(case):
+        return (Place.BEFORE_THE_SERVER,), "what stands right before the server can answer in its name"
     return _anywhere(case, diagnosis)
 
 
@@ -211,6 +241,8 @@ def _may_be_here(case: Case) -> bool:
     session = case.session
     if case.to_itself:
         return True
+    if case.answers_from is not None and case.answers_from > 1:
+        return False  # what this machine answers itself needs no hop at all
     if session.connected:
         return session.local_answer is not False and session.local_peer is not False
     return case.here is not False
