@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from port25lab.engine.engine import run
+    from port25lab.engine.live import LiveLab
     from port25lab.errors import InputError, LabError, MachineError, Port25labError
     from port25lab.lab.handle import Lab
+    from port25lab.model.path import PathSpec
     from port25lab.model.verdict import Report, Verdict
     from port25lab.scenario.questions import load_questions
 
@@ -22,7 +24,9 @@ __all__ = (
     "InputError",
     "Lab",
     "LabError",
+    "LiveLab",
     "MachineError",
+    "PathSpec",
     "Port25labError",
     "Report",
     "Verdict",
@@ -34,7 +38,9 @@ _MODULES = {
     "InputError": "errors",
     "Lab": "lab.handle",
     "LabError": "errors",
+    "LiveLab": "engine.live",
     "MachineError": "errors",
+    "PathSpec": "model.path",
     "Port25labError": "errors",
     "Report": "model.verdict",
     "Verdict": "model.verdict",

@@ -12,11 +12,23 @@ from pathlib import Path
 import pytest
 
 from command import MakePolicy, port25lab
+from port25lab.engine.live import HeldSession, LiveLab
 from port25lab.lab import registry
+from port25lab.model.mechanism import Mechanism
+from port25lab.model.outcome import Outcome
+from port25lab.model.path import PathSpec
+from port25lab.model.verdict import Verdict
 from port25lab.pytest_plugin.labs import LabFactory
 
 DROP_25 = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp --dport 25 -j DROP\nCOMMIT\n"
 REJECT_587 = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp --dport 587 -j REJECT\nCOMMIT\n"
+TRACK = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n"
+KEEP_SESSIONS = """*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT
+-A FORWARD -p tcp --dport 25 -j DROP
+COMMIT
+"""
 WRONG = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp --dport 587 -j NOTHERE\nCOMMIT\n"
 
 
@@ -80,3 +92,44 @@ def test_an_answer_reads_as_a_sentence(lab: LabFactory, make_policy: MakePolicy)
     with pytest.raises(AssertionError, match=r"guest-1 to company:587 was rejected-icmp by isp-edge: -A FORWARD .*:3"):
         assert isp.ask(**path, port=587).delivered
     assert not isp.ask(**path, port=25).blocked
+
+
+def test_an_open_session_meets_the_rules_that_are_loaded_meanwhile(runtime: Path, make_policy: MakePolicy) -> None:
+    drop, keep = make_policy("drop", v4=DROP_25), make_policy("keep", v4=KEEP_SESSIONS)
+    track = make_policy("track", v4=TRACK)
+    assert port25lab("up", "hotel", "--policy", f"isp-edge={track}").returncode == 0
+    path = PathSpec(source="guest-1", to="company", ip_version=4, recipient="user@company.example")
+    with LiveLab() as lab:
+        for policy, outcome in ((keep, Outcome.DELIVERED), (drop, Outcome.TAMPERED)):
+            lab.reload("isp-edge", [track])
+            session = lab.open_session(path)
+            assert isinstance(session, HeldSession)
+            lab.reload("isp-edge", [policy])
+            verdict = session.go_on()
+            assert verdict.outcome is outcome
+        assert verdict.blame is not None
+        assert (verdict.blame.node, verdict.blame.line, verdict.mechanism) == ("isp-edge", 3, Mechanism.SESSION_CUT)
+        blocked = lab.open_session(path)
+        assert isinstance(blocked, Verdict)
+        assert blocked.outcome is Outcome.DROPPED
+
+        # The rule that drops has counted; the server has written down what it was told.
+        counters = lab.counters()["isp-edge"]
+        (rule,) = [one for one in counters.rules if one.text.endswith("-j DROP")]
+        assert rule.packets > 0
+        assert counters.interfaces["access0"].received_packets > 0
+        texts = [line.text for line in lab.log(nodes=["company"])[0]]
+        assert sum("MAIL FROM:<guest-1@port25lab.example>" in text for text in texts) == 1
+        assert any(text.startswith("from <guest-1@port25lab.example> for user@company.example") for text in texts)
+
+
+def test_mininets_prompt_works_on_the_nodes_of_the_lab(runtime: Path) -> None:
+    assert port25lab("up", "hotel").returncode == 0
+    commands = "guest-1 ip route get company\ncompany cat /etc/hosts\npy net['guest-1'].IP()\nexit\n"
+    done = port25lab("mn", input=commands)
+    assert done.returncode == 0
+    said = done.stderr.splitlines()  # where Mininet writes
+    assert said[0].startswith("192.0.2.65 via 172.20.0.1 ")
+    assert any(line.startswith("127.0.1.1 mail.company.example") for line in said)
+    assert said[-1] == "172.20.0.11"
+    assert port25lab("ask", "guest-1", "mx:example.net", "--ip", "4").returncode == 0  # the lab is still there

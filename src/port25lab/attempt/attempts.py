@@ -6,9 +6,9 @@ import asyncio
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,22 +80,31 @@ class Attempts:
 
         return PacketSender(self.plan, self.hosts, self.observer)
 
-    async def make(self, path: PathSpec, label: str = "") -> Evidence:
+    async def make(
+        self, path: PathSpec, label: str = "", before_mail: Callable[[], Awaitable[None]] | None = None
+    ) -> Evidence:
         """Try one path. ``label``: the comment at its first packet in a capture file.
 
+        ``before_mail``: awaited in the open session; the time that it takes does not count.
         Returns evidence also where the network fails; a failure of the tool is in its ``error``.
         """
         begun = self.starvation.begin()
         try:
             async with asyncio.timeout(WHOLE_SECONDS) as limit:
-                found = await self._make(path, label, limit)
+                found = await self._make(path, label, limit, before_mail)
             doubt = self.starvation.doubt(found, begun, path.attempt)
             return found.model_copy(update={"starved": doubt, "error": found.error or doubt}) if doubt else found
         except (LabError, OSError, TimeoutError) as error:
             text = str(error) or f"the attempt did not end within {WHOLE_SECONDS:.0f} s"
             return Evidence(observation=Observation(stage=Stage.RESOLVE), error=text)
 
-    async def _make(self, path: PathSpec, label: str, limit: asyncio.Timeout) -> Evidence:
+    async def _make(
+        self,
+        path: PathSpec,
+        label: str,
+        limit: asyncio.Timeout,
+        before_mail: Callable[[], Awaitable[None]] | None,
+    ) -> Evidence:
         host = self.hosts[path.source]
         losses = self.observer.losses()
         try:
@@ -112,6 +121,8 @@ class Attempts:
         client, kind = CLIENTS[path.client], CLIENT_KINDS[path.client]
         ports = host.source_ports(kind.ports)
         submission = self._submission(host, path, target, token)
+        if before_mail is not None:
+            submission = replace(submission, before_mail=_untimed(before_mail, limit))
         tries: list[Hop] = []
         limit.reschedule(None)  # the time limit counts from when its turn has come
         async with AsyncExitStack() as under_way:
@@ -272,6 +283,17 @@ class Attempts:
             if (server and name == server.name) or self.plan.nodes[name].forward:
                 return f"a service of {name} died: {died}"
         return None
+
+
+def _untimed(wait: Callable[[], Awaitable[None]], limit: asyncio.Timeout) -> Callable[[], Awaitable[None]]:
+    """The same wait, whose time does not count."""
+
+    async def waited() -> None:
+        limit.reschedule(None)
+        await wait()
+        limit.reschedule(asyncio.get_running_loop().time() + WHOLE_SECONDS)
+
+    return waited
 
 
 def _with_decisions(hop: Hop, decisions: Iterable[Decision]) -> Hop:

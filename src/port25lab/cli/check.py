@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from port25lab.cli import result_files
 from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, InputError, OutputError
-from port25lab.kernel.inotify import Watch
 from port25lab.machine import doctor
 from port25lab.model.addresses import IPNetwork, IpVersion
 from port25lab.model.outcome import Outcome
 from port25lab.model.policy import Family
 from port25lab.model.question import Question
-from port25lab.model.snapshot import RulesPart, Snapshot, SnapshotNote
+from port25lab.model.snapshot import RulesPart, Snapshot
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report import check_file, check_tables, contract_table
 from port25lab.report import console as console_module
@@ -119,68 +115,6 @@ def run(options: CheckOptions) -> int:
     return print_problems(problems, _exit_code(report.verdicts, unwanted or unmet, wrong))
 
 
-def watch(options: CheckOptions) -> NoReturn:
-    """Check, and check again when a file is saved, until a signal ends it. A wrong file leaves the last answers.
-
-    Raises InputError where the files are wrong at first, and MachineError.
-    """
-    doctor.require()
-    places = [Path(file).absolute() for file in options.files]
-    console = console_module.open_console()
-    known: Sequence[Verdict] | None = None
-    with Watch() as files:
-        for folder in dict.fromkeys(place.parent for place in places):
-            files.add(folder)
-        stamps = _stamps(places)
-        while True:
-            started = time.perf_counter()
-            try:
-                new, refused = _snapshot(options.files)
-                if refused:
-                    raise refused[0]
-                found = _checked(options, new, None, None, options.versions)
-            except InputError as error:
-                if known is None:
-                    raise
-                typer.echo(f"{time.strftime('%H:%M:%S')} {error}; the last answers stay", err=True)
-            else:
-                _print_answers(console, found, known, new.notes, time.perf_counter() - started)
-                known = found.new
-            while stamps == (now := _stamps(places)):
-                files.wait()
-            stamps = now
-
-
-def _stamps(places: Sequence[Path]) -> list[tuple[int, int, int] | None]:
-    """What tells that a file was saved; None: it is not there."""
-    found: list[tuple[int, int, int] | None] = []
-    for place in places:
-        try:
-            status = place.stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((status.st_mtime_ns, status.st_size, status.st_ino))
-    return found
-
-
-def _print_answers(
-    console: Console,
-    found: Checked,
-    before: Sequence[Verdict] | None,
-    notes: Sequence[SnapshotNote],
-    seconds: float,
-) -> None:
-    """The whole table at first, and then what changed."""
-    if before is None:
-        check_tables.print_shape(console, found.mirrors[0], notes)
-        check_tables.print_table(console, found.new)
-        console_module.emit(console, Text("waiting for changes"))
-        return
-    console_module.emit(console, Text(f"{time.strftime('%H:%M:%S')} {len(found.new)} paths, {seconds:.2f} s", "dim"))
-    check_tables.print_changes(console, check_tables.changes(before, found.new), [])
-
-
 def _command(options: CheckOptions) -> str:
     """The command that asks the same questions of these files again."""
     named = {"--inside": options.inside, "--outside": [options.outside or ""], "--ask": options.ask}
@@ -199,12 +133,17 @@ class Checked:
     rows: Sequence[contract_table.JudgedRow]
 
 
-def checked(files: Sequence[str]) -> Checked:
-    """The mirror of these files and the verdicts on their rules. Raises InputError and MachineError."""
-    new, refused = _snapshot(files)
+def checked(
+    options: CheckOptions, answers: Callable[[Sequence[Question]], Report] | None = None
+) -> tuple[Checked, Snapshot]:
+    """The verdicts on the rules of the files alone, and what the files say. Raises InputError and MachineError.
+
+    ``answers``: answers questions; None: in labs that are up for this call alone.
+    """
+    new, refused = _snapshot(options.files)
     if refused:
         raise refused[0]
-    return _checked(CheckOptions(files), new, None, None, VERSIONS)
+    return _checked(options, new, None, None, options.versions, answers), new
 
 
 def _checked(
@@ -213,15 +152,19 @@ def _checked(
     old: Snapshot | None,
     contract: Contract | None,
     versions: tuple[IpVersion, ...],
+    answers: Callable[[Sequence[Question]], Report] | None = None,
 ) -> Checked:
-    """Build the mirrors, ask, and gather the verdicts. Raises InputError for a rule that is refused."""
+    """Build the mirrors, ask, and gather the verdicts. Raises InputError for a rule that is refused.
+
+    ``answers``: answers questions; None: in labs that are up for this call alone.
+    """
     mirrors = _mirrors(options, new, old)
     names = ("new", "old") if old is not None else (mirrors[0].policy.name,)
     asked = [questions_of(one, name, options.ask, versions) for one, name in zip(mirrors, names, strict=True)]
     rows = asked_rows(contract, mirrors[0], names[0], versions) if contract is not None else []
     questions = [*(one for some in asked for one in some), *(one for row in rows for one in row.questions)]
     needs.require_ipv6(questions)
-    report = _answers(options, questions)
+    report = answers(questions) if answers is not None else _answers(options, questions)
     verdicts = iter(report.verdicts)
     answered = [list(islice(verdicts, len(some))) for some in asked]
     judged = [contract_table.JudgedRow(row.row, tuple(islice(verdicts, len(row.questions)))) for row in rows]

@@ -83,7 +83,7 @@ def check_command(
     The lab takes the shape of the router: its interface names, addresses, routes and sets, a host behind each inside
     interface and for each group that your rules name, and mail servers outside.
     """
-    from port25lab.cli import check, result_files
+    from port25lab.cli import check, check_watch, result_files
 
     options = check.CheckOptions(
         files=files,
@@ -100,5 +100,5 @@ def check_command(
         verbose=verbose,
     )
     if watch:
-        check.watch(options)
+        check_watch.watch(options)
     raise typer.Exit(check.run(options))

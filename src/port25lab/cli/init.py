@@ -33,12 +33,13 @@ def run(folder: Path, files: Sequence[str]) -> int:
         raise InputError(f"{folder} is not empty", allowed="a new folder, or an empty one")
     doctor.require()
     if files:
-        checked = check.checked(files)
+        checked, _ = check.checked(check.CheckOptions(files))
     else:
         with tempfile.TemporaryDirectory() as example:
             for name, server in (("rules.v4", "192.168.1.25"), ("rules.v6", "2001:db8:1000:1::25")):
                 Path(example, name).write_text(EXAMPLE.format(server=server))
-            checked = check.checked([str(Path(example, name)) for name in ("rules.v4", "rules.v6")])
+            rules = [str(Path(example, name)) for name in ("rules.v4", "rules.v6")]
+            checked, _ = check.checked(check.CheckOptions(rules))
     written = project_files(checked.mirrors[0], checked.new)
     for place, content in written.items():
         _write(folder / place, content)

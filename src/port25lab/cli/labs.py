@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -20,6 +21,7 @@ from port25lab.kernel import own_python
 from port25lab.lab import keeper, registry
 from port25lab.lab import live_messages as messages
 from port25lab.machine import doctor
+from port25lab.model.counters import NodeCounters
 from port25lab.model.question import LabConfig
 from port25lab.report import graph as graph_module
 from port25lab.report import live_text
@@ -27,6 +29,12 @@ from port25lab.scenario import catalogue, own_policies
 from port25lab.scenario.checks import config_of, without_place
 from port25lab.scenario.mirror_network import ROUTER
 from port25lab.scenario.questions import lab_config, load_questions
+
+LONGEST_ARGUMENT = (1 << 17) - 1
+"""Bytes of one argument of a program (execve(2))."""
+
+FOLLOW_SECONDS = 0.2
+"""How often new lines of a log are asked for."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -38,10 +46,13 @@ def config_from(what: Sequence[str], policies: Sequence[str]) -> LabConfig:
     """
     stacks = own_policies.read_own(policies)
     first, is_one = what[0], len(what) == 1
-    if is_one and (first.endswith(".py") or catalogue.is_there("topologies", first)):
+    if is_one and (first.endswith(".py") or first in catalogue.all_names("topologies")):
         return lab_config(first, stacks, {})
     if is_one and (found := _of_scenario(first, stacks)) is not None:
         return found
+    if is_one and not Path(first).exists():
+        known = dict.fromkeys([*catalogue.all_names("topologies"), *catalogue.all_names("scenarios")])
+        raise InputError(f"no topology, no scenario and no file {first!r}", allowed=nearest(first, known))
     if policies:
         raise InputError("--policy with a router's own files", allowed="--policy with a topology or a scenario")
     made = mirror_of(what)
@@ -69,7 +80,7 @@ def _of_scenario(text: str, stacks: dict[str, tuple[str, ...]]) -> LabConfig | N
 
 
 def _is_scenario(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) or catalogue.is_there("scenarios", name)
+    return name.endswith((".yaml", ".yml")) or name in catalogue.all_names("scenarios")
 
 
 def seconds_of(text: str) -> float:
@@ -118,16 +129,17 @@ def ps(as_json: bool) -> None:
 def inspect(lab: str | None, as_json: bool) -> None:
     """Nodes, interfaces, addresses, services and policies of a lab."""
     with live.LiveLab(lab) as running:
-        found = running.describe()
+        found, counted = running.describe(), running.counters()
     contents = found.contents
     if as_json:
         nodes = {name: node.model_dump(mode="json") for name, node in contents.plan.nodes.items()}
         policies = {node: [one.name for one in stack] for node, stack in contents.policies.items()}
         data = {"name": found.name, "topology": contents.plan.name, "since": found.since, "ends": found.ends}
         data |= {"keeper": found.keeper, "pid": found.pid, "policies": policies, "nodes": nodes}
+        data["counters"] = {name: one.model_dump(mode="json") for name, one in counted.items()}
         typer.echo(json.dumps(data, indent=2))
     else:
-        typer.echo("\n".join(live_text.node_lines(contents.plan, contents.policies)))
+        typer.echo("\n".join(live_text.node_lines(contents.plan, contents.policies, counted)))
 
 
 def execute(node: str, command: Sequence[str], lab: str | None) -> int:
@@ -136,6 +148,50 @@ def execute(node: str, command: Sequence[str], lab: str | None) -> int:
         place = running.enter(node)
     sys.stdout.flush()
     return shell.run_in(place, node, shlex.join(command) if command else '"${SHELL:-/bin/sh}"')
+
+
+def shell_in(node: str | None, lab: str | None) -> int:
+    """A shell in a node; asks for the node where none is given and a person is there. Returns the exit code."""
+    if node is None:
+        with live.LiveLab(lab) as running:
+            lab, nodes = running.name, list(running.describe().contents.plan.nodes)
+        if not sys.stdin.isatty():
+            raise InputError("no node for the shell", allowed=", ".join(nodes))
+        typer.echo(f"nodes: {', '.join(nodes)}", err=True)
+        node = str(typer.prompt("shell in node", err=True))
+    return execute(node, [], lab)
+
+
+def mininet_prompt(lab: str | None) -> int:
+    """Mininet's own prompt on a lab. Returns the exit code."""
+    from port25lab.network import running_net  # imports Mininet
+
+    with live.LiveLab(lab) as running:
+        plan = running.describe().contents.plan
+        places = {node: running.enter(node) for node in plan.nodes}
+    name, place = next(iter(places.items()))
+    networks = {node: found.network for node, found in places.items()}
+    command = own_python.command(running_net.PROGRAM, plan=plan.model_dump_json(round_trip=True), networks=networks)
+    if max(map(len, command)) > LONGEST_ARGUMENT:
+        raise InputError(f"{len(networks)} nodes are too many for Mininet's prompt", allowed="port25lab exec NODE")
+    sys.stdout.flush()
+    return shell.run_in(place, name, shlex.join(command), confined=False)
+
+
+def logs(nodes: Sequence[str], lab: str | None, follow: bool) -> None:
+    """What the services of a lab did. ``follow``: go on until a signal, or the end of the lab."""
+    with live.LiveLab(lab) as running:
+        for node in nodes:
+            running.require_node(node)
+        known = 0
+        while True:
+            lines, known = running.log(known, nodes)
+            for line in live_text.log_lines(lines):
+                typer.echo(line)
+            if not follow:
+                return
+            sys.stdout.flush()
+            time.sleep(FOLLOW_SECONDS)
 
 
 def down(names: Sequence[str], every: bool, lab: str | None) -> None:
@@ -169,9 +225,10 @@ def graph(topology: str | None, policies: Sequence[str], lab: str | None, drawin
         raise InputError(f"--format {drawing!r}", allowed=nearest(drawing, graph_module.FORMATS))
     if topology is not None and lab is not None:
         raise InputError("a topology and --lab", allowed="one of them")
+    counted: dict[str, NodeCounters] = {}
     if topology is not None:
         config = config_from([topology], policies)
     else:
         with live.LiveLab(lab) as running:
-            config = running.config()
-    typer.echo(graph_module.FORMATS[drawing](config.plan, config.policy_names))
+            config, counted = running.config(), running.counters()
+    typer.echo(graph_module.FORMATS[drawing](config.plan, config.policy_names, counted))

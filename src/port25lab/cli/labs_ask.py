@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +21,13 @@ from port25lab.model.verdict import Verdict
 from port25lab.report import console as console_module
 from port25lab.report import explain
 from port25lab.report.streams import print_problems
-from port25lab.scenario.policy import load_policy
 
 
-def ask(path: PathSpec, lab: str | None, json_file: Path | None) -> int:
-    """Try one path. Returns the exit code: 0 delivered, 1 not, 4 where port25lab could not tell."""
+def ask(path: PathSpec, lab: str | None, json_file: Path | None, session: bool) -> int:
+    """Try one path. Returns the exit code: 0 delivered, 1 not, 4 where port25lab could not tell.
+
+    ``session``: open a session, and send the message in it when a line, or the end, comes from standard input.
+    """
     results = result_files.chosen(json=json_file)
     result_files.require(results)
     if path.client in CLIENT_KINDS:
@@ -33,7 +36,7 @@ def ask(path: PathSpec, lab: str | None, json_file: Path | None) -> int:
     with live.LiveLab(lab) as running:
         name = running.name
         try:
-            verdict = running.ask(path)
+            verdict = _in_session(running, path) if session else running.ask(path)
         except LabError as error:
             typer.echo(f"port25lab: {error}", err=True)
             return NOT_TOLD
@@ -41,6 +44,17 @@ def ask(path: PathSpec, lab: str | None, json_file: Path | None) -> int:
     console = console_module.open_console(stderr=result_files.on_stdout(results))
     console_module.emit(console, explain.explain(verdict, command(path, name)))
     return print_problems(problems, exit_code(verdict))
+
+
+def _in_session(running: live.LiveLab, path: PathSpec) -> Verdict:
+    held = running.open_session(path)
+    if isinstance(held, Verdict):
+        return held
+    reload = f"port25lab reload NODE POLICY --lab {shlex.quote(running.name)}"
+    typer.echo(f"a session from {path.source} to {path.to} port {path.port} is open; it sends on Enter", err=True)
+    typer.echo(f"meanwhile, in another terminal: {reload}", err=True)
+    sys.stdin.readline()
+    return held.go_on()
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -65,6 +79,5 @@ def reload(node: str, policies: Sequence[str], lab: str | None) -> None:
     if not policies:
         raise InputError("no policy to load", allowed="names of policies or their folders")
     with live.LiveLab(lab) as running:
-        running.require_node(node)
-        seconds = running.reload(node, [load_policy(policy) for policy in policies])
+        seconds = running.reload(node, policies)
         typer.echo(f"{node} in lab {running.name} has new rules: {' + '.join(policies)}, {seconds:.2f} s")

@@ -53,6 +53,13 @@ UP_EXAMPLES = with_examples(
 ASK_EXAMPLES = with_examples(
     ("port25lab ask pc mx:example.net", "port 25, as mail servers do"),
     ("port25lab ask pc provider --port 587 --security starttls --auth alice", "submission"),
+    ("port25lab ask pc provider --port 587 --session", "does an open session live on when rules change?"),
+)
+
+
+LOGS_EXAMPLES = with_examples(
+    ("port25lab logs", "all nodes of the lab"),
+    ("port25lab logs provider -f", "one node, until Ctrl-C"),
 )
 
 
@@ -106,11 +113,38 @@ def exec_command(
     raise typer.Exit(labs.execute(node, command, lab))
 
 
-def shell_command(node: Node, lab: LabName = None) -> None:
+def shell_command(
+    node: Annotated[
+        str | None,
+        typer.Argument(metavar="NODE", help="A node of the lab; none: it asks.", autocompletion=_complete_nodes),
+    ] = None,
+    lab: LabName = None,
+) -> None:
     """A shell in a node of a lab."""
     from port25lab.cli import labs
 
-    raise typer.Exit(labs.execute(node, [], lab))
+    raise typer.Exit(labs.shell_in(node, lab))
+
+
+def mn_command(lab: LabName = None) -> None:
+    """Mininet's own prompt on a lab: `NODE COMMAND`, `NODE ping NODE`, `net`, `py`. `exit` leaves the lab up."""
+    from port25lab.cli import labs
+
+    raise typer.Exit(labs.mininet_prompt(lab))
+
+
+def logs_command(
+    nodes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NODE...", help="Of these; none: of all.", autocompletion=_complete_nodes),
+    ] = None,
+    lab: LabName = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """What the services of a lab did: connections, SMTP commands and replies, DNS answers, deliveries."""
+    from port25lab.cli import labs
+
+    labs.logs(nodes or [], lab, follow)
 
 
 def down_command(
@@ -137,6 +171,9 @@ def ask_command(
     recipient: Annotated[str | None, typer.Option("--recipient", metavar="ADDRESS", help="Envelope recipient.")] = None,
     lab: LabName = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write JSON; -: to stdout.")] = None,
+    session: Annotated[
+        bool, typer.Option("--session", help="Open a session, wait for Enter, and send the message in it then.")
+    ] = False,
 ) -> None:
     """Try one path in a running lab. Exit code: 0 delivered, 1 not, 4 could not tell."""
     from port25lab.cli import labs_ask
@@ -157,7 +194,7 @@ def ask_command(
         ip_version=cast("Literal[4, 6] | None", ip),
         **more,
     )
-    raise typer.Exit(labs_ask.ask(path, lab, json_file))
+    raise typer.Exit(labs_ask.ask(path, lab, json_file, session))
 
 
 def reload_command(
@@ -215,6 +252,8 @@ COMMANDS = (
     ("ask", "Try one path in a running lab.", ASK_EXAMPLES, ask_command),
     ("exec", "A program in a node of a running lab.", "", exec_command),
     ("shell", "A shell in a node of a running lab.", "", shell_command),
+    ("mn", "Mininet's prompt on a running lab.", "", mn_command),
+    ("logs", "What the services of a running lab did.", LOGS_EXAMPLES, logs_command),
     ("reload", "New rules for a node of a running lab.", "", reload_command),
     ("capture", "Packets of a running lab, for Wireshark.", "", capture_command),
     ("graph", "A topology as a drawing.", "", graph_command),

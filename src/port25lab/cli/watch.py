@@ -29,6 +29,7 @@ def watch(scenario: str) -> None:
         questions = load_questions(scenario)
         _look_at(files, questions)
         known = _answers(engine, questions)
+        since = dict.fromkeys(known, _clock())
         for line in watch_text.first(list(known.values())):
             typer.echo(line)
         while True:
@@ -44,8 +45,11 @@ def watch(scenario: str) -> None:
             except (InputError, LabError) as error:
                 typer.echo(f"{_clock()} {error}; the last answers stay", err=True)
                 continue
-            for line in watch_text.changes(known, new, _clock(), time.perf_counter() - started):
+            clock, seconds = _clock(), time.perf_counter() - started
+            for line in watch_text.changes(known, new, since, clock, seconds):
                 typer.echo(line)
+            changed_now = {name for name, one in new.items() if watch_text.differs(known.get(name), one)}
+            since = {name: clock if name in changed_now else since[name] for name in new}
             known = new
 
 

@@ -130,9 +130,10 @@ class Engine:
     def replace(self, old: LabConfig, new: LabConfig) -> None:
         """Give a lab that is up the policies of another configuration; what is asked of that is then asked in it.
 
-        Raises InputError for a rule that iptables refuses; the lab then has the rules of before.
+        A lab that cannot take them stays as it is, and the next question starts another one. Raises InputError for a
+        rule that iptables refuses; the lab then has the rules of before.
         """
-        if (new, None) not in self._up and (old, None) in self._up:
+        if old.plan == new.plan and (new, None) not in self._up and (old, None) in self._up:
             lab, before = self._up[old, None], needs.policies_of(old)
             changed = {node: stack for node, stack in needs.policies_of(new).items() if before.get(node) != stack}
             with contextlib.suppress(NewLabNeededError):
@@ -142,7 +143,6 @@ class Engine:
                 self._answers.pop((new, None), None)
                 if (old, None) in self._lent:
                     self._lent.add((new, None))
-        self.lab(new)
 
     def keep_only(self, configs: Iterable[LabConfig]) -> None:
         """End the labs of all other configurations but the controls of these."""

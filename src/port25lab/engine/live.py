@@ -6,6 +6,8 @@ The keeper makes attempts. The judgement is made here: it is a function of evide
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,15 +15,18 @@ from typing import Self, TypeVar
 from port25lab.engine import needs, provenance
 from port25lab.errors import InputError, LabError, nearest
 from port25lab.lab import live_messages as messages
-from port25lab.lab import registry
+from port25lab.lab import protocol, registry
 from port25lab.lab.handle import Entrance
 from port25lab.machine.versions import describe_environment
+from port25lab.model.counters import NodeCounters
+from port25lab.model.log_line import LogLine
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Expected
-from port25lab.model.path import PathSpec
+from port25lab.model.path import DEFAULT_CLIENT, PathSpec
 from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Report, Verdict
+from port25lab.scenario.policy import load_policy
 from port25lab.scenario.questions import question_about
 from port25lab.verdict.judge import judge
 
@@ -31,7 +36,16 @@ QUICK_SECONDS = 2.0
 END_SECONDS = 10.0
 """How long a keeper may take to end."""
 
-_A = TypeVar("_A", messages.Described, messages.Tried, messages.Way, messages.Replaced, messages.Ended)
+_A = TypeVar(
+    "_A",
+    messages.Described,
+    messages.Tried,
+    messages.Way,
+    messages.Replaced,
+    messages.Ended,
+    protocol.Counted,
+    protocol.Logged,
+)
 
 
 class LiveLab:
@@ -65,14 +79,45 @@ class LiveLab:
         """Try a question's path now. The lab has to be that of the question."""
         needs.require_ipv6([question])
         tried = self._call(messages.Try(path=question.path), messages.Tried)
-        found = judge(tried.evidence, question.expected, question.by, tried.control, question.how)
-        return Verdict(question, tried.evidence, found)
+        return _judged(question, tried)
+
+    def open_session(self, path: PathSpec) -> HeldSession | Verdict:
+        """Try a path, but let its session wait before MAIL, so that rules can be replaced meanwhile.
+
+        Returns the verdict where the session did not come so far. Raises InputError and LabError as ``ask``.
+        """
+        if path.client != DEFAULT_CLIENT:
+            raise InputError(f"a session of {path.client} cannot wait", allowed=f"the client {DEFAULT_CLIENT}")
+        question = question_about(path, self.config())
+        needs.require_ipv6([question])
+        answer = self._answer_to(messages.Hold(path=question.path))
+        if isinstance(answer, protocol.SessionWaits):
+            return HeldSession(self, question, answer.session)
+        return _judged(question, self._expected(answer, messages.Tried))
+
+    def go_on(self, question: Question, session: int) -> Verdict:
+        """Let a session go on that waits. Returns the verdict under the policies that the lab has now."""
+        request = messages.GoOn(session=session, path=question.path)
+        tried = self._call(request, messages.Tried)
+        return _judged(question_about(question.path, self.config()), tried)
+
+    def counters(self) -> dict[str, NodeCounters]:
+        """What the interfaces and rules of each node have counted."""
+        return self._call(messages.Count(), protocol.Counted).nodes
+
+    def log(self, since: int = 0, nodes: Sequence[str] = ()) -> tuple[list[LogLine], int]:
+        """What the services did, and how many lines were written so far.
+
+        ``since``: how many are known. ``nodes``: of these alone; none: of all.
+        """
+        found = self._call(messages.Log(since=since, nodes=list(nodes)), protocol.Logged)
+        return found.lines, found.written
 
     def enter(self, node: str) -> Entrance:
         """How a program gets into a node. Raises InputError where there is no such node."""
         self.require_node(node)
         way = self._call(messages.EnterNode(node=node), messages.Way)
-        return Entrance(tuple(way.command), way.etc, tuple(way.confine))
+        return Entrance(tuple(way.command), way.etc, way.network, tuple(way.confine))
 
     def require_node(self, node: str) -> None:
         """Raise InputError where the lab has no such node."""
@@ -80,13 +125,15 @@ class LiveLab:
         if node not in nodes:
             raise InputError(f"no node {node!r} in the lab {self.name!r}", allowed=nearest(node, nodes))
 
-    def reload(self, node: str, policies: list[Policy]) -> float:
+    def reload(self, node: str, policies: Sequence[Policy | str]) -> float:
         """Replace the policies under test of a node. Returns the seconds that it took.
 
-        Raises InputError for rules that iptables refuses: the node then has its rules of before.
+        ``policies``: names or folders count as well. Raises InputError for rules that iptables refuses: the node then
+        has its rules of before.
         """
         self.require_node(node)
-        return self._call(messages.Replace(node=node, policies=policies), messages.Replaced).seconds
+        loaded = [load_policy(one) if isinstance(one, str) else one for one in policies]
+        return self._call(messages.Replace(node=node, policies=loaded), messages.Replaced).seconds
 
     def end(self) -> None:
         """End the lab. Returns when nothing of it is left."""
@@ -114,6 +161,15 @@ class LiveLab:
         self.close()
 
     def _call(self, request: messages.Request, answer: type[_A]) -> _A:
+        return self._expected(self._answer_to(request), answer)
+
+    def _expected(self, found: messages.Answer, answer: type[_A]) -> _A:
+        if not isinstance(found, answer):
+            raise LabError(f"the lab {self.name!r} gave the wrong answer: {found.kind}")
+        return found
+
+    def _answer_to(self, request: messages.Request) -> messages.Answer:
+        """The answer. Raises what it says where the request was refused, and LabError where the lab is gone."""
         try:
             self._socket.sendall(request.as_line())
             line = self._lines.readline()
@@ -126,13 +182,29 @@ class LiveLab:
         found = messages.ANSWER.validate_json(line)
         if isinstance(found, messages.Refused):
             raise found.exception()
-        if not isinstance(found, answer):
-            raise LabError(f"the lab {self.name!r} gave the wrong answer: {found.kind}")
         return found
 
     def limit(self, seconds: float) -> None:
         """Wait no longer than this for an answer."""
         self._socket.settimeout(seconds)
+
+
+@dataclass(frozen=True)
+class HeldSession:
+    """A session that waits before MAIL."""
+
+    lab: LiveLab
+    question: Question
+    number: int
+
+    def go_on(self) -> Verdict:
+        """Send the message now. Returns the verdict under the policies that the lab has now."""
+        return self.lab.go_on(self.question, self.number)
+
+
+def _judged(question: Question, tried: messages.Tried) -> Verdict:
+    found = judge(tried.evidence, question.expected, question.by, tried.control, question.how)
+    return Verdict(question, tried.evidence, found)
 
 
 def up() -> list[tuple[str, messages.Described | None]]:

@@ -5,6 +5,7 @@ It runs as a program of its own in the node's namespace.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import sys
@@ -44,7 +45,12 @@ def _copy(packets: socket.socket, node: str, interface: str) -> None:
     out.write(pcapng.section(f"port25lab, {node} {interface}", "port25lab"))
     out.write(pcapng.interface(f"{node}/{interface}", f"interface {interface} of node {node}", LONGEST))
     out.flush()
+    waiting = select.poll()
+    waiting.register(packets, select.POLLIN)
+    waiting.register(out, 0)  # reports an error when the reader is gone
     while True:
+        if any(descriptor == out.fileno() for descriptor, _ in waiting.poll()):
+            return
         data, control, _, address = packets.recvmsg(LONGEST, 64)
         nanoseconds = time.time_ns()
         for _, kind, value in control:

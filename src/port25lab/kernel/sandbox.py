@@ -138,7 +138,11 @@ def furnish(keep: Iterable[Path], *, confined: bool = True) -> None:
 
 def mount_sysfs(*, read_only: bool = True) -> None:
     """Mount /sys, with the interfaces of this process's network namespace."""
-    namespaces.mount("sysfs", "/sys", "sysfs", _INERT | (namespaces.MS_RDONLY if read_only else 0))
+    try:
+        namespaces.mount("sysfs", "/sys", "sysfs", _INERT | (namespaces.MS_RDONLY if read_only else 0))
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # that very file system is what is mounted there
+            raise
 
 
 def _working_folder() -> str | None:

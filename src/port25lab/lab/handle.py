@@ -19,6 +19,7 @@ from port25lab.kernel import confinement, ipv6
 from port25lab.kernel.own_python import program
 from port25lab.lab import protocol
 from port25lab.lab.sandboxes import Sandbox, Sandboxes
+from port25lab.model.counters import NodeCounters
 from port25lab.model.evidence import CaptureSummary, Evidence
 from port25lab.model.packet_kinds import kind_of
 from port25lab.model.path import PathSpec
@@ -36,6 +37,8 @@ _A = TypeVar(
     "_A",
     protocol.Started,
     protocol.Attempted,
+    protocol.Counted,
+    protocol.Logged,
     protocol.ProgramDone,
     protocol.Entered,
     protocol.Reloaded,
@@ -51,6 +54,8 @@ class Entrance:
     """To put before a command of one's own."""
     etc: str
     """Where the node's /etc files lie."""
+    network: str
+    """The file that stands for its network namespace, inside the lab."""
     confine: tuple[str, ...] = (sys.executable, "-I", "-S", confinement.__file__)
     """To put before a program of the user's: it gets the limits of all programs in nodes."""
 
@@ -127,6 +132,29 @@ class Lab:
         request = protocol.RunProgram(node=node, argv=list(argv), stdin=stdin, seconds=seconds)
         return self._call(request, protocol.ProgramDone)
 
+    def open_session(self, path: PathSpec) -> int | Evidence:
+        """Try a path, but let its session wait before MAIL.
+
+        Returns the number of the session that waits; the evidence where it did not come so far.
+        """
+        self._send(protocol.OpenSession(path=path))
+        answer = self._receive().answer
+        if isinstance(answer, protocol.SessionWaits):
+            return answer.session
+        return _expected(answer, protocol.Attempted).evidence
+
+    def go_on(self, session: int) -> Evidence:
+        """Let a session go on that waits, and return its evidence when it is over."""
+        return self._call(protocol.GoOn(session=session), protocol.Attempted).evidence
+
+    def counters(self) -> dict[str, NodeCounters]:
+        """What the interfaces and rules of each node have counted."""
+        return self._call(protocol.ReadCounters(), protocol.Counted).nodes
+
+    def log(self, since: int = 0, nodes: Sequence[str] = ()) -> protocol.Logged:
+        """What the services did. ``since``: how many lines are known. ``nodes``: of these alone; none: of all."""
+        return self._call(protocol.ReadLog(since=since, nodes=list(nodes)), protocol.Logged)
+
     def reload(self, node: str, policies: Sequence[Policy]) -> None:
         """Replace the policies under test of a node, between attempts.
 
@@ -148,7 +176,7 @@ class Lab:
         if self._sandboxes.user_namespace:
             into += ["--user", "--preserve-credentials"]
         command = (*self._sandboxes.sudo, *into, nsenter, f"--net={entered.network}")
-        return Entrance(command, entered.etc)
+        return Entrance(command, entered.etc, network=entered.network)
 
     def close(self) -> None:
         """Close the control socket, and wait until the lab's process has ended. Any thread may call this."""

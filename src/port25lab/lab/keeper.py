@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from port25lab.errors import LabError, MachineError, Port25labError
 from port25lab.kernel import own_python
 from port25lab.lab import live_messages as messages
-from port25lab.lab import registry
+from port25lab.lab import protocol, registry
 from port25lab.lab.handle import Lab
 from port25lab.lab.sandboxes import Sandboxes
 from port25lab.machine import capacity
@@ -193,6 +193,7 @@ class Keeper:
 
     def _talk(self, client: socket.socket) -> None:
         """Answer the requests of one command."""
+        held: set[int] = set()
         with contextlib.suppress(OSError), client, client.makefile("rb") as lines:
             try:
                 registry.require_same_user(client)
@@ -200,11 +201,20 @@ class Keeper:
                 return
             for line in lines:
                 answer: messages.Answer
+                request: messages.Request | None = None
                 try:
-                    answer = self._answer(messages.REQUEST.validate_json(line))
+                    request = messages.REQUEST.validate_json(line)
+                    answer = self._answer(request)
                 except Exception as error:
                     answer = messages.Refused.of(error)
+                if isinstance(answer, protocol.SessionWaits):
+                    held.add(answer.session)
+                elif isinstance(request, messages.GoOn):
+                    held.discard(request.session)
                 client.sendall(answer.as_line())
+        for session in held:
+            with contextlib.suppress(Port25labError), self._one_by_one:
+                self._lab.go_on(session)
 
     def _answer(self, request: messages.Request) -> messages.Answer:
         match request:
@@ -218,9 +228,22 @@ class Keeper:
             match request:
                 case messages.Try(path=path):
                     return messages.Tried(evidence=_tried(self._lab, path), control=self._control(path))
+                case messages.Hold(path=path):
+                    held = self._lab.open_session(path)
+                    if isinstance(held, int):
+                        return protocol.SessionWaits(session=held)
+                    return messages.Tried(evidence=held, control=self._control(path))
+                case messages.GoOn(session=session, path=path):
+                    return messages.Tried(evidence=self._lab.go_on(session), control=self._control(path))
+                case messages.Count():
+                    return protocol.Counted(nodes=self._lab.counters())
+                case messages.Log(since=since, nodes=nodes):
+                    return self._lab.log(since, nodes)
                 case messages.EnterNode(node=node):
                     way = self._lab.enter(node)
-                    return messages.Way(command=list(way.command), etc=way.etc, confine=list(way.confine))
+                    return messages.Way(
+                        command=list(way.command), etc=way.etc, network=way.network, confine=list(way.confine)
+                    )
                 case messages.Replace(node=node, policies=policies):
                     started = time.perf_counter()
                     self._lab.reload(node, policies)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from port25lab.errors import InputError, LabError, MachineError
+from port25lab.lab import protocol
 from port25lab.lab.protocol import Failure, Message
 from port25lab.model.evidence import Evidence
 from port25lab.model.path import PathSpec
@@ -35,6 +36,36 @@ class Try(Message):
     path: PathSpec
 
 
+class Hold(Message):
+    """Try a path, but let its session wait before MAIL. It goes on when this connection ends, at the latest."""
+
+    call: Literal["hold"] = "hold"
+    path: PathSpec
+
+
+class GoOn(Message):
+    """Let a session that waits go on."""
+
+    call: Literal["go-on"] = "go-on"
+    session: int
+    path: PathSpec
+    """Its path, for the control."""
+
+
+class Count(Message):
+    """Say what the interfaces and rules have counted."""
+
+    call: Literal["count"] = "count"
+
+
+class Log(Message):
+    """Say what the services did: the fields of ``protocol.ReadLog``."""
+
+    call: Literal["log"] = "log"
+    since: int
+    nodes: list[str]
+
+
 class EnterNode(Message):
     """Say how a program gets into a node."""
 
@@ -56,7 +87,7 @@ class End(Message):
     call: Literal["end"] = "end"
 
 
-Request = Annotated[Describe | Try | EnterNode | Replace | End, Field(discriminator="call")]
+Request = Annotated[Describe | Try | Hold | GoOn | Count | Log | EnterNode | Replace | End, Field(discriminator="call")]
 
 
 class Described(Message):
@@ -90,6 +121,7 @@ class Way(Message):
     kind: Literal["way"] = "way"
     command: list[str]
     etc: str
+    network: str
     confine: list[str]
 
 
@@ -128,7 +160,10 @@ class Refused(Message):
         return self.failure.exception() if self.failure is not None else LabError("the lab gave no reason")
 
 
-Answer = Annotated[Described | Tried | Way | Replaced | Ended | Refused, Field(discriminator="kind")]
+Answer = Annotated[
+    Described | Tried | protocol.SessionWaits | protocol.Counted | protocol.Logged | Way | Replaced | Ended | Refused,
+    Field(discriminator="kind"),
+]
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 

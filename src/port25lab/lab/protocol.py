@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from port25lab.errors import InputError, LabError, LackingError, NewLabNeededError
+from port25lab.model.counters import NodeCounters
 from port25lab.model.evidence import CaptureSummary, Evidence
+from port25lab.model.log_line import LogLine
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
@@ -76,6 +78,20 @@ class Attempt(Message):
     """What a capture file says at the first packet."""
 
 
+class OpenSession(Message):
+    """Try a path, but wait in the open session before MAIL."""
+
+    call: Literal["open-session"] = "open-session"
+    path: PathSpec
+
+
+class GoOn(Message):
+    """Let a session that waits go on."""
+
+    call: Literal["go-on"] = "go-on"
+    session: int
+
+
 class RunProgram(Message):
     """Run a program in a node."""
 
@@ -103,13 +119,32 @@ class Reload(Message):
     """All that the node has from now on, in order; the network's own first."""
 
 
+class ReadCounters(Message):
+    """Say what the interfaces and rules have counted."""
+
+    call: Literal["counters"] = "counters"
+
+
+class ReadLog(Message):
+    """Say what the services did."""
+
+    call: Literal["log"] = "log"
+    since: int = 0
+    """How many lines of the log are known already."""
+    nodes: list[str] = []
+    """Of these alone; none: of all."""
+
+
 class EndCapture(Message):
     """Complete the capture file."""
 
     call: Literal["end-capture"] = "end-capture"
 
 
-Request = Annotated[Start | Attempt | RunProgram | Enter | Reload | EndCapture, Field(discriminator="call")]
+Request = Annotated[
+    Start | Attempt | OpenSession | GoOn | RunProgram | Enter | Reload | ReadCounters | ReadLog | EndCapture,
+    Field(discriminator="call"),
+]
 
 
 class NumberedRequest(Message):
@@ -136,6 +171,30 @@ class Attempted(Message):
 
     kind: Literal["attempted"] = "attempted"
     evidence: Evidence
+
+
+class SessionWaits(Message):
+    """A session is open, and waits before MAIL."""
+
+    kind: Literal["session-waits"] = "session-waits"
+    session: int
+    """Its number, for ``GoOn``."""
+
+
+class Counted(Message):
+    """What was counted, by node."""
+
+    kind: Literal["counted"] = "counted"
+    nodes: dict[str, NodeCounters]
+
+
+class Logged(Message):
+    """What the services did."""
+
+    kind: Literal["logged"] = "logged"
+    lines: list[LogLine]
+    written: int
+    """How many lines the log has had so far."""
 
 
 class ProgramDone(Message):
@@ -214,7 +273,7 @@ _SPECIAL: dict[Literal["lacking", "new-lab"], type[InputError]] = {
 """Kinds of InputError that are told apart."""
 
 Answer = Annotated[
-    Started | Attempted | ProgramDone | Entered | Reloaded | CaptureEnded | Failure,
+    Started | Attempted | SessionWaits | Counted | Logged | ProgramDone | Entered | Reloaded | CaptureEnded | Failure,
     Field(discriminator="kind"),
 ]
 

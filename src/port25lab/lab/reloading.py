@@ -47,8 +47,11 @@ class Reloading:
         self._made: dict[str, set[str]] = {}
         """The address sets that a node has, where rules were replaced before."""
 
-    def replace(self, name: str, old: Sequence[Policy], new: Sequence[Policy]) -> None:
-        """Replace all policies of a node. Raises InputError and LabError: the node then has the rules of before."""
+    def replace(self, name: str, old: Sequence[Policy], new: Sequence[Policy], *, sessions_open: bool) -> None:
+        """Replace all policies of a node. Raises InputError and LabError: the node then has the rules of before.
+
+        ``sessions_open``: whether the new rules may meet packets of sessions that the old ones let open.
+        """
         if reason := next(self._reasons(name, old, new), None):
             raise NewLabNeededError(f"{name} cannot take these rules while the lab is up: {reason}", allowed=ANEW)
         node = self._net[name]
@@ -73,7 +76,7 @@ class Reloading:
             self._known_again(name, old)
             raise
         self._tracer.drain()
-        sessions = rules.acts_in_sessions or any(policy.watch == "session" for policy in new)
+        sessions = sessions_open or rules.acts_in_sessions or any(policy.watch == "session" for policy in new)
         self._tracer.renew(node, rules, sessions=sessions)
         self._after()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ from port25lab.attempt.attempts import Attempts
 from port25lab.attempt.starvation import Starvation
 from port25lab.errors import LabError
 from port25lab.evidence.capture import Capture
+from port25lab.evidence.counters import read_counters
 from port25lab.evidence.early_drops import EarlyDrops
 from port25lab.evidence.loaded_rules import join_rules
 from port25lab.evidence.neighbours import Neighbours
@@ -22,8 +23,10 @@ from port25lab.evidence.rule_trace import Tracer
 from port25lab.kernel.neighbour_tables import NeighbourTables
 from port25lab.lab.quiet_rules import QuietRules
 from port25lab.lab.reloading import Reloading
+from port25lab.mail.services.journal import Journal
 from port25lab.mail.services.start import Services
 from port25lab.model.client_kinds import ATTEMPTS_AT_ONCE
+from port25lab.model.counters import NodeCounters
 from port25lab.model.evidence import CaptureSummary, Evidence, Observation, Stage
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
@@ -71,6 +74,7 @@ class LabRuntime:
         self._nodes: dict[str, LabNode] = {}
         self._hosts: dict[str, LabHost] = {}
         self._attempts: Attempts | None = None
+        self._journal: Journal | None = None
         self._reloading: Reloading | None = None
 
     async def start(self) -> dict[str, float]:
@@ -114,6 +118,7 @@ class LabRuntime:
         early_drops = EarlyDrops(self._tracer, self._capture, {name: net[name] for name in traced})
         self._hosts = {node.name: LabHost(node, ports, early_drops) for node in net.hosts}
         services = Services(self._plan, self._hosts)
+        self._journal = services.journal
         await services.start(CA_FILE)
         clock.phase("services")
         await services.ready()
@@ -153,12 +158,25 @@ class LabRuntime:
         )
         return clock.seconds
 
-    def reload(self, node: str, stack: Sequence[Policy]) -> None:
-        """Replace all policies of a node. Raises InputError where that is not possible; it then has those of before."""
+    def reload(self, node: str, stack: Sequence[Policy], *, sessions_open: bool) -> None:
+        """Replace all policies of a node. ``sessions_open``: as ``Reloading.replace`` has it.
+
+        Raises InputError where that is not possible; it then has those of before.
+        """
         if self._reloading is None:
             raise LabError("the lab has not been started")
-        self._reloading.replace(node, self._policies.get(node, ()), stack)
+        self._reloading.replace(node, self._policies.get(node, ()), stack, sessions_open=sessions_open)
         self._policies[node] = stack
+
+    def counters(self) -> dict[str, NodeCounters]:
+        """What each node has counted."""
+        return {name: read_counters(node, ruled=name in self._policies) for name, node in self._nodes.items()}
+
+    def journal(self) -> Journal:
+        """What the services did."""
+        if self._journal is None:
+            raise LabError("the lab has not been started")
+        return self._journal
 
     def end_capture(self) -> CaptureSummary:
         """Complete the capture file."""
@@ -168,8 +186,10 @@ class LabRuntime:
         """Release what would make the end of the process slow. Nothing else of the lab can be used after."""
         self._capture.close()
 
-    async def attempt(self, path: PathSpec, label: str = "") -> Evidence:
-        """Try one path. ``label``: the comment at its first packet in a capture file."""
+    async def attempt(
+        self, path: PathSpec, label: str = "", before_mail: Callable[[], Awaitable[None]] | None = None
+    ) -> Evidence:
+        """Try one path. The parameters are those of ``Attempts.make``."""
         if self._attempts is None:
             raise LabError("the lab has not been started")
         async with self._turns:
@@ -177,7 +197,7 @@ class LabRuntime:
                 await self._reach(path)
             except (LabError, OSError) as error:
                 return Evidence(observation=Observation(stage=Stage.RESOLVE), error=str(error))
-            return await self._attempts.make(path, label)
+            return await self._attempts.make(path, label, before_mail)
 
     def _ends(self, traced: Iterable[str]) -> set[str]:
         """Nodes that any attempt may go to, or about whose rules something is to be proven."""

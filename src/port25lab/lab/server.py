@@ -19,6 +19,7 @@ import dns.rdatatype
 from port25lab.errors import LabError
 from port25lab.kernel.patient_loop import PatientLoop
 from port25lab.lab import protocol
+from port25lab.lab.held_sessions import HeldSessions
 from port25lab.lab.runtime import LabRuntime
 from port25lab.mail.services.certificates import Authority
 from port25lab.network.host import FILES
@@ -55,6 +56,7 @@ class LabServer:
         self._control, self._loop = control, loop
         self._pcap = None if pcap is None else os.fdopen(pcap, "wb", PCAP_BUFFER)
         self._lab: LabRuntime | None = None
+        self._held: HeldSessions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self) -> None:
@@ -96,13 +98,25 @@ class LabServer:
                 return await self._start(request)
             case protocol.Attempt():
                 return protocol.Attempted(evidence=await self._running().attempt(request.path, request.label))
+            case protocol.OpenSession():
+                held = await self._held_sessions().open(request.path)
+                return (
+                    protocol.SessionWaits(session=held) if isinstance(held, int) else protocol.Attempted(evidence=held)
+                )
+            case protocol.GoOn():
+                return protocol.Attempted(evidence=await self._held_sessions().go_on(request.session))
+            case protocol.ReadCounters():
+                return protocol.Counted(nodes=self._running().counters())
+            case protocol.ReadLog():
+                lines, written = self._running().journal().since(request.since, request.nodes)
+                return protocol.Logged(lines=lines, written=written)
             case protocol.RunProgram():
                 return await self._run(request)
             case protocol.Enter():
                 network = self._running().host(request.node).named()
                 return protocol.Entered(network=str(network), etc=str(FILES / request.node))
             case protocol.Reload():
-                self._running().reload(request.node, request.policies)
+                self._running().reload(request.node, request.policies, sessions_open=bool(self._held_sessions()))
                 return protocol.Reloaded()
             case protocol.EndCapture():
                 return protocol.CaptureEnded(capture=self._running().end_capture())
@@ -122,6 +136,10 @@ class LabServer:
             stderr=done.stderr.decode(errors="replace"),
             timed_out=done.timed_out,
         )
+
+    def _held_sessions(self) -> HeldSessions:
+        self._held = self._held or HeldSessions(self._running())
+        return self._held
 
     def _running(self) -> LabRuntime:
         if self._lab is None:

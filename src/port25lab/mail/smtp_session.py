@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -52,6 +52,8 @@ class Submission:
     local_hostname: str
     opportunistic: bool = False
     """Use STARTTLS where it is offered, and go on in clear where it is not (RFC 7435), as MTAs do between servers."""
+    before_mail: Callable[[], Awaitable[None]] | None = None
+    """Awaited in the open session, before MAIL: the default client alone does."""
 
 
 async def dial_and_converse(
@@ -155,6 +157,8 @@ class _Session:
             if not self._offered("AUTH", bool(self._smtp.supported_auth_methods)):
                 return
             await self._smtp.login(submission.username, submission.password or "")
+        if submission.before_mail is not None:
+            await submission.before_mail()
         self._reached(Stage.MAIL)
         await self._smtp.mail(submission.mail_from)
         self._reached(Stage.RCPT)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -100,7 +101,8 @@ class LabNode(Node):  # type: ignore[misc]
 
     def __init__(self, name: str, **params: Any) -> None:
         self.plan: NodePlan = params.get("plan") or NodePlan(name=name)
-        self.network = namespaces.new_network()
+        network: int | None = params.pop("network", None)
+        self.network = namespaces.new_network() if network is None else network
         self.home: int = params.pop("home")
         self._number: int = params.pop("number")
         self._indexes: dict[str, int] = {}
@@ -149,7 +151,8 @@ class LabNode(Node):  # type: ignore[misc]
 
     def popen(self, *args: Any, **kwargs: Any) -> Any:
         """A process in the node, as ``subprocess.Popen``: without `mnexec`, it inherits the namespace."""
-        argv = [str(word) for word in (args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args)]
+        words = args[0] if len(args) == 1 and not isinstance(args[0], str) else args
+        argv = shlex.split(args[0]) if len(args) == 1 and isinstance(args[0], str) else list(map(str, words))
         return self.run_inside(lambda: self._popen(argv, **kwargs))
 
     def _popen(self, cmd: Any, **params: Any) -> Any:
@@ -169,6 +172,10 @@ class LabIntf(Intf):  # type: ignore[misc]
             self.ip, self.prefixLen = str(ip.ip), ip.network.prefixlen
         return {}
 
+    def updateIP(self) -> str | None:
+        """The address. Mininet's own method asks `ifconfig`, which Debian does not install."""
+        return self.ip
+
 
 class LabLink(Link):  # type: ignore[misc]
     """A link that ``LabNet`` makes together with all others."""
@@ -181,14 +188,14 @@ class LabLink(Link):  # type: ignore[misc]
 class LabNet(Mininet):  # type: ignore[misc]
     """A ``Mininet`` that is built by netlink batches. It has no controller and no switches."""
 
-    def __init__(self, plan: Plan, ruled: Iterable[str] = ()) -> None:
+    def __init__(self, plan: Plan, ruled: Iterable[str] = (), node_class: type[LabNode] = LabNode) -> None:
         """``ruled``: the nodes that will have rules. Their neighbours are resolved, and they by their neighbours."""
         self.plan = plan
         self._resolving = {end for segment in plan.resolving(ruled) for end in segment}
         self.home = namespaces.current_network()
         self._numbers = itertools.count(1)
         Mininet.inited = True  # otherwise it checks for root and raises limits; a sandbox needs neither
-        super().__init__(topo=PlanTopo(plan), host=LabNode, link=LabLink, intf=LabIntf, controller=None, build=False)
+        super().__init__(topo=PlanTopo(plan), host=node_class, link=LabLink, intf=LabIntf, controller=None, build=False)
 
     def addHost(self, name: str, cls: type | None = None, **params: Any) -> LabNode:
         node: LabNode = super().addHost(name, cls=cls, home=self.home, number=next(self._numbers), **params)

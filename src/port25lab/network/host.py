@@ -276,13 +276,20 @@ class LabHost:
         (folder / "hosts").write_text(f"{local}127.0.1.1 {self.hostname} {self.name}\n")
 
     def _move_in(self) -> None:
-        """Enter the node's namespaces; runs in the child between fork and exec."""
-        namespaces.setns(self._node.network)
-        namespaces.unshare(namespaces.NEWNS)
-        for file in (FILES / self.name).iterdir():
-            namespaces.mount(str(file), f"/etc/{file.name}", None, namespaces.MS_BIND)
-        sandbox.mount_sysfs()
-        confinement.drop_capabilities(confinement.PROGRAM)
+        move_in(self._node.network, self.name)
+
+
+def move_in(network: int, name: str) -> None:
+    """Enter a node's namespaces, with the limits of programs in nodes; for the child between fork and exec.
+
+    ``network``: a descriptor of its network namespace. ``name``: of the node.
+    """
+    namespaces.setns(network)
+    namespaces.unshare(namespaces.NEWNS)
+    for file in (FILES / name).iterdir():
+        namespaces.mount(str(file), f"/etc/{file.name}", None, namespaces.MS_BIND)
+    sandbox.mount_sysfs()
+    confinement.drop_capabilities(confinement.PROGRAM)
 
 
 async def _cancelled(task: asyncio.Future[socket.socket]) -> None:

@@ -256,6 +256,7 @@ class LabUnderTest:
         new = config_of(self._config.plan, stacks, without_place, caller if caller.is_file() else None)
         self._forget(self._config)
         self._engine.replace(self._config, new)
+        self._engine.lab(new)
         self._config = new
 
     def _judge(

@@ -69,23 +69,29 @@ _NOTES: Mapping[NoteKind, str] = {
 
 def changes(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Change]:
     """The paths with another outcome or another deciding rule, those with another outcome first."""
-    known = {_asked(verdict): verdict for verdict in before}
-    found = [Change(known.get(_asked(verdict)), verdict) for verdict in after]
+    known = {asked(verdict): verdict for verdict in before}
+    found = [Change(known.get(asked(verdict)), verdict) for verdict in after]
     return sorted(
         (one for one in found if one.outcome_changed or _rule(one.before) != _rule(one.after)),
         key=lambda one: not one.outcome_changed,
     )
 
 
-def print_changes(console: Console, found: Sequence[Change], allowed: Sequence[Allowed]) -> None:
-    """The rows that changed, with the deciding lines of both sides. Rows with another outcome come first."""
+def print_changes(
+    console: Console, found: Sequence[Change], allowed: Sequence[Allowed], since: Mapping[object, str] | None = None
+) -> None:
+    """The rows that changed, with the deciding lines of both sides. Rows with another outcome come first.
+
+    ``since``: by ``asked``, from when on a row was as it was before; then that is shown in place of ``allowed``.
+    """
     glyphs = glyphs_for(console)
     other = [one for one in found if one.outcome_changed]
     if not found:
         emit(console, Group(Text("Nothing changes.", "bold"), Text()))
         return
     emit(console, Text(f"{count(len(other), 'path')} with another outcome", "bold red" if other else "bold"))
-    table = bare_table([Column("path"), Column("IP"), Column("before"), Column("after"), Column("allowed")])
+    table = bare_table([Column("path"), Column("IP"), Column("before"), Column("after")])
+    table.add_column("allowed" if since is None else "before was so since")
     for one in other:
         path = one.after.question.path
         table.add_row(
@@ -93,7 +99,7 @@ def print_changes(console: Console, found: Sequence[Change], allowed: Sequence[A
             f"v{path.ip_version}",
             _side(one.before, glyphs),
             _side(one.after, glyphs),
-            visible(reason_for(one, allowed) or ""),
+            visible(reason_for(one, allowed) or "") if since is None else since.get(asked(one.after), "new"),
         )
     emit(console, Group(table, Text()) if other else Text())
     if moved := len(found) - len(other):
@@ -224,7 +230,8 @@ def line_of(blame: Blame) -> str:
     return visible(f"{name}:{blame.line}" if blame.line else name)
 
 
-def _asked(verdict: Verdict) -> object:
+def asked(verdict: Verdict) -> object:
+    """What tells a path from others, whatever rules it meets."""
     return verdict.question.path
 
 

@@ -10,29 +10,36 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 
+from port25lab.model.counters import NodeCounters
 from port25lab.model.plan import NodePlan, Plan
 
 Policies = Mapping[str, Sequence[str]]
 """The names of the policies under test, by node."""
 
+Counters = Mapping[str, NodeCounters]
+"""What the nodes of a running lab have counted; empty for a topology alone."""
+
 _WIDTH, _HEIGHT, _MARGIN = 150, 90, 90
 """Of an SVG drawing, in pixels: room for each node, and around all of them."""
 
 
-def text(plan: Plan, policies: Policies) -> str:
+def text(plan: Plan, policies: Policies, counters: Counters) -> str:
     """Each node with the links that begin there."""
     lines = []
     for node in plan.nodes.values():
         lines.append(" ".join(_words(node, policies)))
+        lines += [f"  {words}" for words in _counted(counters, node.name)]
         for link in plan.links:
             if link.node1 == node.name:
-                lines.append(f"  {link.interface1} -- {link.interface2} {link.node2}")
+                sent = _sent(counters, node.name, link.interface1)
+                lines.append(f"  {link.interface1} -- {link.interface2} {link.node2}{sent}")
             if link.node2 == node.name:
-                lines.append(f"  {link.interface2} -- {link.interface1} {link.node1}")
+                sent = _sent(counters, node.name, link.interface2)
+                lines.append(f"  {link.interface2} -- {link.interface1} {link.node1}{sent}")
     return "\n".join(lines)
 
 
-def dot(plan: Plan, policies: Policies) -> str:
+def dot(plan: Plan, policies: Policies, counters: Counters) -> str:
     """For Graphviz."""
     number = _numbers(plan)
     lines = [f"graph {_quoted(plan.name)} {{", "  node [shape=box];"]
@@ -40,12 +47,14 @@ def dot(plan: Plan, policies: Policies) -> str:
         style = " style=bold" if node.name in policies else ""
         lines.append(f"  n{number[node.name]} [label={_quoted(chr(10).join(_words(node, policies)))}{style}];")
     for link in plan.links:
-        ends = f"taillabel={_quoted(link.interface1)} headlabel={_quoted(link.interface2)}"
+        tail = link.interface1 + _sent(counters, link.node1, link.interface1)
+        head = link.interface2 + _sent(counters, link.node2, link.interface2)
+        ends = f"taillabel={_quoted(tail)} headlabel={_quoted(head)}"
         lines.append(f"  n{number[link.node1]} -- n{number[link.node2]} [{ends}];")
     return "\n".join([*lines, "}"])
 
 
-def mermaid(plan: Plan, policies: Policies) -> str:
+def mermaid(plan: Plan, policies: Policies, counters: Counters) -> str:
     """For Markdown pages."""
     number = _numbers(plan)
     lines = ["graph LR"]
@@ -53,12 +62,13 @@ def mermaid(plan: Plan, policies: Policies) -> str:
         words = "<br>".join(_entity(one) for one in _words(node, policies))
         lines.append(f'  n{number[node.name]}["{words}"]')
     for link in plan.links:
-        label = _entity(f"{link.interface1} - {link.interface2}")
+        ends = ((link.node1, link.interface1), (link.node2, link.interface2))
+        label = _entity(" - ".join(name + _sent(counters, node, name) for node, name in ends))
         lines.append(f'  n{number[link.node1]} ---|"{label}"| n{number[link.node2]}')
     return "\n".join(lines)
 
 
-def svg(plan: Plan, policies: Policies) -> str:
+def svg(plan: Plan, policies: Policies, counters: Counters) -> str:
     """A picture: nodes in rows by their distance from the first node with most links."""
     place = {name: (_MARGIN + x * _WIDTH, _MARGIN + y * _HEIGHT) for name, (x, y) in _places(plan).items()}
     width = max((x for x, _ in place.values()), default=0) + _MARGIN
@@ -68,8 +78,13 @@ def svg(plan: Plan, policies: Policies) -> str:
     lines.append(f"<title>{escape(plan.name)}</title>")
     for link in plan.links:
         (x1, y1), (x2, y2) = place[link.node1], place[link.node2]
-        title = escape(f"{link.node1} {link.interface1} -- {link.interface2} {link.node2}")
+        ends = ((link.node1, link.interface1), (link.node2, link.interface2))
+        title = escape(" -- ".join(f"{node} {name}{_sent(counters, node, name)}" for node, name in ends))
         lines.append(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#888"><title>{title}</title></line>')
+        if counters:
+            numbers = " / ".join(str(counters[node].interfaces[name].sent_packets) for node, name in ends)
+            middle = f'x="{(x1 + x2) // 2}" y="{(y1 + y2) // 2}" text-anchor="middle" font-size="9" fill="#666"'
+            lines.append(f"<text {middle}>{numbers}</text>")
     for node in plan.nodes.values():
         x, y = place[node.name]
         colour = "#c22" if node.name in policies else "#333"
@@ -80,7 +95,12 @@ def svg(plan: Plan, policies: Policies) -> str:
     return "\n".join([*lines, "</svg>"])
 
 
-FORMATS: dict[str, Callable[[Plan, Policies], str]] = {"text": text, "svg": svg, "dot": dot, "mermaid": mermaid}
+FORMATS: dict[str, Callable[[Plan, Policies, Counters], str]] = {
+    "text": text,
+    "svg": svg,
+    "dot": dot,
+    "mermaid": mermaid,
+}
 
 
 def _words(node: NodePlan, policies: Policies) -> Iterator[str]:
@@ -90,6 +110,19 @@ def _words(node: NodePlan, policies: Policies) -> Iterator[str]:
         yield f"({', '.join(services)})"
     if names := [*node.policies, *policies.get(node.name, ())]:
         yield f"[{' + '.join(names)}]"
+
+
+def _sent(counters: Counters, node: str, interface: str) -> str:
+    """``, 12 packets sent``; nothing without a lab."""
+    found = counters.get(node)
+    return "" if found is None else f", {found.interfaces[interface].sent_packets} packets sent"
+
+
+def _counted(counters: Counters, node: str) -> Iterator[str]:
+    """The counter of each rule that has met a packet."""
+    for rule in counters[node].rules if node in counters else ():
+        if rule.packets:
+            yield f"{rule.packets} packets: {rule.text}"
 
 
 def _numbers(plan: Plan) -> dict[str, int]:

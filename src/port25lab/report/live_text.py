@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from port25lab.model.counters import NodeCounters
+from port25lab.model.log_line import LogLine
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
+from port25lab.report.text import visible
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,41 @@ def stacks(policies: Mapping[str, Iterable[Policy]]) -> str:
     return ", ".join(f"{node}: {' + '.join(one.name for one in stack)}" for node, stack in policies.items())
 
 
-def node_lines(plan: Plan, policies: Mapping[str, Sequence[Policy]]) -> Iterator[str]:
-    """Each node with its interfaces, services and policies."""
+def node_lines(
+    plan: Plan, policies: Mapping[str, Sequence[Policy]], counted: Mapping[str, NodeCounters]
+) -> Iterator[str]:
+    """Each node with its interfaces, services and policies, and with what it has counted."""
     for node in plan.nodes.values():
+        counters = counted[node.name]
         yield node.name + (" (router)" if node.forward else "")
         for port in node.interfaces:
             addresses = " ".join(str(address) for address in (port.ip, port.ip6) if address is not None)
-            yield f"  {port.name}  {addresses}".rstrip()
+            yield f"  {port.name}  {addresses}".rstrip() + _packets(counters, port.name)
         for name, bridge in node.bridges.items():
             addresses = " ".join(str(address) for address in (bridge.ip, bridge.ip6) if address is not None)
-            yield f"  {name}  {addresses}  bridge of {', '.join(bridge.ports)}"
+            yield f"  {name}  {addresses}  bridge of {', '.join(bridge.ports)}" + _packets(counters, name)
         if node.services:
             yield f"  services: {', '.join(str(service['kind']) for service in node.services)}"
         names = [*node.policies, *(one.name for one in policies.get(node.name, ()))]
         if names:
             yield f"  policies: {' + '.join(names)}"
+        for rule in counters.rules:
+            tool = "iptables" if rule.family == "ip" else "ip6tables"
+            yield f"    {_count(rule.packets, 'packet'):>12}  {tool} -t {rule.table} {visible(rule.text)}"
+
+
+def log_lines(lines: Iterable[LogLine]) -> Iterator[str]:
+    """The log of a lab's services, a line for each."""
+    for line in lines:
+        clock = time.strftime("%H:%M:%S", time.localtime(line.time))
+        yield f"{clock}.{int(line.time % 1 * 1000):03}  {line.node}  {line.what}: {visible(line.text)}"
+
+
+def _packets(counters: NodeCounters, interface: str) -> str:
+    """``, 12 packets in, 9 out``."""
+    found = counters.interfaces.get(interface)
+    return "" if found is None else f", {_count(found.received_packets, 'packet')} in, {found.sent_packets} out"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -16,18 +16,28 @@ def first(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield from (f"  {visible(verdict.id)}: {explain.mismatch(verdict)}" for verdict in bad)
 
 
-def changes(before: Mapping[str, Verdict], now: Mapping[str, Verdict], clock: str, seconds: float) -> Iterator[str]:
-    """What changed since the last answers. ``clock``: the time of day. ``seconds``: that the new answers took."""
+def changes(
+    before: Mapping[str, Verdict], now: Mapping[str, Verdict], since: Mapping[str, str], clock: str, seconds: float
+) -> Iterator[str]:
+    """What changed since the last answers.
+
+    ``since``: from when on each of those before was so. ``clock``: the time of day. ``seconds``: that the new took.
+    """
     changed = [
-        (name, before[name].outcome.value if name in before else "new", verdict)
+        (name, f"{before[name].outcome.value} since {since[name]}" if name in before else "new", verdict)
         for name, verdict in now.items()
-        if name not in before or _told(before[name]) != _told(verdict)
+        if differs(before.get(name), verdict)
     ]
     gone = [name for name in before if name not in now]
     yield f"{clock} {len(now)} paths, {len(changed) + len(gone)} changed, {seconds:.2f} s"
     for name, old, verdict in changed:
         yield f"  {visible(name)}: {old} -> {explain.mismatch(verdict)}"
     yield from (f"  {visible(name)}: no longer asked" for name in gone)
+
+
+def differs(before: Verdict | None, now: Verdict) -> bool:
+    """Whether a reader would notice a difference. ``before``: None where the path was not asked."""
+    return before is None or _told(before) != _told(now)
 
 
 def _told(verdict: Verdict) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from port25lab.engine.engine import Engine, run
 from port25lab.engine.jobs import plan_jobs
 from port25lab.engine.needs import over_ipv6
 from port25lab.engine.progress import Quiet
-from port25lab.errors import InputError, LabError, MachineError
+from port25lab.errors import InputError, LabError, MachineError, NewLabNeededError
 from port25lab.kernel import ipv6
 from port25lab.machine import capacity, doctor, sandbox_trial
 from port25lab.model.evidence import Evidence
@@ -50,6 +50,8 @@ class Lab:
     started: ClassVar[list[Lab]] = []
     breaks: ClassVar[dict[str, Exception]] = {}
     """By a policy's name: what goes wrong in its lab. ``…/start``: at its start."""
+    refuses: ClassVar[Exception | None] = None
+    """What goes wrong when rules are replaced."""
 
     def __init__(self, sandboxes: Sandboxes, plan: Any, policies: Mapping[str, Sequence[Any]], *_: Any) -> None:
         self.plan, self.seconds = plan, 0.1
@@ -70,6 +72,11 @@ class Lab:
                 raise error
             yield path, evidence_factory.dropped() if self.names and path.port == 25 else evidence_factory.delivered()
 
+    def reload(self, node: str, policies: Sequence[Any]) -> None:
+        if Lab.refuses is not None:
+            raise Lab.refuses
+        self.names = [policy.name for policy in policies]
+
     def close(self) -> None:
         self.closed = True
 
@@ -89,7 +96,7 @@ class Sandboxes:
 
 @pytest.fixture(autouse=True)
 def _no_sandboxes(monkeypatch: pytest.MonkeyPatch) -> None:
-    Lab.started, Lab.breaks, Sandboxes.made = [], {}, []
+    Lab.started, Lab.breaks, Lab.refuses, Sandboxes.made = [], {}, None, []
     monkeypatch.setattr("port25lab.engine.engine.Lab", Lab)
     monkeypatch.setattr("port25lab.engine.engine.Sandboxes", Sandboxes)
     monkeypatch.setattr(capacity, "fit", lambda needs, at_once, *_, **__: min(at_once, len(needs)))
@@ -496,3 +503,62 @@ def test_without_ipv6_paths_over_ipv4_are_tried_and_others_refused_before_any_la
 def test_an_ipv6_address_is_asked_over_ipv6() -> None:
     assert over_ipv6(PathSpec(source="pc", to="2001:db8::1"))
     assert not over_ipv6(PathSpec(source="pc", to="mx:example.net"))
+
+
+# -- labs that are kept ------------------------------------------------------------------------------------------------
+
+
+def kept(questions: list[Question], variant: str) -> list[Question]:
+    return [question for question in questions if question.variant == variant]
+
+
+def test_renewed_rules_are_asked_again_in_the_same_lab_and_the_control_is_not(questions: list[Question]) -> None:
+    asked = kept(questions, "op25b")
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.verdicts(asked)
+        before = sorted(tried())
+        engine.renew(asked[0].config)
+        engine.verdicts(asked)
+        assert (before, sorted(tried())) == ([([], 2), (["op25b"], 2)], [([], 2), (["op25b"], 4)])
+
+
+def test_rules_that_need_another_lab_get_one(questions: list[Question]) -> None:
+    asked = kept(questions, "op25b")
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.verdicts(asked)
+        Lab.refuses = NewLabNeededError("not in this one")
+        engine.renew(asked[0].config)
+        engine.verdicts(asked)
+        ruled = [lab for lab in Lab.started if lab.names]
+        assert [lab.closed for lab in ruled] == [True, False]
+
+
+def test_refused_rules_leave_the_answers_of_before(questions: list[Question]) -> None:
+    asked = kept(questions, "op25b")
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.verdicts(asked)
+        Lab.refuses = InputError("no such target")
+        with pytest.raises(InputError):
+            engine.renew(asked[0].config)
+        engine.verdicts(asked)
+        assert sorted(tried()) == [([], 2), (["op25b"], 2)]
+
+
+def test_a_lab_with_other_rules_is_that_of_the_new_configuration(questions: list[Question]) -> None:
+    old, new = kept(questions, "op25b"), kept(questions, "reset")
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.verdicts(old)
+        engine.replace(old[0].config, new[0].config)
+        engine.verdicts(new)
+        assert sorted(tried()) == [([], 2), (["op25b-reset"], 4)]
+
+
+def test_labs_that_nothing_asks_any_more_end_and_controls_stay(questions: list[Question]) -> None:
+    with Engine(Quiet(), jobs=1, keep_labs=True) as engine:
+        engine.verdicts(questions)
+        engine.keep_only([kept(questions, "op25b")[0].config])
+        assert sorted((lab.names, lab.closed) for lab in Lab.started) == [
+            ([], False),
+            (["op25b"], False),
+            (["op25b-reset"], True),
+        ]

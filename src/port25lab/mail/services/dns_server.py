@@ -47,13 +47,20 @@ Lasting = Callable[[Query], float]
 """Until when the answer that a query has just got may be given again: seconds on the event loop's clock."""
 
 
-def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer, lasting: Lasting) -> None:
+def serve(
+    host: Host,
+    supervisor: TaskSupervisor,
+    what: str,
+    answer: Answer,
+    lasting: Lasting,
+    note: Callable[[str], None],
+) -> None:
     """Serve DNS on all addresses of a host.
 
     ``what``: the service, for the text of errors. ``answer``: answers a query. ``lasting``: how long that answer lasts.
-    Raises OSError where the port is taken.
+    ``note``: takes a line about each query. Raises OSError where the port is taken.
     """
-    replies = Replies(answer, lasting)
+    replies = Replies(answer, lasting, note)
     # A socket for each address: an answer then comes from the address that was asked.
     wildcards, loopbacks = (("0.0.0.0", "::"), ("127.0.0.1", "::1")) if ipv6.works() else (("0.0.0.0",), ("127.0.0.1",))  # noqa: S104
     own = dict.fromkeys((*loopbacks, *(str(address.ip) for address in host.addresses)))
@@ -67,6 +74,14 @@ def serve(host: Host, supervisor: TaskSupervisor, what: str, answer: Answer, las
             await _stream(connection, replies)
 
         supervisor.start(host.name, what, accept(listener, supervisor, host.name, what, stream), holding=listener)
+
+
+def _in_words(query: Query, answered: Query) -> str:
+    """``mx.example.net. A: 203.0.113.25``."""
+    asked = query.question[0]
+    found = [str(data) for rrset in answered.answer for data in rrset]
+    kind = dns.rdatatype.to_text(asked.rdtype)
+    return f"{asked.name} {kind}: {', '.join(found) or dns.rcode.to_text(answered.rcode())}"
 
 
 async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
@@ -100,28 +115,32 @@ async def reply(wire: bytes, answer: Answer, *, over_udp: bool) -> bytes | None:
 class Replies:
     """The replies of a server. Equal queries get equal bytes, as long as the answer lasts."""
 
-    def __init__(self, answer: Answer, lasting: Lasting) -> None:
-        self._answer, self._lasting = answer, lasting
-        self._known: dict[tuple[bytes, bool], tuple[float, bytes]] = {}
-        """By query without its id, and whether it came over UDP."""
+    def __init__(self, answer: Answer, lasting: Lasting, note: Callable[[str], None] = lambda _: None) -> None:
+        """``note``: takes a line about each query that has an answer."""
+        self._answer, self._lasting, self._note = answer, lasting, note
+        self._known: dict[tuple[bytes, bool], tuple[float, bytes, str]] = {}
+        """By query without its id, and whether it came over UDP: until when, the reply, and the line about it."""
 
     async def to(self, wire: bytes, *, over_udp: bool) -> bytes | None:
         """The reply to a query; None where the server sends nothing."""
-        key, until = (wire[2:], over_udp), 0.0
-        expiry, known = self._known.get(key, (0.0, b""))
+        key, until, words = (wire[2:], over_udp), 0.0, ""
+        expiry, known, known_words = self._known.get(key, (0.0, b"", ""))
         if asyncio.get_running_loop().time() < expiry:
+            self._note(known_words)
             return wire[:2] + known
 
         async def answer(query: Query) -> Query:
-            nonlocal until
+            nonlocal until, words
             answered = await self._answer(query)
+            words = _in_words(query, answered)
+            self._note(words)
             until = self._lasting(query)
             return answered
 
         response = await reply(wire, answer, over_udp=over_udp)
         if response is not None and until:
             self._known.pop(key, None)
-            self._known[key] = until, response[2:]
+            self._known[key] = until, response[2:], words
             if len(self._known) > CACHE_SIZE:
                 del self._known[next(iter(self._known))]
         return response

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from port25lab.mail.host import Host
 from port25lab.mail.resolver import DnsFailure, addresses, mx
 from port25lab.mail.services.certificates import opportunistic_context
+from port25lab.mail.services.journal import Journal
 from port25lab.mail.services.mailbox import Mailboxes, RelayTry
 from port25lab.mail.services.tasks import TaskSupervisor
 from port25lab.mail.smtp_session import Submission, dial_and_converse
@@ -56,8 +57,8 @@ class Copy:
 class Relay:
     """One node's queue. Each copy in it is a task with a schedule of its own."""
 
-    def __init__(self, host: Host, mailboxes: Mailboxes, supervisor: TaskSupervisor) -> None:
-        self._host, self._mailboxes, self._supervisor = host, mailboxes, supervisor
+    def __init__(self, host: Host, mailboxes: Mailboxes, supervisor: TaskSupervisor, journal: Journal) -> None:
+        self._host, self._mailboxes, self._supervisor, self._journal = host, mailboxes, supervisor, journal
         self._tls: ssl.SSLContext = opportunistic_context()
 
     def accept(self, copy: Copy) -> None:
@@ -121,6 +122,7 @@ class Relay:
         observation = await dial_and_converse(self._host, [address], SMTP_PORT, submission, source_port)
         hop = Hop(node=self._host.name, to=exchange, observation=observation)
         self._mailboxes.tried(copy.token, RelayTry(hop, source_port))
+        self._note(copy, f"{exchange} [{address}]", observation)
         return observation
 
     def _unresolved(self, copy: Copy, name: str, failure: DnsFailure) -> Observation:
@@ -133,7 +135,12 @@ class Relay:
         )
         hop = Hop(node=self._host.name, to=name, observation=observation)
         self._mailboxes.tried(copy.token, RelayTry(hop, queries=failure.queries))
+        self._note(copy, name, observation)
         return observation
+
+    def _note(self, copy: Copy, to: str, end: Observation) -> None:
+        said = " ".join(filter(None, (str(end.smtp_code or ""), end.reply)))
+        self._journal.note(self._host.name, "relay", f"<{copy.rcpt_to}> to {to}: {end.stage.value}, {said}")
 
 
 def _is_permanent(end: Observation) -> bool:

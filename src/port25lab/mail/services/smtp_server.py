@@ -19,6 +19,7 @@ from typing import Any
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException, syntax
 
 from port25lab.mail.message import token_of
+from port25lab.mail.services.journal import Journal
 from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Copy, Relay
@@ -51,11 +52,13 @@ class MailServer:
         relay: Relay,
         mailboxes: Mailboxes,
         supervisor: TaskSupervisor,
+        journal: Journal,
     ) -> None:
         """``tls``: makes the context of its certificate, at its first use."""
         self.name, self.hostname, self.tls = node.name, node.hostname, tls
         self._domains = {domain.lower() for domain in node.domains}
         self._relay, self._mailboxes, self._supervisor = relay, mailboxes, supervisor
+        self._journal = journal
 
     def owns(self, address: str) -> bool:
         """Whether mail for this address ends here."""
@@ -69,6 +72,11 @@ class MailServer:
                 self._relay.accept(Copy(mail_from, address, token, raw))
         if any(map(self.owns, rcpt_tos)):
             self._mailboxes.deliver(self.name, token)
+            self._journal.note(self.name, "mailbox", f"from <{mail_from}> for {', '.join(filter(self.owns, rcpt_tos))}")
+
+    def note(self, what: str, client: str, text: str) -> None:
+        """Write a line of its log. ``what``: the port. ``client``: the address and port of the other end."""
+        self._journal.note(self.name, what, f"{client}: {text}")
 
     def crashed(self, what: str, error: BaseException) -> None:
         """Record that the server itself failed."""
@@ -131,6 +139,7 @@ class SmtpListener:
         self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, lines: list[str]
     ) -> list[str]:
         session.host_name = hostname
+        self.note(session, f"EHLO {hostname}")
         offered = [line for line in lines if self._users or not line.startswith("250-AUTH")]
         return [*offered[:-1], "250-ENHANCEDSTATUSCODES", offered[-1]]
 
@@ -142,6 +151,7 @@ class SmtpListener:
     async def handle_MAIL(  # noqa: N802
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.note(session, f"MAIL FROM:<{address}>")
         if self._listen_port.auth_required and not session.authenticated:
             return "530 5.7.0 Authentication required"
         envelope.mail_from = address
@@ -151,6 +161,7 @@ class SmtpListener:
     async def handle_RCPT(  # noqa: N802
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.note(session, f"RCPT TO:<{address}>")
         if self._refusal is not None:
             return self._refusal
         if not self._server.owns(address) and not self._relays_for(session):
@@ -179,6 +190,11 @@ class SmtpListener:
         """Record the error, unless it only means that the client has left."""
         if not isinstance(error, OSError | EOFError | TLSSetupException):
             self._server.crashed(self.what, error)
+
+    def note(self, session: Session | None, text: str) -> None:
+        """Write a line of the log about a session."""
+        peer = session.peer if session is not None else None
+        self._server.note(self.what, f"{_peer(session)} port {peer[1]}" if session and peer else "client", text)
 
     def _relays_for(self, session: Session) -> bool:
         if self._open_relay or session.authenticated:
@@ -231,6 +247,7 @@ class _Conversation(SMTP):
 
     async def push(self, status: str | bytes) -> None:
         text = status if isinstance(status, str) else status.decode()
+        self._listener.note(self.session, text.rstrip())
         await super().push(_ENHANCED.get(text) or _with_status(text))
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:

@@ -24,6 +24,7 @@ from port25lab.mail.resolver import DnsFailure, ask, status_query
 from port25lab.mail.services import dns_server
 from port25lab.mail.services.certificates import Authority
 from port25lab.mail.services.dns_server import Resolver
+from port25lab.mail.services.journal import Journal
 from port25lab.mail.services.mailbox import Mailboxes
 from port25lab.mail.services.recipient_checks import RecipientChecks
 from port25lab.mail.services.relay_queue import Relay
@@ -63,7 +64,9 @@ class Services:
     def __init__(self, plan: Plan, hosts: Mapping[str, Host]) -> None:
         self._plan, self._hosts = plan, hosts
         self._authority = Authority()
-        self._supervisor = TaskSupervisor()
+        self.journal = Journal()
+        """What they did."""
+        self._supervisor = TaskSupervisor(self.journal)
         self._zones: Zones | None = None
         self._servers: dict[str, MailServer] = {}
         self._answered: dict[tuple[str, str, int], int] = {}
@@ -112,20 +115,21 @@ class Services:
         for end in await asyncio.gather(*map(self._wait_for, self._readiness.values()), return_exceptions=True):
             if end is not None:
                 raise end
+        self.journal.forget()
 
     def _start_mail(self, node: NodePlan, service: Service) -> None:
         host = self._hosts[node.name]
         recipient_checks = RecipientChecks(host, service)
         for listen_port in listen_ports_of(service):
             smtp = SmtpListener(self._server(node), listen_port, service, recipient_checks)
-            sockets = self._listen(node, listen_port.port, smtp.what, self._recording(node.name, smtp.serve))
+            sockets = self._listen(node, listen_port.port, smtp.what, self._recording(node.name, smtp.what, smtp.serve))
             loopback, listening = next(iter(sockets.items()))
             check = self._mail_readiness(host, listen_port, loopback, listening)
             self._readiness.setdefault(smtp.what, _Readiness(node.name, smtp.what, check))
 
     def _start_fake_server(self, node: NodePlan, service: Service) -> None:
         server = FakeServer(service)
-        self._listen(node, service["port"], server.what, self._recording(node.name, server.serve))
+        self._listen(node, service["port"], server.what, self._recording(node.name, server.what, server.serve))
 
     def _start_own(self, node: NodePlan, service: Service) -> None:
         """A program of the user's: it gets the connections that are accepted here."""
@@ -157,7 +161,7 @@ class Services:
                 ours.send(own_program.NOTED)
 
         self._supervisor.start(node.name, what, run(), holding=ours)
-        self._listen(node, service["port"], what, self._recording(node.name, hand_over))
+        self._listen(node, service["port"], what, self._recording(node.name, what, hand_over))
         self._readiness[f"{node.name} {what}"] = _Readiness(node.name, what, ready)
 
     def _start_proxy(self, node: NodePlan, service: Service) -> None:
@@ -198,7 +202,8 @@ class Services:
         self, node: NodePlan, service: Service, answer: dns_server.Answer, lasting: dns_server.Lasting
     ) -> None:
         host = self._hosts[node.name]
-        dns_server.serve(host, self._supervisor, service["kind"], answer, lasting)
+        note = partial(self.journal.note, node.name, service["kind"])
+        dns_server.serve(host, self._supervisor, service["kind"], answer, lasting, note)
         loopback = next(iter(wildcards().values()))
 
         async def check() -> None:
@@ -208,16 +213,17 @@ class Services:
 
     def _server(self, node: NodePlan) -> MailServer:
         if node.name not in self._servers:
-            relay = Relay(self._hosts[node.name], self.mailboxes, self._supervisor)
+            relay = Relay(self._hosts[node.name], self.mailboxes, self._supervisor, self.journal)
             tls = partial(self._authority.server_context, node)
-            self._servers[node.name] = MailServer(node, tls, relay, self.mailboxes, self._supervisor)
+            self._servers[node.name] = MailServer(node, tls, relay, self.mailboxes, self._supervisor, self.journal)
         return self._servers[node.name]
 
-    def _recording(self, node: str, serve: OnConnection) -> OnConnection:
+    def _recording(self, node: str, what: str, serve: OnConnection) -> OnConnection:
         """Record which node took a connection before it is served, so that one that breaks at once is recorded too."""
 
         async def recorded(connection: socket.socket, peer: Peer) -> None:
             self._answered.setdefault((node, *peer), len(self._answered))
+            self.journal.note(node, what, f"{peer[0]} port {peer[1]}: connected")
             await serve(connection, peer)
 
         return recorded

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from port25lab.errors import LabError
+from port25lab.mail.services.journal import Journal
 
 OF_THE_CONNECTION = frozenset(
     {
@@ -40,8 +41,9 @@ OnConnection = Callable[[socket.socket, Peer], Coroutine[Any, Any, None]]
 class TaskSupervisor:
     """Runs the tasks of all services. ``failures``: node → why its service died."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.failures: dict[str, str] = {}
+        self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(
@@ -67,7 +69,9 @@ class TaskSupervisor:
 
     def failed(self, node: str, what: str, error: BaseException) -> None:
         """Record why a node's service died. The first reason counts: others follow from it."""
-        self.failures.setdefault(node, f"{what}: {_words(error)}")
+        words = _words(error)
+        self.failures.setdefault(node, f"{what}: {words}")
+        self._journal.note(node, what, f"failed: {words}")
 
 
 async def accept(
