@@ -58,6 +58,10 @@ class Diagnosis(BaseModel):
         return not self.alternatives
 
 
+NOT_THERE = {4: ((3, 1),), 6: ((1, 3),)}
+"""Types and codes of the ICMP errors of a machine whose neighbour does not answer: "host unreachable"."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One session, and what the rest of the view says about its path."""
@@ -127,12 +131,35 @@ class Case:
         session = self.session
         if self.to_itself:
             return False
-        by_icmp = session.icmp is not None and session.icmp.sender in self.view.own.addresses
+        by_icmp = self._own_icmp and not self.neighbour_silent
         if session.local_peer or session.local_answer or session.unsent or session.discarded or by_icmp:
             return True
         if session.icmp is not None or session.local_answer is False:
             return False
         return False if session.unsent is False and session.discarded is False else None
+
+    @cached_property
+    def _own_icmp(self) -> bool:
+        icmp = self.session.icmp
+        return icmp is not None and icmp.sender in self.view.own.addresses
+
+    @cached_property
+    def same_elsewhere(self) -> bool:
+        """Whether every other port of this address that was tried ends in the same error."""
+        session = self.session
+        others = [one for one in self.view.sessions if one.address == session.address and one.port != session.port]
+        return all((one.errno, one.icmp) == (session.errno, session.icmp) for one in others)
+
+    @cached_property
+    def neighbour_silent(self) -> bool:
+        """Whether the next machine on the way does not answer ARP or neighbour discovery, whatever the port."""
+        session = self.session
+        others = [one for one in self.view.sessions if one.address == session.address and one.port != session.port]
+        if session.errno != "EHOSTUNREACH" or any(one.connected or one.errno == "ECONNREFUSED" for one in others):
+            return False
+        if session.icmp is None:
+            return all(one.errno in ("EHOSTUNREACH", "ETIMEDOUT") for one in others)
+        return self._own_icmp and (session.icmp.type, session.icmp.code) in NOT_THERE[session.ip_version]
 
     @cached_property
     def in_between(self) -> int | None:

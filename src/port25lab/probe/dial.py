@@ -119,7 +119,7 @@ async def dial(
             # A port of its own: the kernel gives connections to several ports the same one otherwise, and no table of
             # sockets could tell their other ends apart.
             sock.bind(("", 0))
-        number = sock.connect_ex((address, port))
+        number = sock.connect_ex(_socket_address(address, port))
         result.source, result.source_port = sock.getsockname()[:2]
         if number not in (0, errno.EINPROGRESS):
             result.error = _symbol(number)
@@ -130,6 +130,17 @@ async def dial(
         if result.sock is None:
             sock.close()
     return result
+
+
+def _socket_address(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """What connect() takes. A zone (RFC 4007 section 11) is a number there: Python drops the text."""
+    host, _, zone = address.partition("%")
+    if not zone:
+        return address, port
+    try:
+        return host, port, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+    except OSError:
+        return address, port
 
 
 async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> None:
@@ -183,7 +194,7 @@ async def datagram_error(address: str, port: int, seconds: float, ttl: int) -> I
             came.set_result(found)
 
     try:
-        if sock.connect_ex((address, port)):
+        if sock.connect_ex(_socket_address(address, port)):
             return None
         loop.add_reader(sock, look)
         sock.send(b"")

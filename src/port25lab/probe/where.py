@@ -92,12 +92,14 @@ def places(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | Non
         if reason:
             reasons.append(reason)
     ordered = _possible(case, dict.fromkeys(found))
+    if Place.SERVER in ordered and case.session.connected and as_far_as_the_destination(case):
+        ordered = [Place.SERVER, *(place for place in ordered if place is not Place.SERVER)]
     return ordered, reasons[0] if reasons and len(ordered) > 1 else None
 
 
 def lacks_version(case: Case, diagnosis: Diagnosis) -> bool:
     """Whether this machine does not have that IP version, and has the other one: that is no fault."""
-    if diagnosis.mechanism is not Mechanism.NO_ROUTE or diagnosis.hop != 0 or case.session.errno == "EHOSTUNREACH":
+    if diagnosis.mechanism is not Mechanism.NO_ROUTE or diagnosis.hop != 0 or case.neighbour_silent:
         return False
     others = [one for one in case.view.sessions if one.ip_version != case.session.ip_version]
     return any(one.errno not in ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT") or one.icmp for one in others)
@@ -119,6 +121,8 @@ def _of_names(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | 
         return (Place.OWN_MACHINE,), "/etc/hosts has the address"
     if diagnosis.certain:
         return (Place.RESOLVER,), "another DNS server has another address"
+    if diagnosis.mechanism is Mechanism.NONE:
+        return (Place.RESOLVER, Place.SERVER), "the resolver may lie, and the name may have several right addresses"
     if diagnosis.mechanism is Mechanism.NO_NAME:
         return (Place.SERVER, Place.RESOLVER), "who answers for the zone says the same, or is answered for"
     return (Place.RESOLVER, Place.SERVER), "no second DNS server answers, so that nothing shows whose address it is"
@@ -135,10 +139,10 @@ def _of(case: Case, diagnosis: Diagnosis, mechanism: Mechanism) -> tuple[Sequenc
     icmp = case.session.icmp
     if icmp is not None and icmp.sender == case.session.address and not case.session.connected:
         return (Place.SERVER,), None
-    if mechanism is Mechanism.NO_ANSWER:
+    if mechanism is Mechanism.NO_ANSWER and (case.routers or case.session.icmp is not None):
         return (Place.SERVER, Place.BEFORE_THE_SERVER), "a host that is off and one that ignores this client are silent"
-    if mechanism is Mechanism.NO_ROUTE and diagnosis.hop == 0:
-        if case.session.errno == "EHOSTUNREACH":
+    if diagnosis.mechanism is Mechanism.NO_ROUTE and diagnosis.hop == 0:
+        if case.neighbour_silent:
             return (Place.OWN_ROUTER, Place.OWN_MACHINE), "the next machine is silent, or this one asks in vain"
         return (Place.OWN_MACHINE,), None
     if diagnosis.hop is not None and not _silent_host(diagnosis):
@@ -186,7 +190,10 @@ def by_hop(case: Case, hop: int) -> tuple[Sequence[Place], str | None]:
 
 def _anywhere(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | None]:
     """Where nothing shows the hop."""
-    near = NEAR_THE_SERVER_FIRST if _server_likelier(case, diagnosis) else ()
+    near: tuple[Place, ...] = NEAR_THE_SERVER_FIRST if _server_likelier(case, diagnosis) else ()
+    if _silent_host(diagnosis) and not case.routers:
+        near = (Place.OWN_ROUTER, Place.OWN_MACHINE, Place.PLATFORM)
+        return tuple(dict.fromkeys((*near, *ALL))), "not even the first router answers"
     reason = "nothing shows at which hop it is"
     if diagnosis.candidates & {Mechanism.SYN_DROP, Mechanism.ANSWER_DROP}:
         reason = "silence has no sender: SYNs may be dropped behind the last router that answers, and answers anywhere"

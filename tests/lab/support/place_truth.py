@@ -1,7 +1,7 @@
 """The ground truth of places: faults of every kind at every place of ``avenue``, as data.
 
-Each fault is about one server, so that many are in one lab at the same time. ``Fault.rules`` has the lines for
-iptables-restore; ``Fault.expected`` says what is true of each port over each IP version.
+Each row is about one server, so that many are in one lab at the same time. ``Fault.rules`` has the lines for
+iptables-restore; ``Row.truth`` says what is true of each port over each IP version.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ PLACES = {
     "border": Place.BEFORE_THE_SERVER,
     "server": Place.SERVER,
 }
+"""The nodes, the nearest to the client first."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a fault is made. ``rule``: a table, a chain and the rest of a rule, with its destination left open."""
+    """How a fault is made: a rule, with its destination left open."""
 
+    name: str
     mechanism: Mechanism
     table: str
     chain: str
@@ -40,36 +42,36 @@ class Kind:
     """Whether it is about the server's answers."""
 
 
-DROP = Kind(Mechanism.SYN_DROP, "filter", "FORWARD", "-j DROP")
-ENTRANCE = Kind(Mechanism.SYN_DROP, "raw", "PREROUTING", "-j DROP")
-ICMP = Kind(Mechanism.REJECT_ICMP, "filter", "FORWARD", "-j REJECT")
-RESET = Kind(Mechanism.REJECT_RESET, "filter", "FORWARD", "-j REJECT --reject-with tcp-reset")
-TAKE = Kind(Mechanism.INTERCEPTION, "nat", "PREROUTING", "-j REDIRECT")
-ANSWERS = Kind(Mechanism.ANSWER_DROP, "filter", "FORWARD", "-j DROP", back=True)
+SYN_DROP, ANSWER_DROP, INTERCEPTION = Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.INTERCEPTION
+WITH_RESET, AS_USER = "-j REJECT --reject-with tcp-reset", "-m owner --uid-owner {user}"
 
-ON_ROUTERS = (DROP, ENTRANCE, ICMP, RESET, TAKE, ANSWERS)
-
-OWN_DROP = Kind(Mechanism.SYN_DROP, "filter", "OUTPUT", "-j DROP")
-OWN_RAW = Kind(Mechanism.SYN_DROP, "raw", "OUTPUT", "-j DROP")
-OWN_ICMP = Kind(Mechanism.REJECT_ICMP, "filter", "OUTPUT", "-j REJECT")
-OWN_RESET = Kind(Mechanism.REJECT_RESET, "filter", "OUTPUT", "-j REJECT --reject-with tcp-reset")
-OWN_TAKE = Kind(Mechanism.INTERCEPTION, "nat", "OUTPUT", "-j REDIRECT")
-OWN_ANSWERS = Kind(Mechanism.ANSWER_DROP, "filter", "INPUT", "-j DROP", back=True)
-USERS_DROP = Kind(Mechanism.SYN_DROP, "filter", "OUTPUT", "-m owner --uid-owner {user} -j DROP")
-USERS_RESET = Kind(
-    Mechanism.REJECT_RESET, "filter", "OUTPUT", "-m owner --uid-owner {user} -j REJECT --reject-with tcp-reset"
+ON_ROUTERS = (
+    Kind("drop", SYN_DROP, "filter", "FORWARD", "-j DROP"),
+    Kind("drop at the entrance", SYN_DROP, "raw", "PREROUTING", "-j DROP"),
+    Kind("ICMP error", Mechanism.REJECT_ICMP, "filter", "FORWARD", "-j REJECT"),
+    Kind("reset", Mechanism.REJECT_RESET, "filter", "FORWARD", WITH_RESET),
+    Kind("redirect", INTERCEPTION, "nat", "PREROUTING", "-j REDIRECT"),
+    Kind("answers dropped", ANSWER_DROP, "filter", "FORWARD", "-j DROP", back=True),
 )
-USERS_TAKE = Kind(Mechanism.INTERCEPTION, "nat", "OUTPUT", "-m owner --uid-owner {user} -j REDIRECT")
 
-ON_CLIENTS = (OWN_DROP, OWN_RAW, OWN_ICMP, OWN_RESET, OWN_TAKE, OWN_ANSWERS, USERS_DROP, USERS_RESET, USERS_TAKE)
+ON_CLIENTS = (
+    Kind("drop", SYN_DROP, "filter", "OUTPUT", "-j DROP"),
+    Kind("drop in raw", SYN_DROP, "raw", "OUTPUT", "-j DROP"),
+    Kind("ICMP error", Mechanism.REJECT_ICMP, "filter", "OUTPUT", "-j REJECT"),
+    Kind("reset", Mechanism.REJECT_RESET, "filter", "OUTPUT", WITH_RESET),
+    Kind("redirect", INTERCEPTION, "nat", "OUTPUT", "-j REDIRECT"),
+    Kind("answers dropped", ANSWER_DROP, "filter", "INPUT", "-j DROP", back=True),
+    Kind("user dropped", SYN_DROP, "filter", "OUTPUT", f"{AS_USER} -j DROP"),
+    Kind("user reset", Mechanism.REJECT_RESET, "filter", "OUTPUT", f"{AS_USER} {WITH_RESET}"),
+    Kind("user redirected", INTERCEPTION, "nat", "OUTPUT", f"{AS_USER} -j REDIRECT"),
+)
 
-SERVER_DROP = Kind(Mechanism.SYN_DROP, "filter", "INPUT", "-j DROP")
-SERVER_RESET = Kind(Mechanism.NO_LISTENER, "filter", "INPUT", "-j REJECT --reject-with tcp-reset")
-"""What a client can know of it: the destination itself resets."""
-
-SERVER_ICMP = Kind(Mechanism.REJECT_ICMP, "filter", "INPUT", "-j REJECT")
-
-ON_SERVERS = (SERVER_DROP, SERVER_RESET, SERVER_ICMP)
+ON_SERVERS = (
+    Kind("drop (a ban)", SYN_DROP, "filter", "INPUT", "-j DROP"),
+    Kind("reset", Mechanism.NO_LISTENER, "filter", "INPUT", WITH_RESET),
+    Kind("ICMP error", Mechanism.REJECT_ICMP, "filter", "INPUT", "-j REJECT"),
+)
+"""A client cannot tell a server's rule that resets from a port without a listener, and need not."""
 
 ONE, SEVERAL, ALL = (25,), SERVED, ()
 """Ports that a fault is about; empty: every one, those that are not probed too."""
@@ -82,7 +84,7 @@ class Fault:
     node: str
     kind: Kind
     ports: tuple[int, ...]
-    versions: tuple[int, ...]
+    versions: tuple[int, ...] = (4, 6)
 
     @property
     def place(self) -> Place:
@@ -90,38 +92,73 @@ class Fault:
 
     def __str__(self) -> str:
         ports = ",".join(map(str, self.ports)) or "all"
-        versions = "+".join(f"IPv{version}" for version in self.versions)
-        return f"{self.kind.mechanism} ({self.kind.table} {self.kind.chain}) at {self.node}, {ports}, {versions}"
+        return f"{self.kind.name} at {self.node}, {ports}, {'+'.join(f'IPv{version}' for version in self.versions)}"
 
     def rules(self, server: int, user: int) -> Iterator[tuple[int, str, str]]:
-        """IP version, table and rule. ``server``: its number. ``user``: of the prober, or whom it acts for."""
+        """IP version, table and rule. ``server``: its number. ``user``: whom rules about users are about."""
         for version in self.versions:
-            ends = "-s" if self.kind.back else "-d"
-            side = "--sports" if self.kind.back else "--dports"
+            end, side = ("-s", "--sports") if self.kind.back else ("-d", "--dports")
             ports = f"-m multiport {side} {','.join(map(str, self.ports))} " if self.ports else ""
-            target = self.kind.target.format(user=user)
-            about = f"{ends} {server_address(server, version)} -p tcp {ports}"
-            yield version, self.kind.table, f"-A {self.kind.chain} {about}{target}"
+            about = f"{end} {server_address(server, version)} -p tcp {ports}"
+            yield version, self.kind.table, f"-A {self.kind.chain} {about}{self.kind.target.format(user=user)}"
 
     def affects(self, port: int, version: int) -> bool:
         return version in self.versions and (not self.ports or port in self.ports)
 
     def mechanism(self, port: int) -> Mechanism:
         """What is true of a port that it affects: a redirection to a port without a listener ends in a reset."""
-        if self.kind.mechanism is Mechanism.INTERCEPTION and port not in SERVED:
-            return Mechanism.REJECT_RESET
-        return self.kind.mechanism
+        return (
+            Mechanism.REJECT_RESET
+            if self.kind.mechanism is INTERCEPTION and port not in SERVED
+            else self.kind.mechanism
+        )
 
 
-def on_the_way() -> list[Fault]:
-    """Faults of routers and of servers: everything with everything."""
-    routers = product(("home", "access", "core", "border"), ON_ROUTERS)
-    pairs = [*routers, *product(("server",), ON_SERVERS)]
-    wide = [Fault(node, kind, ports, (4, 6)) for node, kind in pairs for ports in (ONE, SEVERAL, ALL)]
-    return wide + [Fault(node, kind, ONE, (version,)) for node, kind in pairs for version in (4, 6)]
+@dataclass(frozen=True)
+class Row:
+    """Faults about one server, and the rights of the prober."""
+
+    faults: tuple[Fault, ...]
+    privileged: bool = False
+
+    def __str__(self) -> str:
+        return f"{' and '.join(map(str, self.faults))} [{'root' if self.privileged else 'unprivileged'}]"
+
+    @property
+    def of_client(self) -> bool:
+        """Whether its rules are on the client: then that has to be a client of its own."""
+        return any(fault.node == "pc" for fault in self.faults)
+
+    def truth(self, port: int, version: int) -> Fault | None:
+        """The fault that is at work: the one that packets meet first. None: none."""
+        order = list(PLACES)
+        mine = [fault for fault in self.faults if fault.affects(port, version)]
+        return min(mine, key=lambda fault: order.index(fault.node), default=None)
 
 
-def on_the_client() -> list[Fault]:
-    """Faults of the client itself."""
-    both = [Fault("pc", kind, ports, (4, 6)) for kind in ON_CLIENTS for ports in (ONE, SEVERAL, ALL)]
-    return both + [Fault("pc", kind, ONE, (version,)) for kind in ON_CLIENTS for version in (4, 6)]
+def rows() -> list[Row]:
+    """Each place with each kind: about one port, several and all; over IPv4, IPv6 and both; with and without rights."""
+    pairs = [
+        *product(("home", "access", "core", "border"), ON_ROUTERS),
+        *product(("server",), ON_SERVERS),
+        *product(("pc",), ON_CLIENTS),
+    ]
+    wide = [Row((Fault(node, kind, ports),)) for node, kind in pairs for ports in (ONE, SEVERAL, ALL)]
+    narrow = [Row((Fault(node, kind, ONE, (version,)),)) for node, kind in pairs for version in (4, 6)]
+    as_root = [Row((Fault(node, kind, ONE),), privileged=True) for node, kind in pairs]
+    return [*wide, *narrow, *as_root, *two_faults()]
+
+
+def two_faults() -> list[Row]:
+    """Faults of two places at once, on different ports."""
+    own = {kind.name: kind for kind in ON_CLIENTS}
+    way = {kind.name: kind for kind in ON_ROUTERS}
+    return [
+        Row((Fault("pc", own["drop"], (25,)), Fault("access", way["redirect"], (587,)))),
+        Row((Fault("pc", own["redirect"], (465, 587)), Fault("access", way["drop"], (25,)))),
+        Row((Fault("pc", own["reset"], (25,)), Fault("home", way["ICMP error"], (25, 587)))),
+        Row((Fault("home", way["drop"], (25, 587)), Fault("border", way["redirect"], (465,)))),
+        Row((Fault("access", way["reset"], (465, 587, 2525)), Fault("border", way["answers dropped"], (25,)))),
+        Row((Fault("access", way["drop"], (25,), (4,)), Fault("core", way["redirect"], (25,), (6,)))),
+        Row((Fault("access", way["reset"], (465, 587, 2525)),), privileged=True),
+    ]
