@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.causes import Cause
-from port25lab.probe.client_view import ClientView, Session, Trace
+from port25lab.probe.client_view import Answer, ClientView, Session, Trace
 from port25lab.probe.places import Place
 from port25lab.probe.resolver import misleads
 
@@ -82,8 +82,9 @@ class Case:
     @cached_property
     def distance(self) -> int | None:
         """Hops to the destination, by its other ports. A middlebox is nearer, so the greatest distance is right."""
-        known = [trace.spoken_at for trace in self.others if trace.spoken_at is not None]
-        return max([*known, *([self.proven_distance] if self.proven_distance else [])], default=None)
+        spoken = [trace.spoken_at for trace in self.others]
+        itself = [trace.refused_by_itself_at for trace in (*self.others, *([self.trace] if self.trace else []))]
+        return max((hop for hop in (*spoken, *itself, self.proven_distance) if hop is not None), default=None)
 
     @cached_property
     def proven_distance(self) -> int | None:
@@ -149,6 +150,14 @@ class Case:
         session = self.session
         others = [one for one in self.view.sessions if one.address == session.address and one.port != session.port]
         return all((one.errno, one.icmp) == (session.errno, session.icmp) for one in others)
+
+    @cached_property
+    def others_refused(self) -> bool:
+        """Whether other ports of this address are refused with ICMP errors that are no "time exceeded"."""
+        mine = (one for one in self.view.sessions if one.address == self.session.address and not one.connected)
+        steps = (step for trace in self.others for step in trace.steps)
+        by_session = any(one.icmp is not None for one in mine if one.port != self.session.port)
+        return by_session or any(step.answer is Answer.REFUSED for step in steps)
 
     @cached_property
     def neighbour_silent(self) -> bool:

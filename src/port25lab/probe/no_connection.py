@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from port25lab.model.evidence import IcmpError
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import NOT_THERE, Case, Diagnosis, hops
-from port25lab.probe.client_view import Answer, Step, hops_of
+from port25lab.probe.client_view import Answer, Step, Trace, hops_of
 
 _NO_ROUTE = {4: ((3, 0), (3, 1), (3, 6), (3, 7)), 6: ((1, 0), (1, 3))}
 """Types and codes of the ICMP errors that a router without a route sends (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
@@ -116,7 +116,7 @@ def over_a_limit(case: Case) -> Diagnosis | None:
 
 def silence(case: Case) -> Diagnosis | None:
     """No answer. The traceroutes show how far the SYNs come."""
-    session, trace, away = case.session, case.trace, case.distance
+    session, trace = case.session, case.trace
     if session.connected or session.errno != "ETIMEDOUT":
         return None
     if session.unsent and not case.to_itself:
@@ -126,7 +126,17 @@ def silence(case: Case) -> Diagnosis | None:
     if trace is None:
         reason = "no answer, and no traceroute was made"
         return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT)
-    last = trace.last_hop
+    found = _silent(case, trace)
+    if case.others_refused:
+        reason = f"{found.reason}; other ports are refused with ICMP errors, of which a host sends few in a second"
+        alternatives = (*found.alternatives, Mechanism.REJECT_ICMP)
+        return found.model_copy(update={"reason": reason, "alternatives": alternatives})
+    return found
+
+
+def _silent(case: Case, trace: Trace) -> Diagnosis:
+    """Silence, by how far the SYNs come."""
+    session, away, last = case.session, case.distance, trace.last_hop
     beyond = [hop for hop in _beyond(case) if hop > last]
     if away is None and not beyond:
         return _silent_host(case, last)

@@ -76,6 +76,10 @@ ON_SERVERS = (
 ONE, SEVERAL, ALL = (25,), SERVED, ()
 """Ports that a fault is about; empty: every one, those that are not probed too."""
 
+PORT_CHOICES = (ONE, SEVERAL, ALL)
+
+VERSIONS = ((4,), (6,), (4, 6))
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -137,16 +141,22 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """Each place with each kind: about one port, several and all; over IPv4, IPv6 and both; with and without rights."""
+    """Each kind at each place: about one port, several and all; over IPv4, IPv6 and both; with and without rights.
+
+    Not each of these with each of the others: every kind at every place has each number of ports, each choice of IP
+    versions, and both rights, in turn.
+    """
     pairs = [
         *product(("home", "access", "core", "border"), ON_ROUTERS),
         *product(("server",), ON_SERVERS),
         *product(("pc",), ON_CLIENTS),
     ]
-    wide = [Row((Fault(node, kind, ports),)) for node, kind in pairs for ports in (ONE, SEVERAL, ALL)]
-    narrow = [Row((Fault(node, kind, ONE, (version,)),)) for node, kind in pairs for version in (4, 6)]
-    as_root = [Row((Fault(node, kind, ONE),), privileged=True) for node, kind in pairs]
-    return [*wide, *narrow, *as_root, *two_faults()]
+    found = []
+    for number, (node, kind) in enumerate(pairs):
+        turned = [*VERSIONS[number % 3 :], *VERSIONS[: number % 3]]
+        found += [Row((Fault(node, kind, ports, which),)) for ports, which in zip(PORT_CHOICES, turned, strict=True)]
+        found.append(Row((Fault(node, kind, PORT_CHOICES[number % 3]),), privileged=True))
+    return [*found, *two_faults()]
 
 
 def two_faults() -> list[Row]:
