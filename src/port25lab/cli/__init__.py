@@ -7,5 +7,6 @@ probe_options   the options of ``port25lab probe``
 probe           what it does
 collect_options the options of ``port25lab collect``
 collect         what it does
+annotate        --annotate of run and check
 shell           a shell in a node of a lab that is still up
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from port25lab.cli import result_files
+from port25lab.cli import annotate, result_files
 from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, InputError, OutputError
@@ -23,7 +23,7 @@ from port25lab.model.policy import Family
 from port25lab.model.question import Question
 from port25lab.model.snapshot import RulesPart, Snapshot
 from port25lab.model.verdict import Report, Verdict
-from port25lab.report import check_file, check_tables, contract_table
+from port25lab.report import check_file, check_tables, ci_annotations, contract_table
 from port25lab.report import console as console_module
 from port25lab.report.files import require_separate
 from port25lab.report.progress import Progress
@@ -56,6 +56,7 @@ class CheckOptions:
     jobs: int | None = None
     results: result_files.Results = field(default_factory=dict)
     verbose: bool = False
+    annotate: annotate.Annotate | None = None
 
     @property
     def versions(self) -> tuple[IpVersion, ...]:
@@ -68,6 +69,11 @@ def run(options: CheckOptions) -> int:
 
     Raises InputError and MachineError before any lab starts.
     """
+    with annotate.refusals(options.annotate, stderr=result_files.on_stdout(options.results)):
+        return _run(options)
+
+
+def _run(options: CheckOptions) -> int:
     result_files.require(options.results)
     require_separate(dict(options.results), [Path(file) for file in [*options.files, *options.against]])
     doctor.require()
@@ -104,6 +110,13 @@ def run(options: CheckOptions) -> int:
             contract_table.print_contract(console, contract.title, found.rows)
         check_tables.print_table(console, found.new, verbose=options.verbose, repeat=_command(options))
         check_tables.print_hints(console, hinted)
+        shown = [
+            *ci_annotations.of_errors(refused),
+            *ci_annotations.of_changes(changed, allowed),
+            *ci_annotations.of_rows(found.rows),
+            *ci_annotations.of_hints(hinted),
+        ]
+        annotate.show(options.annotate, shown, report.verdicts, stderr=result_files.on_stdout(options.results))
         check_tables.print_end(console, report.verdicts, time.perf_counter() - started)
     except OutputError as problem:
         problems.append(problem)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from port25lab.cli.annotate import AnnotateOption
 from port25lab.cli.help_text import with_examples
 
 EPILOG = with_examples(
@@ -73,6 +74,7 @@ def check_command(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, a row for each path; -: likewise.")
     ] = None,
+    annotate: AnnotateOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again when a file is saved, and print what changed.")
     ] = False,
@@ -98,6 +100,7 @@ def check_command(
         jobs=jobs,
         results=result_files.chosen(json=json_file, csv=csv_file, html=html_file),
         verbose=verbose,
+        annotate=annotate,
     )
     if watch:
         check_watch.watch(options)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ from port25lab.cli import (
     probe_options,
     report_options,
     run_options,
+    sweep_options,
 )
 from port25lab.cli.help_text import bold, with_examples
 from port25lab.errors import Interrupted, Port25labError
@@ -71,6 +72,7 @@ class SchemaKind(StrEnum):
     SCENARIO = "scenario"
     POLICY = "policy"
     RESULTS = "results"
+    PROBE = "probe"
 
 
 def doctor_command() -> None:
@@ -94,8 +96,15 @@ def schema_command(
         SchemaKind.SCENARIO: scenario_file.schema,
         SchemaKind.POLICY: policy.schema,
         SchemaKind.RESULTS: json_schema.schema,
+        SchemaKind.PROBE: _probe_schema,
     }
     typer.echo(json.dumps(schemas[kind](), indent=2))
+
+
+def _probe_schema() -> dict[str, Any]:
+    from port25lab.probe import document  # DNS and TLS libraries
+
+    return document.schema()
 
 
 _SCHEMA_EXAMPLES = with_examples(
@@ -119,6 +128,8 @@ _COMMANDS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
 
 for _name, _line, _examples, _command in _COMMANDS:
     app.command(_name, short_help=_line, epilog=_examples or None)(_command)
+
+app.add_typer(sweep_options.sweep_app, name="sweep")
 
 
 def main() -> NoReturn:

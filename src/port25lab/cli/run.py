@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from port25lab.cli import result_files, shell
+from port25lab.cli import annotate, result_files, shell
 from port25lab.engine import engine, needs
 from port25lab.engine import jobs as jobs_module
 from port25lab.errors import NOT_TOLD, OutputError
@@ -20,8 +20,8 @@ from port25lab.machine import doctor
 from port25lab.model.client_kinds import CLIENT_KINDS
 from port25lab.model.question import Question
 from port25lab.model.verdict import Report, Verdict
+from port25lab.report import ci_annotations, contract_table, describe
 from port25lab.report import console as console_module
-from port25lab.report import contract_table, describe
 from port25lab.report.files import is_stdout, require_separate
 from port25lab.report.progress import Progress
 from port25lab.report.streams import print_problems
@@ -48,6 +48,7 @@ class RunOptions:
     detail: console_module.Detail
     pause: bool
     shell_on_failure: bool
+    annotate: annotate.Annotate | None = None
 
 
 def run(options: RunOptions) -> int:
@@ -55,6 +56,11 @@ def run(options: RunOptions) -> int:
 
     Raises InputError and MachineError before any lab starts.
     """
+    with annotate.refusals(options.annotate, stderr=result_files.on_stdout(options.results)):
+        return _run(options)
+
+
+def _run(options: RunOptions) -> int:
     result_files.require(options.results)
     outputs = dict(options.results) | ({"--pcap": options.pcap_folder} if options.pcap_folder else {})
     require_separate(outputs)
@@ -84,6 +90,8 @@ def run(options: RunOptions) -> int:
             detail=options.detail,
             page=options.results.get("--html"),
         )
+        found = ci_annotations.of_verdicts(report.verdicts)
+        annotate.show(options.annotate, found, report.verdicts, stderr=result_files.on_stdout(options.results))
     except OutputError as error:
         problems.append(error)
     return print_problems(problems, exit_code(report.verdicts))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from port25lab.cli.annotate import AnnotateOption
 from port25lab.cli.help_text import with_examples
 from port25lab.scenario import catalogue
 
@@ -21,6 +22,7 @@ EPILOG = with_examples(
     ("port25lab run --ref S3 --ref S10", "paths by reference"),
     ("port25lab run residential -k 'home-server and ipv6'", "only these paths"),
     ("port25lab run conformance/op25b --policy isp-edge=./mine", "a policy of your own, held against the suite"),
+    ("port25lab run my.yaml --annotate github", "in a workflow of GitHub"),
     ("port25lab run my.yaml --shell-on-failure", "look around in what failed"),
 )
 
@@ -70,6 +72,7 @@ def run_command(
             "(`should`) is expected. Repeatable.",
         ),
     ] = None,
+    annotate: AnnotateOption = None,
     pcap_folder: Annotated[
         Path | None, typer.Option("--pcap", metavar="DIR", help="Write all packets, one pcapng file for each lab.")
     ] = None,
@@ -104,5 +107,6 @@ def run_command(
         detail=Detail.LITTLE if quiet else Detail.ALL if verbose else Detail.USUAL,
         pause=pause,
         shell_on_failure=shell_on_failure,
+        annotate=annotate,
     )
     raise typer.Exit(run.run(options))

@@ -225,7 +225,7 @@ def up() -> list[tuple[str, messages.Described | None]]:
 
 def report(verdicts: list[Verdict], started: float) -> Report:
     """Verdicts from a running lab as a report. ``started``: when the first was asked for, in seconds since 1970."""
-    environment = describe_environment() | {
+    environment = describe_environment(verdict.question.path.client for verdict in verdicts) | {
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 3),
         "labs": 0,

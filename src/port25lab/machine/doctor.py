@@ -14,15 +14,25 @@ from port25lab.errors import MachineError
 from port25lab.kernel import ipv6
 from port25lab.kernel.own_python import search_path
 from port25lab.machine import capacity, sandbox_trial
-from port25lab.machine.feature import Check
-from port25lab.machine.features import EXTRAS, MACHINE, ROOM, SANDBOX, apt, room_for_largest_lab
+from port25lab.machine.feature import Check, PackagesError, apt
+from port25lab.machine.features import EXTRAS, MACHINE, ROOM, SANDBOX, room_for_largest_lab
 from port25lab.machine.kernel_features import KERNEL, examine_kernel, not_tried
 
 
 def require() -> None:
-    """Raise MachineError with the first required thing that this machine lacks. Takes a few milliseconds."""
+    """Raise MachineError with the first required thing that this machine lacks. Takes a few milliseconds.
+
+    Of Debian packages, it names all that are missing, in one command.
+    """
+    missing: list[PackagesError] = []
     for feature in MACHINE:
-        feature.find()
+        try:
+            feature.find()
+        except PackagesError as error:
+            missing.append(error)
+    if missing:
+        what = ", ".join(error.what for error in missing)
+        raise PackagesError(what, [package for error in missing for package in error.packages])
     if (limit := capacity.raise_descriptors()) < capacity.LEAST:
         raise capacity.descriptors_problem(f"port25lab takes {capacity.LEAST}", limit, capacity.LEAST)
 
@@ -37,7 +47,7 @@ def require_program(name: str | None, purpose: str) -> None:
     extra = next((extra for extra in EXTRAS if extra.name == name), None)
     if not shutil.which(name, path=search_path()):
         what = f"{purpose} needs the program {name}, which is not on this machine"
-        raise MachineError(what, extra.remedy if extra else apt(name))
+        raise MachineError(what, (extra.remedy or apt(*extra.packages)) if extra else apt(name))
     if extra:
         extra.find()
 

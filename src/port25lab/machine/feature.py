@@ -27,11 +27,21 @@ class Check:
     problem: str | None = None
     remedy: str | None = None
     """A command to paste, where there is a problem."""
+    packages: tuple[str, ...] = ()
+    """Debian packages that solve the problem; empty where it takes something else."""
 
     @property
     def ok(self) -> bool:
         """Whether labs can use it."""
         return self.problem is None
+
+
+class PackagesError(MachineError):
+    """This machine lacks programs that Debian packages have."""
+
+    def __init__(self, what: str, packages: Sequence[str]) -> None:
+        self.packages = tuple(packages)
+        super().__init__(what, apt(*packages))
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,14 @@ class Feature:
     check: Callable[[], str]
     """Returns what it found. Raises OSError if the feature is missing; MachineError if it knows a better remedy."""
     remedy: str = ""
-    """The command that helps; empty where loading ``modules`` helps."""
+    """The command that helps; empty where ``packages`` or ``modules`` help."""
     required: bool = True
     modules: tuple[str, ...] = ()
     """Kernel modules that provide it."""
+    packages: tuple[str, ...] = ()
+    """Debian packages that provide it."""
+    programs: tuple[str, ...] = ()
+    """Programs by which a feature of the kernel is tried."""
 
     def find(self) -> str:
         """What was found. Raises MachineError where the feature is missing."""
@@ -55,6 +69,8 @@ class Feature:
         except (OSError, subprocess.SubprocessError) as error:
             if limited := sandbox_trial.process_problem(error):
                 raise limited from error
+            if self.packages:
+                raise PackagesError(sandbox_trial.words(error), self.packages) from error
             raise MachineError(sandbox_trial.words(error), self.remedy or modules_remedy(self.modules)) from error
 
     def examine(self) -> Check:
@@ -62,7 +78,13 @@ class Feature:
         try:
             return Check(self.name, self.required, self.purpose, self.find())
         except MachineError as error:
-            return Check(self.name, self.required, self.purpose, error.what, error.what, error.remedy)
+            packages = error.packages if isinstance(error, PackagesError) else ()
+            return Check(self.name, self.required, self.purpose, error.what, error.what, error.remedy, packages)
+
+
+def apt(*packages: str) -> str:
+    """The command that installs Debian packages, each once."""
+    return f"sudo apt-get install --no-install-recommends {' '.join(dict.fromkeys(packages))}"
 
 
 MODULES_DISABLED = Path("/proc/sys/kernel/modules_disabled")

@@ -17,11 +17,9 @@ from port25lab.kernel import nftrace
 from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.kernel.own_python import search_path
 from port25lab.machine import capacity, sandbox_trial
-from port25lab.machine.feature import Feature, run
+from port25lab.machine.feature import Feature, PackagesError, apt, run
 
 PYTHON = (3, 11)
-
-DEBIANS_PYTHON = Path("/usr/lib/python3/dist-packages")
 
 
 def _linux() -> str:
@@ -37,16 +35,12 @@ def _python() -> str:
 
 
 def _mininet() -> str:
+    """Mininet comes with port25lab, from PyPI. Where Debian's is seen, it serves as well."""
+    pip = f"{sys.executable} -m pip install"
     if importlib.util.find_spec("mininet") is None:
-        if not (DEBIANS_PYTHON / "mininet").is_dir():
-            raise MachineError("Mininet is not installed", apt("mininet"))
-        folder = sys.prefix if sys.prefix != sys.base_prefix else ".venv"
-        raise MachineError(
-            f"{sys.executable} does not see Debian's Mininet in {DEBIANS_PYTHON}",
-            f"/usr/bin/python3 -m venv --upgrade --system-site-packages {folder}",
-        )
+        raise MachineError("Mininet is not installed for this Python", f"{pip} 'mininet>=2.3.0.dev6'")
     if sys.version_info >= (3, 12) and importlib.util.find_spec("setuptools") is None:
-        raise MachineError("Mininet imports distutils, which is missing", f"{sys.executable} -m pip install setuptools")
+        raise MachineError("Mininet imports distutils, which is missing", f"{pip} setuptools")
     return version("mininet")
 
 
@@ -83,9 +77,9 @@ def _nf_tables(name: str, alternative: str) -> Callable[[], str]:
 def _swaks() -> str:
     program = _program("swaks")()
     supported = run(program, "--support")
-    for what, package in (("TLS", "libnet-ssleay-perl"), ("IPv6", "libio-socket-inet6-perl")):
-        if f"=== {what} supported" not in supported:
-            raise MachineError(f"swaks without {what}", apt(package))
+    for what, package, names in SWAKS_FEATURES:
+        if not any(f"=== {name} supported" in supported for name in names):
+            raise PackagesError(f"swaks without {what}", [package])
     return f"{program}, with TLS and IPv6"
 
 
@@ -93,7 +87,7 @@ def _postfix() -> str:
     """Postfix with SASL PLAIN, which it needs to log in, and a sandbox in which it can become its own user."""
     program = _program("postfix")()
     if not any(Path("/usr/lib").glob("*/sasl2/libplain.so")):
-        raise MachineError("Postfix cannot log in: there is no SASL PLAIN", apt("libsasl2-modules"))
+        raise PackagesError("Postfix cannot log in: there is no SASL PLAIN", ["libsasl2-modules"])
     if os.geteuid() != 0 and sandbox_trial.problem(user_namespace=True) is None:
         raise MachineError(
             "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root",
@@ -115,21 +109,16 @@ def _socket_buffers() -> str:
     return f"{granted} bytes granted, as many as labs want (net.core.rmem_max)"
 
 
-def apt(package: str) -> str:
-    """The command that installs a Debian package."""
-    return f"sudo apt-get install --no-install-recommends {package}"
-
-
 MACHINE = (
     Feature("Linux", "namespaces and netfilter", _linux, "use a Linux machine, such as the one of: vagrant up"),
-    Feature("Python", "port25lab itself", _python, apt("python3")),
-    Feature("Mininet", "the network of a lab", _mininet, apt("mininet")),
-    Feature("iptables-restore", "policies, IPv4", _nf_tables("iptables-restore", "iptables"), remedy=apt("iptables")),
+    Feature("Python", "port25lab itself", _python, packages=("python3",)),
+    Feature("Mininet", "the network of a lab", _mininet, f"{sys.executable} -m pip install 'mininet>=2.3.0.dev6'"),
+    Feature("iptables-restore", "policies, IPv4", _nf_tables("iptables-restore", "iptables"), packages=("iptables",)),
     Feature(
-        "ip6tables-restore", "policies, IPv6", _nf_tables("ip6tables-restore", "ip6tables"), remedy=apt("iptables")
+        "ip6tables-restore", "policies, IPv6", _nf_tables("ip6tables-restore", "ip6tables"), packages=("iptables",)
     ),
-    Feature("nft", "the trace that names rules", _program("nft"), apt("nftables")),
-    Feature("ipset", "address sets of policies", _program("ipset"), apt("ipset")),
+    Feature("nft", "the trace that names rules", _program("nft"), packages=("nftables",)),
+    Feature("ipset", "address sets of policies", _program("ipset"), packages=("ipset",)),
 )
 """What labs require and a run checks each time: a check takes a millisecond or less."""
 
@@ -163,11 +152,18 @@ def room_for_largest_lab(way: sandbox_trial.Way) -> tuple[Feature, ...]:
 
 ROOM = room_for_largest_lab(sandbox_trial.Way(user_namespace=True))
 
-SWAKS = "swaks libnet-ssleay-perl libio-socket-inet6-perl"
+SWAKS_FEATURES = (
+    ("TLS", "libnet-ssleay-perl", ("TLS",)),
+    ("IPv6", "libio-socket-inet6-perl", ("IPv6", "IPv4/v6 Socket Transport", "Legacy IPv4/v6 Socket Transport")),
+)
+"""What a path can need of swaks: its name, the package that has it, and how ``swaks --support`` calls it: the last two
+names are those of versions from 2024, which use Perl's own IO::Socket::IP where there is one."""
+
+SWAKS = ("swaks", "libnet-ssleay-perl", "libio-socket-inet6-perl")
 
 NO_DAEMON = "echo 'postfix postfix/main_mailer_type select No configuration' | sudo debconf-set-selections"
 
-POSTFIX = f"{NO_DAEMON} && {apt('--no-remove postfix libsasl2-modules')}"
+POSTFIX = f"{NO_DAEMON} && {apt('--no-remove', 'postfix', 'libsasl2-modules')}"
 """Installs Postfix without a configuration, so that it does not run on this machine itself. Another mail server that is
 installed is not removed."""
 
@@ -179,11 +175,12 @@ EXTRAS = (
         f"sudo sysctl -w net.core.rmem_max={nftrace.RECEIVE_BUFFER}",
         required=False,
     ),
-    Feature("swaks", "client swaks", _swaks, apt(SWAKS), required=False),
-    Feature("curl", "client curl", _program("curl"), apt("curl"), required=False),
-    Feature("msmtp", "client msmtp", _program("msmtp"), apt("msmtp"), required=False),
+    Feature("swaks", "client swaks", _swaks, required=False, packages=SWAKS),
+    Feature("curl", "client curl", _program("curl"), required=False, packages=("curl",)),
+    Feature("msmtp", "client msmtp", _program("msmtp"), required=False, packages=("msmtp",)),
     Feature("postfix", "client postfix, a mail server of one's own", _postfix, POSTFIX, required=False),
-    Feature("tshark", "reading captured packets", _program("tshark"), apt("tshark"), required=False),
-    Feature("Open vSwitch", "switches, in mn", _program("ovs-vsctl"), apt("openvswitch-switch"), required=False),
+    Feature("tshark", "reading captured packets", _program("tshark"), required=False, packages=("tshark",)),
+    Feature("stock Mininet", "mn", _program("mnexec"), required=False, packages=("mininet",)),
+    Feature("Open vSwitch", "switches, in mn", _program("ovs-vsctl"), required=False, packages=("openvswitch-switch",)),
 )
 """What labs can use, and do not require."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,10 +14,13 @@ from typing import Any
 from port25lab.kernel import ipv6, netlink, nftrace
 from port25lab.kernel import namespaces as namespaces_module
 from port25lab.kernel.nfqueue import Queue
+from port25lab.kernel.own_python import search_path
 from port25lab.machine import sandbox_trial
 from port25lab.machine.feature import Check, Feature, run
 
 TRACE_SECONDS = 1.0
+
+RESTORE_PROGRAMS = ("iptables-restore", "ip6tables-restore")
 
 
 def _links() -> str:
@@ -106,7 +110,7 @@ def _trace() -> str:
 
 def _restore_programs() -> tuple[str, ...]:
     """What loads rules, for each IP version that the kernel has."""
-    return ("iptables-restore", "ip6tables-restore") if ipv6.works() else ("iptables-restore",)
+    return RESTORE_PROGRAMS if ipv6.works() else RESTORE_PROGRAMS[:1]
 
 
 def _restore(program: str, table: str, *rules: str) -> None:
@@ -116,19 +120,45 @@ def _restore(program: str, table: str, *rules: str) -> None:
 KERNEL = (
     Feature("links", "hosts and routers joined to one another", _links, modules=("veth", "bridge")),
     Feature("IPv6", "paths over IPv6", _ipv6, ipv6.remedy(), required=False),
-    Feature("sets", "address sets of policies", _sets, modules=("nft_compat", "ip_set_hash_net", "xt_set")),
-    Feature("filters", "rules of policies", _filters, modules=("nft_compat", "xt_multiport", "ipt_REJECT")),
-    Feature("NAT", "hotels, customers' routers, clouds", _translation, modules=("nft_compat", "xt_nat", "xt_NETMAP")),
-    Feature("rule trace", "which rule decided", _trace, modules=("nf_tables", "nfnetlink")),
-    Feature("rate limits", "throttling", _limits, required=False, modules=("xt_hashlimit", "xt_connlimit")),
+    Feature(
+        "sets",
+        "address sets of policies",
+        _sets,
+        modules=("nft_compat", "ip_set_hash_net", "xt_set"),
+        programs=("ipset", *RESTORE_PROGRAMS),
+    ),
+    Feature(
+        "filters",
+        "rules of policies",
+        _filters,
+        modules=("nft_compat", "xt_multiport", "ipt_REJECT"),
+        programs=RESTORE_PROGRAMS,
+    ),
+    Feature(
+        "NAT",
+        "hotels, customers' routers, clouds",
+        _translation,
+        modules=("nft_compat", "xt_nat", "xt_NETMAP"),
+        programs=RESTORE_PROGRAMS,
+    ),
+    Feature("rule trace", "which rule decided", _trace, modules=("nf_tables", "nfnetlink"), programs=("nft",)),
+    Feature(
+        "rate limits",
+        "throttling",
+        _limits,
+        required=False,
+        modules=("xt_hashlimit", "xt_connlimit"),
+        programs=RESTORE_PROGRAMS,
+    ),
     Feature(
         "NFQUEUE",
         "middleboxes that alter a session",
         _queue,
         required=False,
         modules=("xt_NFQUEUE", "nfnetlink_queue"),
+        programs=RESTORE_PROGRAMS,
     ),
-    Feature("netem", "delay and loss on links", _netem, required=False, modules=("sch_netem",)),
+    Feature("netem", "delay and loss on links", _netem, required=False, modules=("sch_netem",), programs=("tc",)),
 )
 """Tried in a sandbox, where nothing can do harm."""
 
@@ -155,6 +185,9 @@ def examine_kernel(way: sandbox_trial.Way, *names: str) -> list[Check]:
 def _kernel_checks(names: Sequence[str]) -> list[dict[str, Any]]:
     checks = []
     for feature in (feature for feature in KERNEL if not names or feature.name in names):
+        if lacking := [name for name in feature.programs if not shutil.which(name, path=search_path())]:
+            checks.append(asdict(not_tried(feature, f"there is no {' and no '.join(lacking)}")))
+            continue
         try:
             namespaces_module.unshare(namespaces_module.NEWNET)  # the rules of one feature must not affect another
         except OSError as error:

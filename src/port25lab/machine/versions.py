@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import ssl
 import subprocess
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,16 @@ from typing import Any
 from port25lab.kernel.own_python import search_path
 
 GIT_SECONDS = 5.0
+
+_CLIENTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "swaks": (("swaks", "--version"), ("perl", "-MNet::SSLeay", "-e", "print Net::SSLeay::SSLeay_version()")),
+    "curl": (("curl", "--version"),),
+    "msmtp": (("msmtp", "--version"),),
+    "postfix": (("postconf", "-d", "mail_version"),),
+}
+"""For each program the commands that say its version, and that of its TLS library where the first one does not."""
+
+PROGRAM_SECONDS = 5.0
 
 
 def own_version() -> str:
@@ -23,8 +35,8 @@ def own_version() -> str:
         return "0"
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions by name, for the ``environment`` of a report."""
+def describe_environment(clients: Iterable[str] = ()) -> dict[str, Any]:
+    """Versions by name, for the ``environment`` of a report. ``clients``: those that were used."""
     return {
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -35,7 +47,17 @@ def describe_environment() -> dict[str, Any]:
         "iptables": _first_line("iptables", "--version"),
         "nft": _first_line("nft", "--version"),
         "ipset": _first_line("ipset", "--version"),
+        "openssl": ssl.OPENSSL_VERSION,
+        "clients": {name: client_version(name) for name in dict.fromkeys(clients)},
     }
+
+
+def client_version(name: str) -> str:
+    """The version of a client, a key of ``CLIENT_KINDS``, and of its TLS library."""
+    if name in _CLIENTS:
+        return ", ".join(_first_line(*command) for command in _CLIENTS[name])
+    library = f"Python {platform.python_version()}" if name == "smtplib" else f"{name} {version(name)}"
+    return f"{library}, {ssl.OPENSSL_VERSION}"
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -59,9 +81,13 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _first_line(name: str, *arguments: str) -> str:
-    """The first line that a program prints; ``not found`` where it is not installed."""
+    """The first line that a program prints; ``not found`` where it is not installed, ``no answer`` where it hangs."""
     program = shutil.which(name, path=search_path())
     if program is None:
         return "not found"
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=5, check=False)
+    try:
+        argv = [program, *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return "no answer"
     return (done.stdout or done.stderr).split("\n", 1)[0].strip()

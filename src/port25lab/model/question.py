@@ -80,6 +80,11 @@ class Question:
     place: str | None = None
     """The scenario's name in the catalogue or in its project, whatever the working directory; None: ``scenario``."""
 
+    file: Path | None = None
+    """The scenario's file; None: the question was asked in Python, or by `check`."""
+    line: int | None = None
+    """The line in which the path begins there."""
+
     @property
     def stable_scenario(self) -> str:
         """The scenario's name in ids and results, whatever the working directory."""

@@ -131,13 +131,16 @@ class LabNode(Node):  # type: ignore[misc]
         with namespaces.inside(self.network, self.home):
             return call()
 
+    @classmethod
+    def setup(cls) -> None:
+        """Do nothing: Mininet looks for the programs mnexec and ifconfig, which such a node does not use."""
+
     def startShell(self, mnopts: str | None = None) -> None:
         """Do nothing: Mininet calls this when it makes the node. The shell starts when it is needed."""
 
     def _ensure_shell(self) -> None:
         """Start the shell that ``cmd`` and ``sendCmd`` use, in the node's namespace, where none has been started."""
         if not self.shell:
-            self.inNamespace = False  # the shell inherits the namespace, mnexec need not make one
             self.run_inside(lambda: Node.startShell(self))
 
     def cmd(self, *args: Any, **kwargs: Any) -> Any:
@@ -150,13 +153,19 @@ class LabNode(Node):  # type: ignore[misc]
         super().sendCmd(*args, **kwargs)
 
     def popen(self, *args: Any, **kwargs: Any) -> Any:
-        """A process in the node, as ``subprocess.Popen``: without `mnexec`, it inherits the namespace."""
+        """A process in the node, as ``subprocess.Popen``: it inherits the namespace."""
         words = args[0] if len(args) == 1 and not isinstance(args[0], str) else args
         argv = shlex.split(args[0]) if len(args) == 1 and isinstance(args[0], str) else list(map(str, words))
         return self.run_inside(lambda: self._popen(argv, **kwargs))
 
     def _popen(self, cmd: Any, **params: Any) -> Any:
-        """Mininet starts every process by this, its shell included. Each gets the limits of programs in nodes."""
+        """Mininet starts every process by this, its shell included. Each gets the limits of programs in nodes.
+
+        Mininet puts ``mnexec`` and its flags before the shell, to give it a session and a namespace. PyPI's Mininet
+        has no such program, and none is needed.
+        """
+        if cmd[0] == "mnexec":
+            cmd, params = cmd[2:], params | {"start_new_session": True}
         return super()._popen(cmd, preexec_fn=partial(confinement.drop_capabilities, confinement.PROGRAM), **params)
 
     def terminate(self) -> None:

@@ -62,7 +62,8 @@ def write_results(config: pytest.Config) -> None:
     named = {option: config.getoption(option) for option in writers}
     if not verdicts or not any(named.values()):
         return
-    report = provenance.traced(provenance.report_of(verdicts, describe_environment()))
+    environment = describe_environment(verdict.question.path.client for verdict in verdicts)
+    report = provenance.traced(provenance.report_of(verdicts, environment))
     for option, file in named.items():
         if file:
             writers[option](report, Path(file))

@@ -10,6 +10,7 @@ console          tables, failures and summary for a terminal or a pipe
 console_tables   the tables themselves
 progress         one live line while labs run
 junit            JUnit XML for CI servers
+ci_annotations   what GitHub shows at the lines of files
 json_file        the result schema as a JSON file
 files            result files: checked before a run, replaced in one step after it
 streams          standard output and standard error, which may be closed at any time

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
+from port25lab.machine.feature import apt
 from port25lab.model.evidence import Blame
 from port25lab.model.outcome import OUTCOME_INFO, PASSING, Outcome, meets
 from port25lab.model.verdict import Verdict
@@ -302,7 +303,21 @@ def checks_table(console: Console, checks: Sequence[Check]) -> RenderableType:
                     found.append("\n" if console.is_terminal else "; ").append(check.remedy, "yellow")
                 table.add_row(mark(console, check.ok, not check.ok and not required), check.name, found, check.purpose)
         parts += [table, Text()]
-    return Group(*parts)
+    return Group(*parts, *_installing(checks))
+
+
+def _installing(checks: Sequence[Check]) -> list[RenderableType]:
+    """One command for all Debian packages that are required, and one for those that are optional as well."""
+    lines: list[RenderableType] = []
+    needed = [package for check in checks if check.required for package in check.packages]
+    every = [*needed, *(package for check in checks if not check.required for package in check.packages)]
+    for heading, packages in (("install what is required", needed), ("install all of it", every)):
+        if packages and (packages is needed or set(every) != set(needed)):
+            lines += [
+                Text(f"{heading}:", "bold"),
+                Text(f"  {apt(*packages)}", "yellow", no_wrap=True, overflow="ignore"),
+            ]
+    return lines
 
 
 def catalogue_table(catalogue: Mapping[Kind, Sequence[tuple[str, str]]]) -> RenderableType:

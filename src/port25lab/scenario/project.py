@@ -66,9 +66,10 @@ jobs:
     runs-on: ubuntu-24.04
     steps:
       - uses: actions/checkout@v4
-      - run: sudo apt-get update && sudo apt-get install --yes mininet iptables ipset nftables
-      - run: pipx install --system-site-packages port25lab
-      - run: port25lab run scenarios/mail.yaml --junit results.xml
+      - run: sudo apt-get update && sudo apt-get install --yes iptables ipset nftables
+      - run: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
+      - run: pipx install port25lab
+      - run: port25lab run scenarios/mail.yaml --junit results.xml --annotate github
 """
 
 

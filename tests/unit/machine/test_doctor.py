@@ -63,6 +63,33 @@ def test_require_names_the_first_missing_thing_and_its_remedy(monkeypatch: pytes
     assert caught.value.exit_code == 3
 
 
+def test_require_names_all_missing_packages_in_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
+        Row("a", "", not_there, packages=("iptables",)),
+        Row("b", "", there, packages=("nftables",)),
+        Row("c", "", not_there, packages=("iptables", "ipset")),
+    )
+    monkeypatch.setattr(doctor, "MACHINE", rows)
+    with pytest.raises(MachineError) as caught:
+        doctor.require()
+    assert str(caught.value) == (
+        "nothing here, nothing here; sudo apt-get install --no-install-recommends iptables ipset"
+    )
+
+
+def test_a_feature_of_the_kernel_is_not_tried_without_the_programs_that_try_it(
+    bin_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_features, "KERNEL", (Row("sets", "", there, programs=("ipset", "nft")),))
+    monkeypatch.setattr(kernel_features.namespaces_module, "unshare", lambda kind: None)
+    program(bin_only, "nft")
+    (found,) = kernel_features._kernel_checks(())
+    assert (found["problem"], found["remedy"]) == ("not tried: there is no ipset", None)
+    program(bin_only, "ipset")
+    (found,) = kernel_features._kernel_checks(())
+    assert found["problem"] is None
+
+
 def test_a_missing_program_is_named_with_its_package(bin_only: Path) -> None:
     row = next(row for row in features.MACHINE if row.name == "ipset")
     with pytest.raises(MachineError) as caught:
@@ -84,6 +111,12 @@ def test_swaks_without_ipv6_is_no_swaks(bin_only: Path) -> None:
     check = next(row for row in features.EXTRAS if row.name == "swaks").examine()
     assert check.problem == "swaks without IPv6"
     assert check.remedy == "sudo apt-get install --no-install-recommends libio-socket-inet6-perl"
+
+
+@pytest.mark.parametrize("name", ["IPv6", "IPv4/v6 Socket Transport", "Legacy IPv4/v6 Socket Transport"])
+def test_swaks_of_each_debian_is_known_to_have_ipv6(bin_only: Path, name: str) -> None:
+    program(bin_only, "swaks", f"=== TLS supported\n=== {name} supported")
+    assert next(row for row in features.EXTRAS if row.name == "swaks").examine().ok
 
 
 def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
@@ -130,18 +163,11 @@ def test_what_installs_postfix_leaves_it_without_a_configuration_and_other_mail_
     assert "--no-remove" in remedy
 
 
-def test_an_environment_that_hides_debians_mininet_is_told_from_a_missing_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_mininet_pip_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    row = next(row for row in features.MACHINE if row.name == "Mininet")
-    monkeypatch.setattr(features, "DEBIANS_PYTHON", tmp_path)
-    assert row.examine().problem == "Mininet is not installed"
-    (tmp_path / "mininet").mkdir()
-    check = row.examine()
-    assert check.problem == f"{sys.executable} does not see Debian's Mininet in {tmp_path}"
-    assert check.remedy is not None
-    assert "--system-site-packages" in check.remedy
+    check = next(row for row in features.MACHINE if row.name == "Mininet").examine()
+    assert check.problem == "Mininet is not installed for this Python"
+    assert check.remedy == f"{sys.executable} -m pip install 'mininet>=2.3.0.dev6'"
 
 
 def test_a_program_that_hangs_is_a_check_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,5 +280,5 @@ def test_a_program_that_fails_is_quoted() -> None:
 
 def test_every_remedy_is_a_command_or_says_what_to_do() -> None:
     rows = [*features.MACHINE, features.SANDBOX, *features.ROOM, *kernel_features.KERNEL, *features.EXTRAS]
-    assert all((row.remedy or row.modules) and row.purpose for row in rows)
+    assert all((row.remedy or row.modules or row.packages) and row.purpose for row in rows)
     assert len({row.name for row in rows}) == len(rows)

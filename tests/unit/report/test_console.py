@@ -365,14 +365,16 @@ class Found:
     text: str
     remedy: str | None = None
     purpose: str = "sets of addresses"
+    packages: tuple[str, ...] = ()
 
 
 def test_checks_say_what_is_there_and_how_to_get_what_is_missing() -> None:
     file = io.StringIO()
     checks = [
         Found("nft", required=True, ok=True, text="1.0.9"),
-        Found("ipset", required=True, ok=False, text="not found", remedy="apt-get install ipset"),
-        Found("swaks", required=False, ok=False, text="not found", remedy="apt-get install swaks"),
+        Found("ipset", required=True, ok=False, text="not found", remedy="apt-get install ipset", packages=("ipset",)),
+        Found("nat", required=True, ok=False, text="not found", remedy="modprobe", packages=("nft", "ipset")),
+        Found("swaks", required=False, ok=False, text="not found", remedy="apt-get install swaks", packages=("swaks",)),
     ]
     console.print_checks(console.open_console(file), checks)  # type: ignore[arg-type]
     text = file.getvalue()
@@ -380,3 +382,14 @@ def test_checks_say_what_is_there_and_how_to_get_what_is_missing() -> None:
     assert lines(text, "FAIL", "ipset", "not found; apt-get install ipset")
     assert lines(text, "- ", "swaks", "not found; apt-get install swaks")
     assert text.index("required") < text.index("ipset") < text.index("optional") < text.index("swaks")
+    assert text.endswith(
+        "install what is required:\n  sudo apt-get install --no-install-recommends ipset nft\n"
+        "install all of it:\n  sudo apt-get install --no-install-recommends ipset nft swaks\n"
+    )
+
+
+def test_where_no_package_is_missing_none_is_named() -> None:
+    file = io.StringIO()
+    checks = [Found("sets", required=True, ok=False, text="not found", remedy="modprobe ip_set")]
+    console.print_checks(console.open_console(file), checks)  # type: ignore[arg-type]
+    assert "apt-get" not in file.getvalue()

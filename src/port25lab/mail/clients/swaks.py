@@ -2,7 +2,8 @@
 
 A line of the transcript begins with its sender: ``<-`` the server, ``->`` the client, ``<**`` the server's refusal, all
 with ``~`` for ``-`` under TLS; ``===`` and ``***`` are swaks' own messages. swaks does not report which of a name's
-addresses it dials; ``Dialled.pm`` does.
+addresses it dials; ``Dialled.pm`` does. Versions up to 2020 dial the first one alone and verify who signed a
+certificate; later ones dial all in turn and verify the server's name as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 SPARE_SECONDS = 20.0
 """For starting Perl, and for a server that answers each command just in time."""
 
+VERIFIES_NAMES = 20240103
+"""The first version that verifies the name in a certificate: it must be told which, where it gets an address."""
+
 BAD_USAGE = 1
 """swaks' exit code for unknown options."""
 
@@ -34,6 +38,9 @@ _LINE = re.compile(r"(?P<sender><[-~] |<\*\*|<~\*| [-~]>|===|\*\*\*) ?(?P<text>.
 
 class Swaks:
     """Runs swaks and reads its transcript."""
+
+    def __init__(self) -> None:
+        self._version: int | None = None
 
     async def send(
         self, host: LabHost, target: Target, submission: Submission, source_port: int, ca_file: Path
@@ -46,6 +53,8 @@ class Swaks:
         if submission.security is not Security.NONE:
             options += ["--tls-on-connect" if submission.security is Security.IMPLICIT else "--tls"]
             options += ["--tls-verify", "--tls-ca-path", str(ca_file), "--tls-sni", submission.server_name]
+            if await self._find_version(host) >= VERIFIES_NAMES:
+                options += ["--tls-verify-target", submission.server_name]
         if submission.username is not None:
             options += ["--auth", "PLAIN,LOGIN", "--auth-user", submission.username]
             options += ["--auth-password", submission.password or ""]
@@ -61,6 +70,21 @@ class Swaks:
         if done.timed_out and fields["reply"] is None:
             fields["reply"] = silence(submission.timeout)
         return Observation(**fields, seconds=done.seconds)
+
+    async def _find_version(self, host: LabHost) -> int:
+        """The version, which is a date: 20240103. Asked for once. Raises LabError where swaks does not say it."""
+        if self._version is None:
+            done = await host.run(["swaks", "--version"], seconds=SPARE_SECONDS)
+            self._version = read_version(done.stdout.decode(errors="replace"))
+        return self._version
+
+
+def read_version(text: str) -> int:
+    """The date in what ``swaks --version`` prints: ``swaks version 20240103.0``. Raises LabError."""
+    found = re.match(r"swaks version (\d{8})\b", text)
+    if not found:
+        raise LabError(f"swaks --version says no version: {text[:80]!r}")
+    return int(found[1])
 
 
 def read_transcript(lines: Iterable[str], after_connecting: Stage = Stage.BANNER) -> dict[str, Any]:

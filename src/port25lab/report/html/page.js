@@ -358,7 +358,8 @@
   $("origin").append(make("h2", {}, "Where this comes from"), list([
     ["tool", `${data.tool.name} ${data.tool.version}`], ["command", make("code", {}, (environment.command || []).join(" "))],
     ["commit", git ? `${git.commit}${git.changed ? ", with changes" : ""}` : ""], ["started", environment.started], ["took", environment.seconds === undefined ? "" : `${environment.seconds} s, ${environment.labs} labs`],
-    ...["host", "processors", "kernel", "machine", "python", "mininet", "iptables", "nft", "ipset"].map((key) => [key, environment[key] === undefined ? "" : String(environment[key])])]),
+    ...["host", "processors", "kernel", "machine", "python", "mininet", "iptables", "nft", "ipset", "openssl"].map((key) => [key, environment[key] === undefined ? "" : String(environment[key])]),
+    ...Object.entries(environment.clients || {}).map(([name, version]) => [`client ${name}`, version])]),
     make("details", {}, make("summary", {}, `${data.inputs.length} files that were read, with SHA-256`), make("pre", { tabindex: "0" }, data.inputs.map((one) => `${one.sha256}  ${one.file}`).join("\n"))));
 
   $("theme").addEventListener("click", () => {
