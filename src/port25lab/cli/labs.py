@@ -14,6 +14,7 @@ import typer
 
 from port25lab.cli import shell
 from port25lab.cli.check import mirror_of
+from port25lab.cli.times import seconds_of
 from port25lab.engine import live, needs
 from port25lab.errors import InputError, nearest
 from port25lab.evidence import live_capture
@@ -35,8 +36,6 @@ LONGEST_ARGUMENT = (1 << 17) - 1
 
 FOLLOW_SECONDS = 0.2
 """How often new lines of a log are asked for."""
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def config_from(what: Sequence[str], policies: Sequence[str]) -> LabConfig:
@@ -83,18 +82,9 @@ def _is_scenario(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) or name in catalogue.all_names("scenarios")
 
 
-def seconds_of(text: str) -> float:
-    """The seconds that ``2h``, ``90s`` or ``1h30m`` stand for. Raises InputError."""
-    parts = re.fullmatch(r"(?:\d+[smhd])+", text)
-    total = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text)) if parts else 0
-    if total == 0:
-        raise InputError(f"--for {text!r}", allowed="a time such as 90s, 20m, 2h or 1h30m")
-    return float(total)
-
-
 def up(what: Sequence[str], policies: Sequence[str], name: str | None, time_limit: str | None) -> None:
     """Start a lab that stays up."""
-    seconds = None if time_limit is None else seconds_of(time_limit)
+    seconds = None if time_limit is None else seconds_of("--for", time_limit)
     doctor.require()
     config = config_from(what, policies)
     needs.require_features(config)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -71,6 +71,7 @@ class SchemaKind(StrEnum):
     SCENARIO = "scenario"
     POLICY = "policy"
     RESULTS = "results"
+    PROBE = "probe"
 
 
 def doctor_command() -> None:
@@ -94,8 +95,15 @@ def schema_command(
         SchemaKind.SCENARIO: scenario_file.schema,
         SchemaKind.POLICY: policy.schema,
         SchemaKind.RESULTS: json_schema.schema,
+        SchemaKind.PROBE: _probe_schema,
     }
     typer.echo(json.dumps(schemas[kind](), indent=2))
+
+
+def _probe_schema() -> dict[str, Any]:
+    from port25lab.probe import document  # DNS and TLS libraries
+
+    return document.schema()
 
 
 _SCHEMA_EXAMPLES = with_examples(

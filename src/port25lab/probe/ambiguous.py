@@ -34,10 +34,11 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
         "look at the server (SYN-RECV), or name another host with --control: silent too means that answers are dropped",
     ),
     _row(
-        (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE),
+        (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE, Mechanism.NO_ANSWER),
         "no port of the host answers at all",
-        "without any answer there is no control: the host may be off, or everything to it dropped",
-        "probe another host",
+        "a host that is off, one that ignores this client (a ban), and a rule that drops everything to it are the same "
+        "silence",
+        "name another host with --control, and probe this one from another network",
     ),
     _row(
         (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT),
@@ -58,6 +59,30 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
         "every port of the host meets the same 'unreachable' from the same router",
         "REJECT may send what a router without a route sends",
         "ask the router's owner",
+    ),
+    _row(
+        (Mechanism.NO_ROUTE, Mechanism.REJECT_ICMP, Mechanism.NO_ANSWER),
+        "every port of the host meets the same 'host unreachable' from the same router",
+        "the last router says so of a host that is off, and REJECT may send the same",
+        "probe again later, or ask the router's owner",
+    ),
+    _row(
+        (Mechanism.NAME_SERVICE, Mechanism.NO_NAME),
+        "the name leads to an address of no public host, and no DNS server says otherwise",
+        "a resolver that lies and a zone that has this address give the same answer",
+        "ask another resolver (`dig @9.9.9.9`)",
+    ),
+    _row(
+        (Mechanism.NAME_SERVICE, Mechanism.NO_ROUTE),
+        "the name leads to a private address, no DNS server says otherwise, and nothing answers there",
+        "the name may be meant for use inside of a private network, which cannot be reached from here",
+        "ask another resolver (`dig @9.9.9.9`)",
+    ),
+    _row(
+        (Mechanism.NAME_SERVICE, Mechanism.NONE),
+        "a mail server answers at an address that is no public one, or not the one that the zone has",
+        "internal names and resolvers that spread load give other addresses, and so do resolvers that lie",
+        "ask the operator of the server for its address",
     ),
     _row(
         (Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL),

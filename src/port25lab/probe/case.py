@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
+from port25lab.probe.causes import Cause
 from port25lab.probe.client_view import ClientView, Session, Trace
 from port25lab.probe.places import Place
+from port25lab.probe.resolver import misleads
 
 
 class Diagnosis(BaseModel):
@@ -38,6 +40,10 @@ class Diagnosis(BaseModel):
     """Where that is, where it is known or likeliest. None: nothing is wrong, or no place can be named."""
     places: tuple[Place, ...] = ()
     """Other places that fit the same evidence."""
+    place_reason: str | None = None
+    """What proves the place, or why no client can name one alone; a sentence without its full stop."""
+    cause: Cause | None = None
+    """What the server's words are about, where it refuses."""
     reason: str
     """The evidence, in a sentence."""
 
@@ -89,28 +95,56 @@ class Case:
         return self.trace.answered_at if self.trace else None
 
     @cached_property
+    def least_distance(self) -> int | None:
+        """Hops to the destination at least: a router that SYNs to its other ports have passed is before it."""
+        passed = [hop for trace in self.others for hop in trace.routers]
+        return max([self.distance or 0, *(hop + 1 for hop in passed)]) or None
+
+    @cached_property
+    def to_itself(self) -> bool:
+        """Whether the dialled address is one of this machine's own."""
+        return misleads(self.session.address, self.view.own.addresses) in ("here", "nowhere")
+
+    @cached_property
+    def here(self) -> bool | None:
+        """Whether this machine itself did what was seen, by a rule or a proxy of its own; None: unknown."""
+        session = self.session
+        if self.to_itself:
+            return False
+        by_icmp = session.icmp is not None and session.icmp.sender in self.view.own.addresses
+        if session.local_peer or session.local_answer or session.unsent or session.discarded or by_icmp:
+            return True
+        if session.icmp is not None or session.local_answer is False:
+            return False
+        return False if session.unsent is False and session.discarded is False else None
+
+    @cached_property
     def in_between(self) -> int | None:
         """The hop of a middlebox that takes connections to this port in the destination's place; None: none was seen.
 
-        It has to be nearer than what answers on the destination's other ports. Further away than that a server may be
-        legitimately: behind the address that resets those ports (a forwarded port).
+        0: this machine itself does. Another one has to be nearer than what answers on the destination's other ports, or
+        nearer than routers on the way there. Further away than that a server may be legitimately: behind the address
+        that resets those ports (a forwarded port).
         """
-        if self.trace is None or self.distance is None:
+        if self.here and (self.session.local_peer or self.session.local_answer):
+            return 0
+        if self.trace is None or self.least_distance is None:
             return None
         hop = self.trace.diverted_at or self.trace.spoken_at
-        return hop if hop is not None and hop < self.distance else None
+        return hop if hop is not None and hop < self.least_distance else None
 
     @cached_property
     def at_the_door(self) -> bool:
         """Whether ``in_between`` is right before the destination, where its own load balancer or firewall may be."""
-        return self.in_between is not None and self.distance is not None and self.in_between >= self.distance - 1
+        hop, away = self.in_between, self.least_distance
+        return bool(hop) and hop is not None and away is not None and hop >= away - 1
 
     @cached_property
     def ttl_of_destination(self) -> int | None:
         """The TTL of an answer on another port that the destination itself sent."""
         away = self.distance
         for trace in self.others:
-            session = self.view.session(trace.port, self.session.ip_version)
+            session = self.view.any_session(trace.port, self.session.ip_version)
             if session and session.ttl is not None and away is not None and trace.spoken_at == away:
                 return session.ttl
         return None
@@ -141,6 +175,11 @@ class Case:
             distance=self.distance,
             reason=reason,
         )
+
+
+def away(count: int) -> str:
+    """How far away a hop is, in words; 0 is this machine itself."""
+    return f"{hops(count)} away" if count else "on this machine"
 
 
 def hops(count: int) -> str:

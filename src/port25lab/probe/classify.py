@@ -15,9 +15,12 @@ from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis
+from port25lab.probe.causes import cause_of
 from port25lab.probe.client_view import ClientView
+from port25lab.probe.false_name import another_address, name_leads_astray
 from port25lab.probe.in_session import (
     another_server,
+    as_far_as_the_destination,
     cut_in_the_session,
     hangs_in_the_message,
     kept_waiting,
@@ -38,6 +41,9 @@ from port25lab.probe.no_connection import (
     refused_here,
     silence,
 )
+from port25lab.probe.of_users import of_ordinary_users
+from port25lab.probe.places import Place
+from port25lab.probe.where import located
 
 
 def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | None:
@@ -46,12 +52,22 @@ def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | 
     ``view``: what one probe measured. ``port``, ``ip_version``: the path. Returns None where that was not probed.
     """
     if view.unresolved is not None:
-        return Diagnosis(port=port, ip_version=ip_version, mechanism=Mechanism.NO_NAME, reason=view.unresolved)
+        return Diagnosis(
+            port=port,
+            ip_version=ip_version,
+            mechanism=Mechanism.NO_NAME,
+            place=Place.RESOLVER,
+            places=(Place.SERVER,),
+            place_reason="a name that does not exist and a resolver that does not find it look alike",
+            reason=view.unresolved,
+        )
     session = view.delivery(port, ip_version) or view.session(port, ip_version)
     if session is None:
         return None
     case = Case(view, session)
-    return next(diagnosis for step in PIPELINE if (diagnosis := step(case)) is not None)
+    found = next(diagnosis for step in PIPELINE if (diagnosis := step(case)) is not None)
+    cause = cause_of(session.enhanced_code, session.reply) if session.smtp_code else None
+    return located(case, found.model_copy(update={"cause": cause}))
 
 
 def diagnose(view: ClientView) -> list[Diagnosis]:
@@ -68,7 +84,7 @@ def nothing(case: Case) -> Diagnosis | None:
     proof = case.session.certificate
     if proof is not None and proof.problem is None:
         return case.diagnosis(Mechanism.NONE, f"{case.session.host} answers, and proves it by its certificate")
-    where = " from where it should" if case.answers_from and case.answers_from == case.distance else ""
+    where = " from as far away as the destination is" if as_far_as_the_destination(case) else ""
     return case.diagnosis(Mechanism.NONE, f"a mail server answers{where}")
 
 
@@ -78,6 +94,8 @@ def unknown(case: Case) -> Diagnosis | None:
 
 
 PIPELINE: tuple[Callable[[Case], Diagnosis | None], ...] = (
+    name_leads_astray,
+    of_ordinary_users,
     no_route_from_here,
     no_route_further_on,
     refused_by_icmp,
@@ -95,6 +113,7 @@ PIPELINE: tuple[Callable[[Case], Diagnosis | None], ...] = (
     cut_in_the_session,
     another_server,
     server_refuses,
+    another_address,
     nothing,
     unknown,
 )

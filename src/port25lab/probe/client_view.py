@@ -79,6 +79,14 @@ class Session(_Model):
     """After a message without a reply: the result of the same message in small packets."""
     second_try: int | None = None
     """After a temporary refusal: the code of the reply to the same message a moment later."""
+    local_peer: bool | None = None
+    """Whether the other end of the connection is a socket of this machine; None: the kernel does not say."""
+    unsent: bool | None = None
+    """After silence: whether this machine itself dropped the SYNs (the kernel could not send them)."""
+    local_answer: bool | None = None
+    """After a refusal: whether it came from this machine itself (over ``lo``); None: that cannot be told."""
+    discarded: bool | None = None
+    """After silence: whether answers came, and this machine itself dropped them; None: that cannot be told."""
 
     @property
     def connected(self) -> bool:
@@ -155,6 +163,31 @@ class Trace(_Model):
 _ANSWERS = (Answer.ACCEPTED, Answer.RESET, Answer.REFUSED)
 
 
+class NameAnswer(_Model):
+    """What one DNS server says of the addresses of the target."""
+
+    server: str
+    """The server's address."""
+    role: Literal["configured", "authoritative"]
+    """A resolver of ``resolv.conf``, or a server of the name's own zone."""
+    addresses: tuple[str, ...] = ()
+    problem: str | None = None
+    """Why there are no addresses."""
+
+
+class OwnMachine(_Model):
+    """What the machine says of itself, to an ordinary user."""
+
+    addresses: tuple[str, ...] = ()
+    """Those of its interfaces."""
+    listeners: tuple[int, ...] = ()
+    """Probed ports on which a program of this machine listens."""
+    hosts_file: tuple[str, ...] = ()
+    """The addresses of the target in ``/etc/hosts``."""
+    metadata: bool = False
+    """Whether the metadata service of a cloud platform answers (169.254.169.254)."""
+
+
 class ClientView(_Model):
     """Everything that one probe measured."""
 
@@ -180,11 +213,31 @@ class ClientView(_Model):
     """Traceroutes inside of open connections, for sessions that were cut at the client's first data."""
     again: tuple[Session, ...] = ()
     """Port 25 dialled once more after a session on it."""
+    neutral_port: int | None = None
+    """A port of the target that serves nothing and that no mail rule is about."""
+    neutral: tuple[Session, ...] = ()
+    """Attempts to connect to that port."""
+    neutral_traces: tuple[Trace, ...] = ()
+    """Traceroutes to that port: they show how far away the target is."""
+    as_user: tuple[Session, ...] = ()
+    """As root: the silent and refused ports dialled once more by an ordinary user, whom other rules may be about."""
+    own: OwnMachine = OwnMachine()
+    name_answers: tuple[NameAnswer, ...] = ()
+    banner_names: dict[str, tuple[str, ...]] = {}
+    """Host names in greetings that are not the target's, with their addresses in the DNS."""
     seconds: float = 0.0
 
     def session(self, port: int, ip_version: IpVersion) -> Session | None:
         """The one session with the target on a port."""
         return _of(self.sessions, port, ip_version)
+
+    def any_session(self, port: int, ip_version: IpVersion) -> Session | None:
+        """The one session with the target on a port, be it the neutral one."""
+        return _of((*self.sessions, *self.neutral), port, ip_version)
+
+    def user_session(self, port: int, ip_version: IpVersion) -> Session | None:
+        """As root: an ordinary user's attempt on a port."""
+        return _of(self.as_user, port, ip_version)
 
     def control_session(self, ip_version: IpVersion) -> Session | None:
         """The session with the control host."""
@@ -207,8 +260,9 @@ class ClientView(_Model):
         return next((trace for trace in self.cut_traces if (trace.address, trace.port) == (address, port)), None)
 
     def other_traces(self, address: str, port: int) -> list[Trace]:
-        """Traceroutes to the same address on other ports."""
-        return [trace for trace in self.traces if trace.address == address and trace.port != port]
+        """Traceroutes to the same address on other ports, the neutral one included."""
+        known = (*self.traces, *self.neutral_traces)
+        return [trace for trace in known if trace.address == address and trace.port != port]
 
 
 def hops_of(ttl: int) -> int:

@@ -19,6 +19,7 @@ from ipaddress import ip_address
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError
+from port25lab.probe.acting import Acting
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 
@@ -48,8 +49,14 @@ class Dialled:
     seconds: float
     error: str | None = None
     icmp: IcmpError | None = None
+    source: str = ""
+    """This machine's address of the connection."""
     source_port: int = 0
     ttl: int | None = None
+    taken: bool = False
+    """Whether the handshake was completed: also where a reset followed at once, so that ``sock`` is None."""
+    unsent: bool | None = None
+    """After silence: whether the kernel could not send the SYN's retransmissions; None: there were none."""
 
 
 def open_socket(ip_version: IpVersion, ttl: int | None = None, mss: int | None = None) -> socket.socket:
@@ -77,22 +84,32 @@ def set_ttl(sock: socket.socket, ip_version: IpVersion, ttl: int) -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
 
 
-async def dial(address: str, port: int, seconds: float, *, ttl: int | None = None, mss: int | None = None) -> Dialled:
+async def dial(
+    address: str,
+    port: int,
+    seconds: float,
+    *,
+    ttl: int | None = None,
+    mss: int | None = None,
+    owner: int | None = None,
+) -> Dialled:
     """Connect to an address.
 
     ``seconds``: the time limit. ``ttl``: hops that the SYN may take. ``mss``: bytes in a segment. None: the machine's
-    defaults. Returns the connection or its error; raises nothing for what the network does.
+    defaults. ``owner``: the user whose socket it is; None: this process's. Returns the connection or its error; raises
+    nothing for what the network does, and PermissionError where this process may not act as ``owner``.
     """
     version: IpVersion = 6 if ":" in address else 4
     started = time.monotonic()
-    try:
-        sock = open_socket(version, ttl, mss)
-    except OSError as error:
-        return Dialled(version, None, 0.0, _symbol(error.errno))
+    with Acting(owner):
+        try:
+            sock = open_socket(version, ttl, mss)
+        except OSError as error:
+            return Dialled(version, None, 0.0, _symbol(error.errno))
     result = Dialled(version, None, 0.0)
     try:
         number = sock.connect_ex((address, port))
-        result.source_port = sock.getsockname()[1]
+        result.source, result.source_port = sock.getsockname()[:2]
         if number not in (0, errno.EINPROGRESS):
             result.error = _symbol(number)
         else:
@@ -114,10 +131,11 @@ async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> No
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if result.icmp is not None or number:
             result.error = _symbol(number) if number else "EHOSTUNREACH"
+            result.taken = number == errno.ECONNRESET  # RFC 9293 3.10.7.3: a SYN is refused with ECONNREFUSED
         elif not _has_peer(sock):
             return  # woken by an error that is not one of this connection
         else:
-            result.sock = sock
+            result.sock, result.taken = sock, True
             result.ttl = hop_limit(sock) if result.ip_version == 6 else None
         if not ended.done():
             ended.set_result(None)
@@ -127,7 +145,7 @@ async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> No
         async with asyncio.timeout(seconds):
             await ended
     except TimeoutError:
-        result.error = "ETIMEDOUT"
+        result.error, result.unsent = "ETIMEDOUT", unsent(sock)
     finally:
         loop.remove_writer(sock)
 
@@ -182,6 +200,20 @@ def unacknowledged(sock: socket.socket) -> bool | None:
         return None
     retransmits, unacked = values[2], values[8 + 4]
     return bool(retransmits and unacked)
+
+
+def unsent(sock: socket.socket) -> bool | None:
+    """Whether this machine itself kept back the SYN, by a rule or a filter of its own; None: the kernel does not say.
+
+    The kernel counts a retransmission as outstanding (``tcpi_retrans``) only if it could hand it on. It counts each
+    try in ``tcpi_total_retrans``.
+    """
+    try:
+        values = _TCP_STATE.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_STATE.size))
+    except (OSError, struct.error):
+        return None
+    outstanding, tried = values[8 + 7], values[8 + 23]
+    return outstanding == 0 if tried else None
 
 
 def drop(sock: socket.socket) -> None:

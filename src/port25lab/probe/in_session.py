@@ -6,7 +6,7 @@ import re
 
 from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
-from port25lab.probe.case import Case, Diagnosis, hops
+from port25lab.probe.case import Case, Diagnosis, away, hops
 from port25lab.probe.client_view import Session
 from port25lab.verdict.replies import meaning_of
 
@@ -126,7 +126,10 @@ def cut_in_the_session(case: Case) -> Diagnosis | None:
 
 def another_server(case: Case) -> Diagnosis | None:
     """The session works, with another server than the dialled one."""
-    session, hop, away = case.session, case.in_between, case.distance
+    session, hop = case.session, case.in_between
+    if hop == 0:
+        reason = f"a program of this machine takes connections to port {session.port} of {session.address}"
+        return case.diagnosis(Mechanism.INTERCEPTION, reason, hop=0)
     if session.certificate is not None and session.certificate.problem is None:
         return None
     doubt = (Mechanism.NONE,) if case.at_the_door else ()
@@ -134,13 +137,39 @@ def another_server(case: Case) -> Diagnosis | None:
         reason = f"from hop {hop} on, SYNs to port {session.port} go another way than the dialled one"
         return case.diagnosis(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
     if hop is not None:
-        reason = f"who answers is {hops(hop)} away, and the destination {hops(away or 0)}"
+        reason = f"who answers is {hops(hop)} away, and the destination is {destination(case)}"
         return case.diagnosis(Mechanism.INTERCEPTION, reason, *doubt, hop=hop)
     twin = case.view.control_session(session.ip_version)
     if session.port == 25 and twin is not None and twin.address != session.address and _same_server(session, twin):
         reason = f"{session.host} and {twin.host} greet alike and show the same certificate"
         return case.diagnosis(Mechanism.INTERCEPTION, reason, Mechanism.NONE)
-    return None
+    return _of_another_name(case)
+
+
+def _of_another_name(case: Case) -> Diagnosis | None:
+    """The server calls itself otherwise, and nothing shows that it is as far away as the destination."""
+    session = case.session
+    named = greeted_as(session)
+    same = named is None or named == session.host.lower() or session.address in case.view.banner_names.get(named, ())
+    if session.stage is not Stage.DONE or same or as_far_as_the_destination(case) or case.to_itself:
+        return None
+    elsewhere = case.view.banner_names.get(named or "")
+    if elsewhere:
+        reason = f"the server calls itself {named}, which is at {elsewhere[0]}, and nothing shows how far away it is"
+        return case.diagnosis(Mechanism.INTERCEPTION, reason, Mechanism.NONE)
+    reason = f"the server calls itself {named}, and nothing shows how far away it is"
+    return case.diagnosis(Mechanism.NONE, reason, Mechanism.INTERCEPTION)
+
+
+def greeted_as(session: Session) -> str | None:
+    """The host name in a greeting (RFC 5321 section 4.2)."""
+    word = ((session.banner or "").split() or [""])[0].lower().rstrip(".")
+    return word if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", word) else None
+
+
+def as_far_as_the_destination(case: Case) -> bool:
+    """Whether another port shows that the answer comes from as far away as the destination is."""
+    return case.distance is not None and case.answers_from is not None and case.answers_from >= case.distance
 
 
 def server_refuses(case: Case) -> Diagnosis | None:
@@ -171,9 +200,15 @@ def _in_between(case: Case, reason: str, mechanism: Mechanism, *alternatives: Me
     hop = case.in_between
     if hop is None:
         return case.diagnosis(mechanism, reason, *alternatives)
-    where = f"{hops(hop)} away, and the destination is {hops(case.distance or 0)} away"
+    where = f"{away(hop)}, and the destination is {destination(case)}"
     doubts = alternatives if case.at_the_door else ()
     return case.diagnosis(mechanism, f"{reason}, by a middlebox {where}", *doubts, hop=hop)
+
+
+def destination(case: Case) -> str:
+    """How far away the destination is, in words."""
+    least = "" if case.distance == case.least_distance else "at least "
+    return f"{least}{hops(case.least_distance or 0)} away"
 
 
 def _cut_at(case: Case) -> int | None:

@@ -13,8 +13,8 @@ from typing import Literal
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import Stage
-from port25lab.probe import names
-from port25lab.probe.client_view import Certificate, ClientView, Session, Trace
+from port25lab.probe import names, own_machine, resolver, second_look
+from port25lab.probe.client_view import Certificate, ClientView, NameAnswer, OwnMachine, Session, Trace
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
 from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut
@@ -26,6 +26,15 @@ SUBMISSIONS = 465
 """TLS from the first byte (RFC 8314)."""
 
 SECONDS = 10.0
+
+NEUTRAL_PORT = 61025
+"""A port that serves nothing, that no program sends from and no mail rule is about. Its answer, or the routers on the
+way to it, show how far away the target itself is."""
+
+BANNER_NAMES = 4
+"""How many names in greetings are looked up."""
+
+LOOK_UP_SECONDS = 1.5
 
 CONNECT_SECONDS = 3.2
 """Time for a SYN and two retransmissions, after 1 s and 3 s (RFC 6298)."""
@@ -80,6 +89,7 @@ class _Prober:
         self._ttl_capture = TtlCapture()
         self._trusting, self._verifying = _contexts()
         self._distances: dict[str, int] = {}
+        self._own = own_machine.addresses()
 
     async def run(self) -> ClientView:
         request = self._request
@@ -90,25 +100,33 @@ class _Prober:
             lookups.append(names.addresses(request.control, request.ip_versions))
         addresses, *others = await asyncio.gather(*lookups)
         control = others[0] if others else {}
+        opinions = asyncio.ensure_future(resolver.answers(target, request.ip_versions))
         self._ttl_capture.start()
         try:
             view = await self._look(target, addresses, control)
+            view = await self._look_twice(view)
+            named = await self._banner_names(view)
+            answers: tuple[NameAnswer, ...] = await opinions
         finally:
+            opinions.cancel()
             self._ttl_capture.close()
         seconds = round(asyncio.get_running_loop().time() - self._started, 3)
-        return view.model_copy(update={"mx": exchangers, "seconds": seconds})
+        more = {"mx": exchangers, "seconds": seconds, "name_answers": answers, "banner_names": named}
+        return view.model_copy(update=more)
 
     async def _look(self, target: str, addresses: dict[IpVersion, str], control: dict[IpVersion, str]) -> ClientView:
         request = self._request
         raw = self._ttl_capture.open
         places = [(address, port) for address in addresses.values() for port in request.ports]
         sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
-        found, others, traces, delivered, again = await asyncio.gather(
+        neutral = [] if NEUTRAL_PORT in request.ports else list(addresses.values())
+        found, others, traces, delivered, again, (quiet, quiet_traces, platform) = await asyncio.gather(
             asyncio.gather(*sessions.values()),
             asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values())),
             asyncio.gather(*self._traces(target, places, control)),
             asyncio.gather(*self._deliveries(target, addresses, sessions)),
             asyncio.gather(*(self._again(one) for (_, port), one in sessions.items() if port == 25)),
+            self._neutral(target, neutral),
         )
         known = {(one.address, one.port): one for one in traces}
         cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in found if _is_cut(one)))
@@ -123,7 +141,90 @@ class _Prober:
             traces=tuple(traces),
             cut_traces=tuple(one for one in cuts if one is not None),
             again=tuple(one for some in again for one in some),
+            neutral_port=NEUTRAL_PORT if neutral else None,
+            neutral=tuple(quiet),
+            neutral_traces=tuple(quiet_traces),
+            own=OwnMachine(
+                addresses=self._own,
+                listeners=own_machine.listening(own_machine.sockets() or (), request.ports),
+                hosts_file=own_machine.in_hosts_file(target),
+                metadata=platform,
+            ),
         )
+
+    async def _neutral(self, target: str, addresses: Sequence[str]) -> tuple[list[Session], list[Trace], bool]:
+        """What shows how far away the target is, whatever is done to mail, and whether this is a cloud platform."""
+        wanted = addresses if self._request.trace else ()
+        return await asyncio.gather(
+            asyncio.gather(*(self._connect_alone(target, one, NEUTRAL_PORT, CONNECT_SECONDS) for one in addresses)),
+            asyncio.gather(*(self._trace(target, one, NEUTRAL_PORT) for one in wanted)),
+            second_look.metadata_service(NEUTRAL_PORT),
+        )
+
+    async def _look_twice(self, view: ClientView) -> ClientView:
+        """Find out what this machine itself does to the sessions: which answers it sends, and which it discards."""
+        if not self._request.trace:
+            return view
+        found: list[Session] = []
+        for one in view.sessions:
+            trace = view.trace(one.address, one.port)
+            near = trace is not None and trace.answered_at == 1 and not self._is_own(one.address)
+            here = await self._answers_from_here(one) if near and self._left() > FAREWELL_SECONDS else None
+            found.append(one.model_copy(update={"local_answer": here}))
+        for version in self._request.ip_versions:
+            found = await self._discarded(view, found, version)
+        users = []
+        owner = second_look.ordinary_user()
+        if owner is not None and self._left() > second_look.USER_SECONDS:
+            dialled = (second_look.as_user(one, owner, self._local_peer) for one in view.sessions)
+            users = [await self._of_user(one, owner) for one in await asyncio.gather(*dialled) if one is not None]
+        return view.model_copy(update={"sessions": tuple(found), "as_user": tuple(users)})
+
+    async def _of_user(self, session: Session, owner: int) -> Session:
+        """Whether a refusal that an ordinary user gets comes from this machine."""
+        if session.connected or session.errno != "ECONNREFUSED" or self._is_own(session.address):
+            return session
+        return session.model_copy(update={"local_answer": await self._answers_from_here(session, owner)})
+
+    async def _answers_from_here(self, session: Session, owner: int | None = None) -> bool | None:
+        if session.local_peer or (session.icmp is not None and session.icmp.sender in self._own):
+            return True
+        return await second_look.answers_from_here(session, owner)
+
+    async def _discarded(self, view: ClientView, found: list[Session], version: IpVersion) -> list[Session]:
+        """Note for sessions without an answer whether answers came."""
+        own = [one for one in found if one.ip_version == version]
+        silent = [one for one in own if not one.connected and one.errno == "ETIMEDOUT" and not one.unsent]
+        if not silent or self._left() < 2 * second_look.MOST_WINDOW + FAREWELL_SECONDS:
+            return found
+        others = (*own, *(one for one in view.neutral if one.ip_version == version))
+        trips = [one.times.get(Stage.CONNECT.value, one.seconds) for one in others if one.errno != "ETIMEDOUT"]
+        answers = await second_look.discards(silent, min(trips, default=second_look.MOST_WINDOW))
+        known = dict(zip(((one.address, one.port) for one in silent), answers, strict=True))
+        return [
+            one.model_copy(update={"discarded": known[one.address, one.port]})
+            if (one.address, one.port) in known
+            else one
+            for one in found
+        ]
+
+    async def _banner_names(self, view: ClientView) -> dict[str, tuple[str, ...]]:
+        """Where the hosts are that greet under another name than the target's."""
+        greeted = (session.banner.split()[:1] for session in view.sessions if session.banner)
+        others = dict.fromkeys(word.lower().rstrip(".") for words in greeted for word in words)
+        wanted = [name for name in others if resolver.is_public(name) and name != view.target.lower()][:BANNER_NAMES]
+        seconds = min(LOOK_UP_SECONDS, self._left())
+        return await resolver.names_lead_to(wanted, (4, 6), seconds) if wanted and seconds > 0 else {}
+
+    def _is_own(self, address: str) -> bool:
+        return resolver.misleads(address, self._own) in ("here", "nowhere")
+
+    def _local_peer(self, dialled: Dialled) -> bool | None:
+        """Whether the other end of a connection is a socket of this machine."""
+        if dialled.sock is None:
+            return None
+        found = own_machine.sockets()
+        return None if found is None else own_machine.other_end(found, dialled.source, dialled.source_port, self._own)
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -151,7 +252,9 @@ class _Prober:
 
     async def _once(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
         dialled = await self._dial(address, port, mss)
-        return await talk(dialled, host, address, port, manner)
+        peer = self._local_peer(dialled)
+        session = await talk(dialled, host, address, port, manner)
+        return session if peer is None else session.model_copy(update={"local_peer": peer})
 
     async def _dial(self, address: str, port: int, mss: int | None = None) -> Dialled:
         dialled = await dial(address, port, max(0.1, min(CONNECT_SECONDS, self._left())), mss=mss)
@@ -167,17 +270,24 @@ class _Prober:
         return list(await asyncio.gather(*(self._once_more(before) for _ in range(AGAIN))))
 
     async def _once_more(self, before: Session) -> Session:
-        dialled = await dial(before.address, before.port, AGAIN_SECONDS)
+        return await self._connect_alone(before.host, before.address, before.port, AGAIN_SECONDS)
+
+    async def _connect_alone(self, host: str, address: str, port: int, seconds: float) -> Session:
+        """Connect, and hang up at once."""
+        dialled = await dial(address, port, max(0.1, min(seconds, self._left())))
+        ttl = dialled.ttl or self._ttl_capture.ttl(dialled.source_port)
         if dialled.sock is not None:
             drop(dialled.sock)
         return Session(
-            host=before.host,
-            address=before.address,
-            port=before.port,
-            ip_version=before.ip_version,
-            stage=Stage.BANNER if dialled.sock is not None else Stage.CONNECT,
+            host=host,
+            address=address,
+            port=port,
+            ip_version=dialled.ip_version,
+            stage=Stage.BANNER if dialled.taken else Stage.CONNECT,
             errno=dialled.error,
             icmp=dialled.icmp,
+            ttl=ttl,
+            unsent=dialled.unsent,
             seconds=dialled.seconds,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 import dns.asyncresolver
 import dns.exception
@@ -34,7 +35,7 @@ async def addresses(host: str, versions: Sequence[IpVersion]) -> dict[IpVersion,
     for family, _, _, _, address in found:
         version: IpVersion = 6 if family == socket.AF_INET6 else 4
         if version in versions:
-            result.setdefault(version, str(address[0]))
+            result.setdefault(version, with_scope(address))
     if not result:
         raise _unresolved(host, f"it has no IPv{versions[0]} address")
     return result
@@ -61,6 +62,17 @@ async def exchangers(domain: str) -> tuple[str, ...]:
     if names == [""]:
         raise UnresolvedError(f"{domain} takes no mail (null MX, RFC 7505)", allowed="allowed is a mail domain")
     return tuple(name for name in names if name)
+
+
+def with_scope(address: tuple[Any, ...]) -> str:
+    """The address of a socket address, with its zone (RFC 4007 section 11): ``fe80::1%eth0``."""
+    text, scope = str(address[0]), address[3] if len(address) > 3 else 0
+    if not scope or "%" in text:
+        return text
+    try:
+        return f"{text}%{socket.if_indextoname(int(scope))}"
+    except OSError:
+        return f"{text}%{scope}"
 
 
 def _reason(error: Exception) -> str:

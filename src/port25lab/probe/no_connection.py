@@ -12,6 +12,9 @@ from port25lab.probe.client_view import Answer, Step, hops_of
 _NO_ROUTE = {4: ((3, 0), (3, 1), (3, 6), (3, 7)), 6: ((1, 0), (1, 3))}
 """Types and codes of the ICMP errors that a router without a route sends (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
 
+_NOT_THERE = {4: ((3, 1),), 6: ((1, 3),)}
+"""Those that the last router also sends for a host that is off."""
+
 _UNREACHABLE = ("ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 
 
@@ -22,7 +25,10 @@ def no_route_from_here(case: Case) -> Diagnosis | None:
         return None
     if session.errno == "EHOSTUNREACH" and not _same_elsewhere(case):
         return None
-    return case.diagnosis(Mechanism.NO_ROUTE, f"this machine has no way to {session.address} ({session.errno})", hop=0)
+    reason = f"this machine has no way to {session.address} ({session.errno})"
+    if session.errno == "EHOSTUNREACH":
+        reason = f"the next machine on the way to {session.address} does not answer ({session.errno})"
+    return case.diagnosis(Mechanism.NO_ROUTE, reason, hop=0)
 
 
 def no_route_further_on(case: Case) -> Diagnosis | None:
@@ -36,6 +42,7 @@ def no_route_further_on(case: Case) -> Diagnosis | None:
         Mechanism.NO_ROUTE,
         f"{icmp.sender} says that there is no way to {case.session.address}, whatever the port",
         Mechanism.REJECT_ICMP,
+        *([Mechanism.NO_ANSWER] if (icmp.type, icmp.code) in _NOT_THERE[icmp.ip_version] else []),
         hop=_hop_of(case, icmp),
     )
 
@@ -45,8 +52,10 @@ def refused_by_icmp(case: Case) -> Diagnosis | None:
     session, icmp = case.session, case.session.icmp
     if session.connected or icmp is None:
         return None
-    reason = f"{icmp.sender} refuses it with an ICMP error (type {icmp.type}, code {icmp.code})"
-    return case.diagnosis(Mechanism.REJECT_ICMP, reason, hop=_hop_of(case, icmp))
+    what = f"with an ICMP error (type {icmp.type}, code {icmp.code})"
+    if case.here:
+        return case.diagnosis(Mechanism.REJECT_ICMP, f"this machine itself refuses it {what}", hop=0)
+    return case.diagnosis(Mechanism.REJECT_ICMP, f"{icmp.sender} refuses it {what}", hop=_hop_of(case, icmp))
 
 
 def refused_here(case: Case) -> Diagnosis | None:
@@ -59,22 +68,25 @@ def refused_here(case: Case) -> Diagnosis | None:
 
 def refused_by_reset(case: Case) -> Diagnosis | None:
     """A reset: from the destination, on which nothing listens, or from a firewall in the destination's name."""
-    session, heard, away = case.session, case.answers_from, case.distance
-    if session.connected or session.errno not in ("ECONNREFUSED", "ECONNRESET"):
+    session, heard, away = case.session, case.answers_from, case.least_distance
+    if session.connected or session.errno != "ECONNREFUSED":
         return None
+    if case.here:
+        return case.diagnosis(Mechanism.REJECT_RESET, "the reset comes from this machine itself", hop=0)
     mine, theirs = session.ttl, case.ttl_of_destination
     nearer = hops_of(theirs) - hops_of(mine) if mine is not None and theirs is not None else None
     if heard is not None and away is not None and heard < away:
-        reason = f"the reset comes from {hops(heard)} away, and the destination is {hops(away)} away"
+        least = "" if away == case.distance else "at least "
+        reason = f"the reset comes from {hops(heard)} away, and the destination is {least}{hops(away)} away"
         # A router's rule lets a SYN come one hop further than the router itself is; a host that answers does not.
         its_own = heard == away - 1 and nearer in (None, 1)
         return case.diagnosis(
             Mechanism.REJECT_RESET, reason, *([Mechanism.NO_LISTENER] if its_own else []), hop=heard - 1
         )
-    if mine is not None and nearer:
+    if mine is not None and nearer is not None and nearer > 0:
         reason = f"the reset has TTL {mine}, and what the destination itself says has {theirs}"
         return case.diagnosis(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
-    if nearer == 0:
+    if nearer == 0 and case.distance == case.least_distance:
         return case.diagnosis(
             Mechanism.NO_LISTENER, "the reset comes from as far away as the destination's other answers"
         )
@@ -109,6 +121,10 @@ def silence(case: Case) -> Diagnosis | None:
     session, trace, away = case.session, case.trace, case.distance
     if session.connected or session.errno != "ETIMEDOUT":
         return None
+    if session.unsent and not case.to_itself:
+        return case.diagnosis(Mechanism.SYN_DROP, "this machine itself drops the SYNs: none is sent", hop=0)
+    if session.discarded and not case.to_itself:
+        return case.diagnosis(Mechanism.ANSWER_DROP, "answers come, and this machine itself drops them", hop=0)
     if trace is None:
         reason = "no answer, and no traceroute was made"
         return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT)
@@ -164,15 +180,36 @@ def _beyond(case: Case) -> Iterator[int]:
 
 
 def _silent_host(case: Case, last: int) -> Diagnosis:
-    """No port of the host answers. The traceroute to another host may show where the SYNs end."""
+    """No port of the host answers: a host that is off, a ban, or a block, as long as nothing else tells.
+
+    The traceroute to another host may show where the SYNs end.
+    """
     session = case.session
-    there = f"nothing of {session.address} answers on any port; SYNs come {hops(last)} far"
     control = case.view.control_session(session.ip_version)
     way = case.view.trace(control.address, 25) if control else None
+    there = f"nothing of {session.address} answers on any port; SYNs come {hops(last)} far"
     if control and way and not control.connected and way.last_hop == last and way.routers == case.routers:
         reason = f"SYNs to port 25 of {session.host} and of {control.host} come {hops(last)} far, and no further"
         return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last)
-    return case.diagnosis(Mechanism.SYN_DROP, there, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE, hop=last)
+    others = [Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE]
+    working = works_elsewhere(case)
+    if working is not None:
+        return case.diagnosis(Mechanism.NO_ANSWER, f"{there}; {working} answers", *others, hop=last or None)
+    if last == 0:
+        return case.diagnosis(others[0], there, *others[1:], Mechanism.NO_ANSWER, hop=0)
+    return case.diagnosis(others[0], there, *others[1:], Mechanism.NO_ANSWER, hop=last)
+
+
+def works_elsewhere(case: Case) -> str | None:
+    """What answers on the same port, so that not everything is blocked on it: the other IP version, or the control."""
+    session = case.session
+    control = case.view.control_session(session.ip_version)
+    if session.port == 25 and control is not None and control.connected:
+        return f"port 25 of {control.host}"
+    for one in case.view.sessions:
+        if one.ip_version != session.ip_version and one.connected:
+            return f"{one.address}"
+    return None
 
 
 def _silent_at_the_door(case: Case, last: int) -> Diagnosis:
@@ -182,7 +219,7 @@ def _silent_at_the_door(case: Case, last: int) -> Diagnosis:
     reason = f"SYNs come {hops(last)} far, to the door of the destination, and no answer comes back"
     if session.port == 25 and control is not None and control.connected:
         reason += f"; port 25 of {control.host} answers"
-        return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, hop=last)
+        return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, until=case.distance)
     if session.port == 25 and control is not None and control.errno == "ETIMEDOUT":
         reason += f", and the same is true of {control.host}"
         return case.diagnosis(Mechanism.ANSWER_DROP, reason, Mechanism.SYN_DROP)

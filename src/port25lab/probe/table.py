@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import fill
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -14,7 +12,10 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import MECHANISM_INFO
 from port25lab.probe.case import Diagnosis
 from port25lab.probe.client_view import Answer, ClientView, Session, Trace
-from port25lab.probe.explain import blocked, story
+from port25lab.probe.counted import blocked
+from port25lab.probe.document import Probed
+from port25lab.probe.statement import Statement
+from port25lab.probe.ways_out import in_words
 from port25lab.report import text as text_module
 from port25lab.report.console import emit
 
@@ -29,26 +30,62 @@ CELLS = {
 WIDEST = 110
 
 
-def print_probe(console: Console, view: ClientView, diagnoses: Sequence[Diagnosis]) -> None:
-    """Print a probe: ports, traceroutes, and the diagnoses in sentences."""
-    emit(console, Group(*_parts(console, view, diagnoses)))
+def print_probe(console: Console, probed: Probed) -> None:
+    """Print a probe: ports, traceroutes, and what is said of them."""
+    emit(console, Group(*_parts(console, probed)))
 
 
-def _parts(console: Console, view: ClientView, diagnoses: Sequence[Diagnosis]) -> Iterator[RenderableType]:
+def _parts(console: Console, probed: Probed) -> Iterator[RenderableType]:
+    view, diagnoses = probed.view, probed.findings
     yield _title(view)
-    yield Text()
-    yield _ports(view, diagnoses)
+    if view.sessions:
+        yield Text()
+        yield _ports(view, diagnoses)
     if view.deliveries or view.controls:
         yield Text()
         yield _others(view)
     for ways in _ways(view):
         yield Text()
         yield ways
-    width = min(console.width, WIDEST) - 2
-    for paragraph in story(view, diagnoses):
+    for statement in probed.says:
         yield Text()
-        text = text_module.visible(paragraph)
-        yield Padding(Text(fill(text, width) if console.is_terminal else text), (0, 0, 0, 0))
+        yield from _said(console, statement)
+    others = [] if probed.working else in_words(view, diagnoses, probed.ways_out)
+    if others:
+        yield Text()
+        yield Text("Ways out", "bold")
+        yield _labelled(console, [("", way) for way in others], mark="- ")
+    letters = [statement for statement in probed.says if statement.letter and statement.whom]
+    if letters and not probed.working:
+        yield Text()
+        yield Text(f"To send to {letters[0].whom}", "bold")
+        yield Text("\n".join(map(text_module.visible, str(letters[0].letter).rstrip().split("\n"))))
+
+
+def _said(console: Console, statement: Statement) -> Iterator[RenderableType]:
+    """What is said of some ports, label by label."""
+    yield Text(statement.about, "bold")
+    rows = [("what", statement.what)]
+    if statement.where:
+        rows += [("where", statement.where), ("sure", statement.sure)]
+    elif statement.sure != "certain":
+        rows.append(("sure", statement.sure))
+    rows += [("do" if number == 0 else "", line) for number, line in enumerate(statement.do)]
+    if statement.whom:
+        rows.append(("ask", statement.whom))
+    yield _labelled(console, rows)
+
+
+def _labelled(console: Console, rows: Sequence[tuple[str, str]], mark: str = "") -> Table:
+    """Labels, and texts that are folded on a terminal alone."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold", no_wrap=not console.is_terminal)
+    if console.is_terminal:
+        table.width = min(console.width, WIDEST)
+    for label, text in rows:
+        table.add_row(f"  {label}", f"{mark}{text_module.visible(text)}")
+    return table
 
 
 def _title(view: ClientView) -> Text:

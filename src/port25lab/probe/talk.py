@@ -87,7 +87,11 @@ async def talk(dialled: Dialled, host: str, address: str, port: int, manner: Man
         "ip_version": dialled.ip_version,
         "ttl": dialled.ttl,
         "times": {Stage.CONNECT.value: dialled.seconds},
+        "unsent": dialled.unsent,
     }
+    if dialled.sock is None and dialled.taken:
+        stage = Stage.TLS if manner.implicit else Stage.BANNER
+        return Session(**facts, stage=stage, errno=dialled.error, seconds=dialled.seconds)
     if dialled.sock is None:
         return Session(**facts, stage=Stage.CONNECT, errno=dialled.error, icmp=dialled.icmp, seconds=dialled.seconds)
     conversation = _Conversation(dialled.sock, manner, facts, started)

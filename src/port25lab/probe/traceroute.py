@@ -86,8 +86,9 @@ async def _step(address: str, port: int, ttl: int, seconds: float) -> Step:
 
 
 def _as_step(ttl: int, dialled: Dialled) -> Step:
-    if dialled.sock is not None:
-        drop(dialled.sock)
+    if dialled.taken:
+        if dialled.sock is not None:
+            drop(dialled.sock)
         return Step(ttl=ttl, answer=Answer.ACCEPTED)
     if dialled.icmp is not None:
         return _icmp_step(ttl, dialled.icmp)

@@ -60,7 +60,12 @@ def test_routers_that_keep_silent_leave_it_open_where() -> None:
 
 def test_a_host_of_which_nothing_answers_proves_nothing() -> None:
     seen = view(silent(), silent(587), traces=(trace(25, 3), trace(587, 3)))
-    assert verdict(seen)[0] == {Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE}
+    assert verdict(seen)[0] == {
+        Mechanism.SYN_DROP,
+        Mechanism.ANSWER_DROP,
+        Mechanism.NO_ROUTE,
+        Mechanism.NO_ANSWER,
+    }
 
 
 def test_no_traceroute_no_place() -> None:

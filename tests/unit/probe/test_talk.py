@@ -28,6 +28,8 @@ from port25lab.probe.talk import Message
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 SECONDS = 1.6
+PATIENT = 30.0
+"""For probes that end by themselves, however slow the machine is."""
 
 
 async def endless_banner(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,6 +61,7 @@ async def never_closing(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220-Please wait.\r\n")
     for byte in itertools.cycle(b"220-Please wait.\r\n"):
         writer.write(bytes([byte]))
         await writer.drain()
@@ -128,18 +131,19 @@ def test_a_hostile_server_has_an_outcome_in_time_and_memory(serve: Serve) -> Non
 
 
 def test_what_each_of_them_looks_like() -> None:
-    assert probed(endless_banner).reply == "a reply of more than 65536 bytes"
-    assert probed(megabyte).reply == "a reply of more than 65536 bytes"
-    assert probed(megabyte).endless
-    assert (probed(garbage).reply or "").startswith("no SMTP reply")
-    assert "\x1b" not in probed(garbage).model_dump_json().encode().decode("unicode_escape")
+    assert probed(endless_banner, seconds=PATIENT).reply == "a reply of more than 65536 bytes"
+    long = probed(megabyte, seconds=PATIENT)
+    assert (long.reply, long.endless) == ("a reply of more than 65536 bytes", True)
+    no_reply = probed(garbage, seconds=PATIENT)
+    assert (no_reply.reply or "").startswith("no SMTP reply")
+    assert "\x1b" not in no_reply.model_dump_json().encode().decode("unicode_escape")
     slow = probed(drip)
     assert (slow.stage, slow.errno, (slow.banner or "")[:6]) == (
         Stage.BANNER,
         "ETIMEDOUT",
         "Please",
     )
-    closed = probed(hang_up)
+    closed = probed(hang_up, seconds=PATIENT)
     assert (closed.stage, closed.heard, closed.closed, closed.reply) == (
         *(Stage.BANNER, 0, True),
         "the connection was closed",
@@ -155,7 +159,7 @@ def test_a_probe_goes_as_far_as_ehlo_and_sends_no_mail() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await scripted(answers, reader, writer, heard=heard)
 
-    seen = probed(serve)
+    seen = probed(serve, seconds=PATIENT)
     assert (seen.stage, seen.banner, seen.keywords) == (Stage.DONE, "mx.example.net ESMTP", ("8BITMIME", "SIZE"))
     assert heard == ["EHLO [127.0.0.1]", "STARTTLS", "QUIT"]
     assert seen.starttls == 500
@@ -165,7 +169,7 @@ def test_helo_where_the_server_knows_no_ehlo() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await scripted({"HELO": "250 hello", "QUIT": "221 Bye"}, reader, writer)
 
-    assert probed(serve).stage is Stage.DONE
+    assert probed(serve, seconds=PATIENT).stage is Stage.DONE
 
 
 def test_a_message_goes_only_where_it_is_asked_for_and_no_password_goes_in_clear() -> None:
@@ -176,7 +180,7 @@ def test_a_message_goes_only_where_it_is_asked_for_and_no_password_goes_in_clear
         await scripted(answers, reader, writer, heard=heard)
 
     message = Message("me@home.example", "you@example.net", b"Subject: x\r\n\r\n.x\r\n")
-    view = asyncio.run(_probed(serve, message=message))
+    view = asyncio.run(_probed(serve, PATIENT, message))
     assert (view.deliveries[0].stage, view.deliveries[0].smtp_code, view.deliveries[0].second_try) == (
         Stage.RCPT,
         450,
@@ -184,7 +188,7 @@ def test_a_message_goes_only_where_it_is_asked_for_and_no_password_goes_in_clear
     )
     heard.clear()
     secret = Message("me@home.example", "you@example.net", b"", "alice", "secret")
-    view = asyncio.run(_probed(serve, message=secret))
+    view = asyncio.run(_probed(serve, PATIENT, secret))
     assert "in clear" in (view.deliveries[0].reply or "")
     assert not any(line.startswith(("AUTH", "MAIL")) for line in heard)
 
