@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,7 +151,7 @@ def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
 ) -> None:
     program(bin_only, "postfix")
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self]))
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() or 1000)
     monkeypatch.setattr(sandbox_trial, "problem", lambda *, user_namespace: None)
     with pytest.raises(MachineError) as caught:
         doctor.require_program("postfix", "client postfix")
