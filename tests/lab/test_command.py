@@ -317,7 +317,8 @@ def test_pause_opens_a_shell_in_a_node_and_goes_on_after_it(scenario: Callable[.
         assert "no node 'sendr'; did you mean 'sender'?" in run.wait_for(ASK)
         run.type("sender")
         run.type(
-            "ip -o address show dev eth0; ls /sys/class/net; cat /etc/resolv.conf; hostname; echo done=$((40 + 2))"
+            "ip -color=never -o address show dev eth0; ls /sys/class/net; cat /etc/resolv.conf; hostname; "
+            "echo done=$((40 + 2))"
         )
         said = run.wait_for("done=42")
         assert "198.51.100.10/24" in said

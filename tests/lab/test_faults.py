@@ -33,8 +33,8 @@ def test_a_service_that_dies_makes_its_own_paths_errors_and_no_others(
     faulty(
         "from port25lab.mail.services import start as services\n"
         "recording = services.Services._recording\n"
-        "def dying(self, node, serve):\n"
-        "    serve = recording(self, node, serve)\n"
+        "def dying(self, node, what, serve):\n"
+        "    serve = recording(self, node, what, serve)\n"
         "    async def one(connection, peer):\n"
         "        if node == 'other' and 20000 <= peer[1] < 50000:\n"
         "            self._probed = getattr(self, '_probed', 0) + 1\n"

@@ -182,6 +182,27 @@ def test_root_that_may_not_unshare_as_in_a_container(machine: Machine) -> None:
     assert "root has no CAP_SYS_ADMIN" in _row(machine, "sandbox", *no_rights)
 
 
+# -- where it is installed, and from where it is started ---------------------------------------------------------------
+
+
+@needs_root
+def test_an_environment_on_a_file_system_without_programs(machine: Machine) -> None:
+    where = Path(sys.prefix)
+    _set(machine, f"mount --bind {where} {where} && mount -o remount,bind,noexec {where}")
+    done = _done(machine, *COMMAND, "run", "hosting")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "is on a file system that forbids programs (noexec)" in done.stderr
+    assert '; install port25lab elsewhere, or: sudo mount -o remount,exec "$(findmnt -no TARGET -T ' in done.stderr
+
+
+def test_neither_a_home_nor_a_path_is_needed(machine: Machine) -> None:
+    done = _done(machine, "env", "-u", "HOME", "PATH=/nonexistent", *COMMAND, "run", "hosting")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = _done(machine, "env", "HOME=/proc/self", *COMMAND, "run", "hosting", "-k", "ipv4")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # -- open files --------------------------------------------------------------------------------------------------------
 
 

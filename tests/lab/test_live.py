@@ -125,7 +125,7 @@ def test_an_open_session_meets_the_rules_that_are_loaded_meanwhile(runtime: Path
 
 def test_mininets_prompt_works_on_the_nodes_of_the_lab(runtime: Path) -> None:
     assert port25lab("up", "hotel").returncode == 0
-    commands = "guest-1 ip route get company\ncompany cat /etc/hosts\npy net['guest-1'].IP()\nexit\n"
+    commands = "guest-1 ip -color=never route get company\ncompany cat /etc/hosts\npy net['guest-1'].IP()\nexit\n"
     done = port25lab("mn", input=commands)
     assert done.returncode == 0
     said = done.stderr.splitlines()  # where Mininet writes

@@ -15,7 +15,7 @@ net = LabNet(load_topology("hotel", {"rooms": 1}))
 net.start()
 guest = net["guest-1"]
 assert guest.shell is None, "a node has a shell that nothing needs"
-print(guest.cmd("ip -o -4 address show dev", guest.defaultIntf()).split()[3])
+print(guest.cmd("ip -color=never -o -4 address show dev", guest.defaultIntf()).split()[3])
 print(repr(guest.cmd("echo one; echo two")))
 guest.sendCmd("echo three")
 print(repr(guest.waitOutput()))

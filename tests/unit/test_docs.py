@@ -32,8 +32,8 @@ from port25lab.sweep.shape import PolicyEntry
 from port25lab.sweep.spec import Samples, SweepFile
 
 ROOT = Path(__file__).parents[2]
-ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").glob("*.md"))]
+ROOT_PAGES = ("README.md", "README.ja.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").rglob("*.md"))]
 MANUAL = ROOT / "docs"
 
 

@@ -21,8 +21,9 @@ from typing import Any
 
 import port25lab
 
-SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
-"""The folders of iptables, nft and ipset. On Debian they are not in an ordinary user's PATH."""
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
+"""The folders of iptables, nft and ipset, which on Debian are not in an ordinary user's PATH, and of all others, which
+may not be in the PATH of a service."""
 
 KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TERM", "TZ")
 """The variables of the user's environment that such a process gets, beside PATH."""

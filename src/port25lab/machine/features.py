@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import socket
 import sys
@@ -21,6 +22,9 @@ from port25lab.machine.feature import Feature, PackagesError, apt, run
 
 PYTHON = (3, 11)
 
+NFT = (1, 0)
+"""The oldest nft that is accepted. Labs were tried with 1.0.6 (Debian 12) and newer ones."""
+
 
 def _linux() -> str:
     if platform.system() != "Linux":
@@ -32,6 +36,27 @@ def _python() -> str:
     if sys.version_info[:2] < PYTHON:
         raise OSError(f"Python {platform.python_version()} is older than {PYTHON[0]}.{PYTHON[1]}")
     return f"{platform.python_version()}, {sys.executable}"
+
+
+def _c_library() -> str:
+    """glibc: mail programs ask its resolver, and no lab was ever tried with another one's."""
+    try:
+        found = os.confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, OSError):  # this C library does not know the name
+        found = None
+    if not found:
+        remedy = "use Debian or Ubuntu, or the container of recipes/Dockerfile"
+        raise MachineError("this Python's C library is not glibc (musl, as on Alpine?)", remedy)
+    return found
+
+
+def _nft() -> str:
+    words = run(_program("nft")(), "--version")
+    found = re.match(r"nftables v(\d+)\.(\d+)", words)
+    if found and (int(found[1]), int(found[2])) < NFT:
+        needed = ".".join(map(str, NFT))
+        raise MachineError(f"{words} is too old, {needed} is needed", "use Debian 12, Ubuntu 24.04 or newer")
+    return words
 
 
 def _mininet() -> str:
@@ -112,12 +137,13 @@ def _socket_buffers() -> str:
 MACHINE = (
     Feature("Linux", "namespaces and netfilter", _linux, "use a Linux machine, such as the one of: vagrant up"),
     Feature("Python", "port25lab itself", _python, packages=("python3",)),
+    Feature("C library", "names of mail servers", _c_library, "use Debian or Ubuntu"),
     Feature("Mininet", "the network of a lab", _mininet, f"{sys.executable} -m pip install 'mininet>=2.3.0.dev6'"),
     Feature("iptables-restore", "policies, IPv4", _nf_tables("iptables-restore", "iptables"), packages=("iptables",)),
     Feature(
         "ip6tables-restore", "policies, IPv6", _nf_tables("ip6tables-restore", "ip6tables"), packages=("iptables",)
     ),
-    Feature("nft", "the trace that names rules", _program("nft"), packages=("nftables",)),
+    Feature("nft", "the trace that names rules", _nft, packages=("nftables",)),
     Feature("ipset", "address sets of policies", _program("ipset"), packages=("ipset",)),
 )
 """What labs require and a run checks each time: a check takes a millisecond or less."""

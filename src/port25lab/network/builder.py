@@ -17,7 +17,6 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import partial
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -166,7 +165,11 @@ class LabNode(Node):  # type: ignore[misc]
         """
         if cmd[0] == "mnexec":
             cmd, params = cmd[2:], params | {"start_new_session": True}
-        return super()._popen(cmd, preexec_fn=partial(confinement.drop_capabilities, confinement.PROGRAM), **params)
+        return super()._popen(cmd, preexec_fn=self._prepare, **params)
+
+    def _prepare(self) -> None:
+        """Called in the new process, before the program starts."""
+        confinement.drop_capabilities(confinement.PROGRAM)
 
     def terminate(self) -> None:
         if self.shell:

@@ -6,16 +6,15 @@ nothing is built, and nothing is ended.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from mininet.cli import CLI
 from mininet.log import setLogLevel
-from mininet.node import Node
 
 from port25lab.model.plan import Plan
 from port25lab.network import host
@@ -34,13 +33,18 @@ class Prompt(CLI):  # type: ignore[misc]
 
     identchars = f"{CLI.identchars}.-"
 
+    @classmethod
+    def initReadline(cls) -> None:  # noqa: N802
+        """Keep no history: Mininet writes it into the home folder, and this process has none."""
+        importlib.import_module("readline")  # lines can be edited
+
 
 class RunningNode(LabNode):
     """A node of a lab that is up."""
 
-    def _popen(self, cmd: Any, **params: Any) -> Any:
-        """Start a process in the node's namespaces, with its own /etc files and the limits of programs in nodes."""
-        return Node._popen(self, cmd, preexec_fn=partial(host.move_in, self.network, self.name), **params)
+    def _prepare(self) -> None:
+        """Enter the node's namespaces, with its own /etc files and the limits of programs in nodes."""
+        host.move_in(self.network, self.name)
 
 
 class RunningNet(LabNet):

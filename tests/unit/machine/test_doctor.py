@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,6 +91,32 @@ def test_a_feature_of_the_kernel_is_not_tried_without_the_programs_that_try_it(
     assert found["problem"] is None
 
 
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        ("nftables v0.9.8 (E.D.S.)", "nftables v0.9.8 (E.D.S.) is too old, 1.0 is needed"),
+        ("nftables v1.0.2 (Lester Gooch)", None),
+        ("nftables v1.1.3 (Commodore Bullmoose #4)", None),
+    ],
+)
+def test_an_nft_that_is_too_old_is_refused(bin_only: Path, version: str, problem: str | None) -> None:
+    program(bin_only, "nft", version)
+    assert next(row for row in features.MACHINE if row.name == "nft").examine().problem == problem
+
+
+def test_another_c_library_than_glibc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = next(row for row in features.MACHINE if row.name == "C library")
+    assert row.examine().ok
+
+    def unknown(name: str) -> str:
+        raise ValueError("unrecognized configuration name")  # what Python says on Alpine
+
+    monkeypatch.setattr("os.confstr", unknown)
+    check = row.examine()
+    assert check.problem == "this Python's C library is not glibc (musl, as on Alpine?)"
+    assert check.remedy == "use Debian or Ubuntu, or the container of recipes/Dockerfile"
+
+
 def test_a_missing_program_is_named_with_its_package(bin_only: Path) -> None:
     row = next(row for row in features.MACHINE if row.name == "ipset")
     with pytest.raises(MachineError) as caught:
@@ -124,7 +151,7 @@ def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
 ) -> None:
     program(bin_only, "postfix")
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self]))
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() or 1000)
     monkeypatch.setattr(sandbox_trial, "problem", lambda *, user_namespace: None)
     with pytest.raises(MachineError) as caught:
         doctor.require_program("postfix", "client postfix")

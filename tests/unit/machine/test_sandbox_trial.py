@@ -154,7 +154,7 @@ def test_without_sudo_the_remedy_is_to_allow_user_namespaces(bin_only: Path, mon
 
 def test_an_ordinary_user_goes_by_sudo(bin_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _sudo(bin_only, "exit 0")
-    _sandboxes(monkeypatch, 1000, as_root=False)
+    _sandboxes(monkeypatch, os.getuid() or 1000, as_root=False)
     way = sandbox_trial.find()
     assert way.sudo == (str(bin_only / "sudo"), "--non-interactive")
     assert str(way) == "by sudo, since x=1 forbids namespaces"

@@ -47,7 +47,7 @@ class Swaks:
     ) -> Observation:
         """Try to send one message. Where the path leaves the address open, swaks asks the host's resolver."""
         server = target.addresses[0] if target.ip_version else target.host
-        options: list[str] = ["--server", server, "--port", str(target.port), "--local-port", str(source_port)]
+        options: list[str] = ["--server", server, "--port", str(target.port)]
         options += ["--ehlo", submission.local_hostname, "--from", submission.mail_from, "--to", submission.rcpt_to]
         options += ["--timeout", f"{submission.timeout:.0f}s", "--suppress-data", "--data", "-"]
         if submission.security is not Security.NONE:
@@ -59,6 +59,7 @@ class Swaks:
             options += ["--auth", "PLAIN,LOGIN", "--auth-user", submission.username]
             options += ["--auth-password", submission.password or ""]
         perl = {"PERL5LIB": str(Path(__file__).parent), "PERL5OPT": "-MDialled", "HOME": "/nonexistent"}
+        perl["DIALLED_FROM"] = str(source_port)
         done = await host.run(
             ["swaks", *options], stdin=submission.message, seconds=submission.timeout + SPARE_SECONDS, environment=perl
         )

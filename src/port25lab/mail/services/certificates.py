@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trustme
 
+from port25lab.mail.client_tls import settled
 from port25lab.model.plan import NodePlan
 
 
@@ -28,7 +29,7 @@ class Authority:
     def client_context(self) -> ssl.SSLContext:
         """Trusts the lab's authority alone, and verifies the server's name."""
         context = ssl.create_default_context(cadata=self._ca.cert_pem.bytes().decode())
-        return _settled(context)
+        return settled(context)
 
     def server_context(self, node: NodePlan) -> ssl.SSLContext:
         """The context of a node's servers: one certificate for all its names and published addresses."""
@@ -46,15 +47,4 @@ def opportunistic_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return _settled(context)
-
-
-def _settled(context: ssl.SSLContext) -> ssl.SSLContext:
-    """A client's context whose ClientHello has the same size, 517 bytes, with every version of OpenSSL.
-
-    From 3.5, OpenSSL sends a share of X25519MLKEM768 as well, and the ClientHello takes two packets: behind a rule that
-    tells packets by their size or their content, the verdict would depend on the machine that runs the lab.
-    """
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ecdh_curve("prime256v1")
-    return context
+    return settled(context)
