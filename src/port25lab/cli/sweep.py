@@ -99,7 +99,7 @@ def _require_consent(jobs: int, *, yes: bool) -> None:
 
 
 def _refuse_links(spec: Spec) -> None:
-    """Raise MachineError where the kernel cannot delay or lose packets, and InputError where it can: labs do not yet."""
+    """Raise MachineError where the kernel cannot delay or lose packets, InputError where it can: labs do not yet."""
     if spec.content.links:
         doctor.require_kernel("netem", "delay and loss on links")
         raise spec.document.error("delay and loss on links", "no `links`: labs have none yet", "links", at_key=True)

@@ -29,6 +29,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVA
 
 MS_NOATIME, MS_NODIRATIME, MS_RELATIME = 1024, 2048, 1 << 21
 
+_MNT_DETACH = 2
+
 _PR_SET_PDEATHSIG = 1
 
 _SYS_MOUNT_SETATTR = 442  # the same number on all architectures, as of every system call since Linux 5.1
@@ -78,6 +80,11 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
     """mount(2)."""
     encoded = [text.encode() if text is not None else None for text in (source, target, kind)]
     _checked(_libc.mount(*encoded, ctypes.c_ulong(flags), data.encode() if data else None), f"mount {target}")
+
+
+def unmount(target: str) -> None:
+    """Take a mount away at once; what still uses it keeps it until then. Raises OSError."""
+    _checked(_libc.umount2(target.encode(), _MNT_DETACH), f"umount {target}")
 
 
 def restrict_all_mounts() -> None:

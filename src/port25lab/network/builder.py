@@ -28,6 +28,7 @@ from mininet.topo import Topo
 
 from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6, namespaces, netlink
+from port25lab.kernel.network_settings import NetworkSettings
 from port25lab.model.addresses import IPInterface
 from port25lab.model.plan import InterfacePlan, NodePlan, Plan
 
@@ -237,13 +238,15 @@ class LabNet(Mininet):  # type: ignore[misc]
             ipv6.ALLOW if any(node.run_inside(ipv6.starts_disabled) for node in self.hosts[:1]) else {}
         )
         resolving = {name for name, _ in self._resolving}
-        for node in self.hosts:
-            resolves = node.name in resolving
-            settings = every_node | (ROUTERS if node.plan.forward else {}) | (RESOLVES if resolves else {})
-            settings |= SENDS_ERRORS if node.plan.forward or resolves else {}
-            with namespaces.inside(node.network, self.home):
-                for name, value in settings.items():
-                    _set(name, value)
+        with NetworkSettings() as written:
+            for node in self.hosts:
+                resolves = node.name in resolving
+                settings = every_node | (ROUTERS if node.plan.forward else {}) | (RESOLVES if resolves else {})
+                settings |= SENDS_ERRORS if node.plan.forward or resolves else {}
+                written.begin()
+                with namespaces.inside(node.network, self.home):
+                    for name, value in settings.items():
+                        written.write(name, value)
 
     def _make_links(self) -> None:
         requests = []
@@ -356,18 +359,6 @@ def _set_as_told(plan: NodePlan) -> None:
         if not Path(f"/proc/sys/{path}").exists():
             raise LabError(f"node {plan.name}: this kernel has no setting {name}")
         try:
-            _set(path, value)
+            NetworkSettings().write(path, value)
         except OSError as error:
             raise LabError(f"node {plan.name}: {name} = {value}: {error.strerror}") from error
-
-
-def _set(name: str, value: str) -> None:
-    path = f"/proc/sys/{name}"
-    try:
-        descriptor = os.open(path, os.O_WRONLY)
-    except FileNotFoundError:
-        return  # this kernel lacks the setting, or IPv6
-    try:
-        os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)
