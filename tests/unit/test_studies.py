@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from port25lab.sweep.columns import of_results
 from port25lab.sweep.jobs import Jobs
 from port25lab.sweep.shape import questions
 from port25lab.sweep.spec import read_spec
@@ -28,3 +31,14 @@ def test_the_figures_on_the_page_are_those_of_the_sweep(file: Path) -> None:
     assert shown
     assert set(shown) <= {figure.name for figure in read_spec(file).content.figures}
     assert {one.stem for one in (file.parent / "figures").iterdir()} == set(shown)
+
+
+def test_the_notebook_is_python_and_names_columns_that_are_there() -> None:
+    notebook = json.loads((Path(__file__).parents[2] / "examples/sweep.ipynb").read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    texts = [node.value for node in ast.walk(ast.parse("\n".join(code))) if isinstance(node, ast.Constant)]
+    [study] = [file for file in STUDIES if file.parent.name == "port-25-management"]
+    known = {column.name for column in of_results(read_spec(study))}
+    used = {text for text in texts if isinstance(text, str) and re.match(r"p_|blame_", text)}
+    assert used
+    assert used <= known

@@ -80,6 +80,13 @@ def load_topology(
     return plan if plan.file == file else plan.model_copy(update={"file": file})
 
 
+def forget_plans() -> None:
+    """Forget all plans, which are built again when they are asked for: for callers with parameters without end."""
+    with _loading:
+        for loaded in _loaded.values():
+            loaded.plans.clear()
+
+
 def describe(name: str) -> str:
     """The first line of the docstring of a topology's class."""
     return description(name).split("\n", 1)[0]

@@ -16,6 +16,7 @@ from port25lab.machine.versions import describe_environment, own_version
 from port25lab.model.verdict import Report, Verdict
 from port25lab.report.csv_file import COLUMNS, cells
 from port25lab.report.json_file import document
+from port25lab.scenario.topology import forget_plans
 from port25lab.sweep.jobs import SweepJob, digest
 from port25lab.sweep.shape import questions
 from port25lab.sweep.spec import Spec
@@ -26,6 +27,9 @@ STABLE = (
     "enhanced_code",
 )  # fmt: skip
 """Columns that a second run of the same job has again. The others may differ: times, ports, and what follows them."""
+
+PLANS_KEPT = 200
+"""Jobs after which the plans of topologies are built anew, so that memory does not grow with the number of jobs."""
 
 _PLACES = [COLUMNS.index(column) for column in STABLE]
 
@@ -56,6 +60,7 @@ class Work:
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._engine = Engine(Quiet(), jobs=1)
+        self._jobs = 0
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +75,9 @@ class Work:
     def run(self, job: SweepJob) -> Result:
         """Run a job. Raises JobError, and MachineError where this machine can run no lab."""
         began = perf_counter()
+        self._jobs += 1
+        if self._jobs % PLANS_KEPT == 0:
+            forget_plans()
         try:
             asked = questions(self._spec, job)
             verdicts = self._engine.verdicts(asked) if asked else []
