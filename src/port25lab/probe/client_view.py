@@ -190,6 +190,8 @@ class OwnMachine(_Model):
     """Probed ports on which a program of this machine listens."""
     hosts_file: tuple[str, ...] = ()
     """The addresses of the target in ``/etc/hosts``."""
+    physical: bool | None = None
+    """Whether it is a real machine, and no virtual one; None: a container, or unknown."""
     metadata: bool = False
     """Whether the metadata service of a cloud platform answers (169.254.169.254)."""
 

@@ -161,6 +161,7 @@ class _Prober:
                 addresses=self._own,
                 listeners=own_machine.listening(own_machine.sockets() or (), request.ports),
                 hosts_file=own_machine.in_hosts_file(target),
+                physical=own_machine.is_physical(),
                 metadata=platform,
             ),
         )

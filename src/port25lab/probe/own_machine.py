@@ -21,6 +21,9 @@ PROC = Path("/proc/net")
 LISTEN = 10
 """The state of a listening socket (enum in linux/net/tcp_states.h)."""
 
+OPEN = (1, 3, 4, 5, 8)
+"""The states of the other end of a connection that this end has not closed. TIME_WAIT is one of an older connection."""
+
 MOST_BYTES = 1 << 22
 """The most that is read of a table of sockets: some 25,000 connections."""
 
@@ -70,11 +73,11 @@ def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 def other_end(found: Iterable[Socket], source: str, source_port: int, own: Iterable[str]) -> bool:
     """Whether the peer of a connection from ``source`` is a socket of this machine: a rule redirected it here."""
-    mine = {source, *own}
+    mine = {one for one in (source, *own) if (":" in one) == (":" in source)}
     return any(
-        one.remote_port == source_port and one.state != LISTEN and (one.remote in mine or _loops(one.remote))
+        one.remote_port == source_port and one.state in OPEN and (one.remote in mine or _loops(one.remote))
         for one in found
-        if one.local_port != source_port or one.local not in mine
+        if (":" in one.remote) == (":" in source) and (one.local_port != source_port or one.local not in mine)
     )
 
 
@@ -138,6 +141,26 @@ def discarded_packets(version: IpVersion) -> int | None:
         four = dict(zip(names, map(int, values), strict=True))
         return four["InReceives"] - four["InDelivers"] - four["ForwDatagrams"]
     return None
+
+
+VIRTUAL_DRIVERS = ("virtio_net", "xen_netfront", "vif", "hv_netvsc", "ena", "gve", "vmxnet3")
+"""Drivers of network interfaces that virtual machines have."""
+
+
+def is_physical(sys: Path = Path("/sys/class/net"), proc: Path = Path("/proc")) -> bool | None:
+    """Whether this is a real machine with a network interface of its own; False: a virtual one; None: unknown.
+
+    A container and a lab have no interface with a device, so that what the kernel says of the machine below them does
+    not count.
+    """
+    try:
+        route = [line.split() for line in _read(proc / "net" / "route").splitlines()[1:]]
+        (interface,) = {fields[0] for fields in route if fields[1] == "00000000"}
+        driver = (sys / interface / "device" / "driver").readlink().name
+        flags = [line.split() for line in _read(proc / "cpuinfo").splitlines() if line.startswith("flags")]
+    except (OSError, ValueError, IndexError):
+        return None
+    return driver not in VIRTUAL_DRIVERS and not any("hypervisor" in words for words in flags)
 
 
 def _loops(address: str) -> bool:

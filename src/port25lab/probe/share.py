@@ -53,7 +53,7 @@ def masked(probed: Probed) -> Probed:
 def _shown(view: ClientView) -> set[str]:
     """Addresses that stay: those of the hosts, and of public routers behind the first hop."""
     sessions = (*view.sessions, *view.controls, *view.neutral, *view.deliveries)
-    traces = (*view.traces, *view.neutral_traces, *view.cut_traces)
+    traces = (*view.traces, *view.neutral_traces, *view.datagram_traces, *view.cut_traces)
     routers = {router for trace in traces for hop, router in trace.routers.items() if hop > 1}
     names = {address for answer in view.name_answers for address in (answer.server, *answer.addresses)}
     greetings = {address for found in view.banner_names.values() for address in found}

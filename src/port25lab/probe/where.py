@@ -59,7 +59,7 @@ MAY_BE_THE_NEXT = (
 NEAR_THE_SERVER_FIRST = (Place.BEFORE_THE_SERVER, Place.SERVER)
 
 CANNOT_TELL_PLATFORM = (
-    "the first router is a cloud platform's where this machine is a rented one: no packet shows whose it is"
+    "the routers near a rented virtual machine are its platform's, and no packet shows whether this is one"
 )
 
 PLACELESS = (Mechanism.NONE,)
@@ -167,7 +167,7 @@ def by_hop(case: Case, hop: int) -> tuple[Sequence[Place], str | None]:
     away = case.least_distance
     if hop == 0:
         return (
-            _ordered_first(case, (Place.OWN_MACHINE, Place.OWN_ROUTER, Place.PLATFORM)),
+            (Place.OWN_MACHINE, *_first_router(case)),
             "SYNs to this port get no answer from the first router, and it may drop them where they come in",
         )
     if hop == 1:
@@ -192,7 +192,7 @@ def _anywhere(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | 
     """Where nothing shows the hop."""
     near: tuple[Place, ...] = NEAR_THE_SERVER_FIRST if _server_likelier(case, diagnosis) else ()
     if _silent_host(diagnosis) and not case.routers:
-        near = (Place.OWN_ROUTER, Place.OWN_MACHINE, Place.PLATFORM)
+        near = (*_first_router(case), Place.OWN_MACHINE)
         return tuple(dict.fromkeys((*near, *ALL))), "not even the first router answers"
     reason = "nothing shows at which hop it is"
     if diagnosis.candidates & {Mechanism.SYN_DROP, Mechanism.ANSWER_DROP}:
@@ -211,7 +211,7 @@ def _first_router(case: Case) -> Sequence[Place]:
     if case.view.own.metadata:
         return (Place.PLATFORM,)
     if behind_a_router(case):
-        return (Place.OWN_ROUTER, Place.PLATFORM)
+        return (Place.OWN_ROUTER,) if case.view.own.physical else (Place.OWN_ROUTER, Place.PLATFORM)
     return (Place.PLATFORM, Place.ACCESS_NETWORK, Place.OWN_ROUTER)
 
 
@@ -220,7 +220,7 @@ def _network(case: Case) -> Sequence[Place]:
     if case.view.own.metadata:
         return (Place.PLATFORM,)
     if behind_a_router(case):
-        return (Place.ACCESS_NETWORK, Place.PLATFORM)
+        return (Place.ACCESS_NETWORK,) if case.view.own.physical else (Place.ACCESS_NETWORK, Place.PLATFORM)
     return (Place.PLATFORM, Place.ACCESS_NETWORK)
 
 
@@ -240,8 +240,12 @@ def _on_another_way(case: Case, hop: int) -> bool:
 
 
 def _possible(case: Case, found: Iterable[Place]) -> list[Place]:
-    """Without this machine, where its kernel says that it has sent the SYNs and dropped no answers."""
-    return [place for place in found if place is not Place.OWN_MACHINE or _may_be_here(case)]
+    """Without what this machine's kernel rules out: itself, and a platform around a real machine behind a router."""
+    here = _may_be_here(case)
+    rented = not (case.view.own.physical and behind_a_router(case))
+    return [
+        place for place in found if (place is not Place.OWN_MACHINE or here) and (place is not Place.PLATFORM or rented)
+    ]
 
 
 def _may_be_here(case: Case) -> bool:
@@ -253,10 +257,3 @@ def _may_be_here(case: Case) -> bool:
     if session.connected:
         return session.local_answer is not False and session.local_peer is not False
     return case.here is not False
-
-
-def _ordered_first(case: Case, found: Sequence[Place]) -> Sequence[Place]:
-    """The platform last, or the router where the platform is known."""
-    if case.view.own.metadata:
-        return [place for place in found if place is not Place.OWN_ROUTER]
-    return found

@@ -42,10 +42,12 @@ class Scene:
     """What the lying resolver says of the server."""
     single: bool = False
     """Whether a client can know it."""
+    alias: str | None = None
+    """Another name of the server, which its certificate does not have."""
 
     @property
     def host(self) -> str:
-        return f"mx.s{self.server}.example"
+        return self.alias or f"mx.s{self.server}.example"
 
     def commands(self) -> list[tuple[str, str]]:
         words = {"four": server_address(self.server, 4), "six": server_address(self.server, 6), "name": self.host}
@@ -66,6 +68,10 @@ UNREACHABLE = "ip route add unreachable {four}/32; ip -6 route add unreachable {
 TO_ONE_PORT = (
     "for t in iptables ip6tables; do $t -t nat -A PREROUTING -p tcp -m multiport --dports 25,465,587 -j REDIRECT "
     "--to-ports 2525; done"
+)
+MASKED = (
+    "iptables -t nat -A PREROUTING -d {four} -p tcp --dport 25 -j REDIRECT --to-ports 10029; "
+    "ip6tables -t nat -A PREROUTING -d {six} -p tcp --dport 25 -j REDIRECT --to-ports 10029"
 )
 ONLY_LIAR = f"echo nameserver {LIAR} > /etc/resolv.conf"
 TWO_RESOLVERS = f"printf 'nameserver {LIAR}\\nnameserver {HONEST}\\n' > /etc/resolv.conf"
@@ -125,9 +131,25 @@ SCENES = (
     ),
     Scene("a private address, and no other answer", "pc-11", 16, LIE, lies=("10.9.9.9", "fd00::9")),
     Scene(
+        "another name than that of the certificate",
+        "pc-7",
+        22,
+        both(*FINE),
+        (("pc", "printf '{four} {name}\\n{six} {name}\\n' >> /etc/hosts"),),
+        alias="mail.s22.example",
+    ),
+    Scene(
+        "a firewall before the server that masks",
+        "pc-7",
+        21,
+        both(Mechanism.STARTTLS_STRIPPING, Place.BEFORE_THE_SERVER),
+        (("border", MASKED),),
+        ports=(25,),
+    ),
+    Scene(
         "a gateway that is off",
         "pc-12",
-        21,
+        22,
         {4: FINE, 6: (Mechanism.NO_ROUTE, Place.OWN_ROUTER)},
         (("pc", "ip -6 route replace default via 2001:db8:100::dead"),),
     ),

@@ -46,6 +46,9 @@ def test_the_other_end_of_a_redirected_connection_is_found() -> None:
     assert not own_machine.other_end(found, "192.168.1.10", 1000, ["192.168.1.10"])
     assert own_machine.listening(found, (25, 587)) == (25,)
     assert own_machine.other_end(own_machine.parse_sockets(SIX), "192.168.1.10", 0xE674, [])
+    assert not own_machine.other_end(found, "2001:db8::10", 0xE674, ["192.168.1.10"])
+    older = own_machine.parse_sockets(TABLE.replace("E674 01", "E674 06"))
+    assert not own_machine.other_end(older, "192.168.1.10", 0xE674, ["192.168.1.10"])
 
 
 def test_own_addresses_are_those_of_the_local_table() -> None:
@@ -128,3 +131,24 @@ def test_a_server_that_resets_at_once_was_connected_to() -> None:
     finally:
         os.kill(process.pid, 9)
         process.wait()
+
+
+@pytest.mark.parametrize(
+    ("driver", "flags", "physical"),
+    [
+        ("e1000e", "fpu sse", True),
+        ("e1000", "fpu hypervisor", False),
+        ("virtio_net", "fpu", False),
+        (None, "fpu", None),
+    ],
+)
+def test_a_real_machine_has_a_real_interface(
+    tmp_path: Path, driver: str | None, flags: str, physical: bool | None
+) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "route").write_text("Iface\tDestination\tGateway\neth0\t00000000\t0101A8C0\n")
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    (tmp_path / "eth0" / "device").mkdir(parents=True)
+    if driver:
+        (tmp_path / "eth0" / "device" / "driver").symlink_to(f"../../drivers/{driver}")
+    assert own_machine.is_physical(tmp_path, tmp_path) is physical

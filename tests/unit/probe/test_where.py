@@ -73,6 +73,17 @@ def test_the_first_router_is_ones_own_or_a_platforms() -> None:
     assert places(found(refused(25, ROUTERS[0], 3, 13), way, own=CLOUD)) == {Place.PLATFORM}
 
 
+def test_around_a_real_machine_at_home_there_is_no_platform() -> None:
+    own = OwnMachine(addresses=("192.168.1.10",), physical=True)
+    first = found(refused(25, ROUTERS[0], 3, 13), trace(25, 1, Answer.REFUSED, ROUTERS[0]), own=own)
+    second = found(silent(), trace(25, 2), own=own)
+    assert (first.place, first.places) == (Place.OWN_ROUTER, ())
+    assert (second.place, second.places) == (Place.ACCESS_NETWORK, ())
+    assert Place.PLATFORM not in places(found(silent(), trace(25, 5), own=own))
+    rented = OwnMachine(addresses=("198.51.100.9",), physical=True)
+    assert Place.PLATFORM in places(found(silent(), trace(25, 2), own=rented))
+
+
 def test_a_router_that_filters_as_packets_come_in_is_the_next_one() -> None:
     assert places(found(silent(), trace(25, 1))) == {Place.OWN_ROUTER, Place.PLATFORM, Place.ACCESS_NETWORK}
 
