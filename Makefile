@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 WORKERS ?= auto
 WITH ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench docs clean
+.PHONY: help setup setup-dev demo test lint bench docs site clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ bench: setup-dev ## run the benchmarks, each beside its baseline
 docs: ## make the pictures of the report in docs/pictures, from real runs (takes Chromium)
 	@scripts/setup dev real
 	@scripts/screenshots
+
+site: setup-dev ## build the manual as a site with search into build/site, and check its links
+	$(PYTHON) scripts/site
 
 clean: ## remove .venv, builds and caches
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

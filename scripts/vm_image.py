@@ -87,7 +87,7 @@ def own_authorities() -> list[Path]:
 
 def setup_packages() -> list[str]:
     """The Debian packages that the project's own set-up would install."""
-    listed = subprocess.run([SCRIPTS / "setup", "packages", "real"], stdout=subprocess.PIPE, check=True)
+    listed = subprocess.run([SCRIPTS / "setup", "packages", "dev", "real"], stdout=subprocess.PIPE, check=True)
     return listed.stdout.decode().split()
 
 

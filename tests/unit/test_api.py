@@ -53,8 +53,8 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 
 def test_another_name_is_an_error_of_the_module() -> None:
-    with pytest.raises(AttributeError, match="module 'port25lab' has no attribute 'sweep'"):
-        port25lab.sweep  # noqa: B018  # the access is what is tested
+    with pytest.raises(AttributeError, match="module 'port25lab' has no attribute 'fleet'"):
+        port25lab.fleet  # noqa: B018  # the access is what is tested
 
 
 def test_an_import_of_the_package_imports_nothing_else_of_it() -> None:

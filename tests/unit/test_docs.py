@@ -26,10 +26,14 @@ from port25lab.report.json_file import flat
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import PolicyFile
 from port25lab.scenario.scenario_file import Expectation, PathEntry, ScenarioFile
+from port25lab.sweep.figure_spec import Figure, Measure
+from port25lab.sweep.parameters import Distribution, Range
+from port25lab.sweep.shape import PolicyEntry
+from port25lab.sweep.spec import Samples, SweepFile
 
 ROOT = Path(__file__).parents[2]
-ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").glob("*.md"))]
+ROOT_PAGES = ("README.md", "README.ja.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").rglob("*.md"))]
 MANUAL = ROOT / "docs"
 
 
@@ -88,7 +92,8 @@ def test_every_command_and_option_is_in_the_manual() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in PAGES)
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert not missing(list(commands), text)
-    for command in commands.values():
+    nested = [inner for command in commands.values() for inner in getattr(command, "commands", {}).values()]
+    for command in (*commands.values(), *nested):
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("-")]
         assert not missing([one for one in options if one not in ("-h", "--help")], page("README.md"))
 
@@ -96,6 +101,11 @@ def test_every_command_and_option_is_in_the_manual() -> None:
 @pytest.mark.parametrize("model", [ScenarioFile, PathEntry, Expectation])
 def test_every_key_of_a_scenario_is_in_the_manual(model: type[ScenarioFile]) -> None:
     assert not missing([field.alias or name for name, field in model.model_fields.items()], page("scenarios.md"))
+
+
+@pytest.mark.parametrize("model", [SweepFile, Samples, Range, Distribution, PolicyEntry, Figure, Measure])
+def test_every_key_of_a_sweep_is_in_the_manual(model: type[ScenarioFile]) -> None:
+    assert not missing([field.alias or name for name, field in model.model_fields.items()], page("sweeps.md"))
 
 
 def test_every_key_of_a_policy_is_in_the_manual() -> None:

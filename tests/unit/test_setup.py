@@ -86,6 +86,14 @@ def test_no_mail_server_is_installed_without_real(checkout: Path) -> None:
     assert "postfix" not in installed
 
 
+def test_packages_that_would_be_installed_are_printed_and_nothing_is_done(checkout: Path) -> None:
+    stub(checkout, "apt-get", "exit 1")
+    printed = {words: setup(checkout, "packages", *words).stdout.split() for words in [(), ("dev",), ("dev", "real")]}
+    assert "make" in printed[()] and "mininet" not in printed[()]
+    assert printed["dev",] == [*printed[()], "mininet"]
+    assert {"mininet", "postfix"} < set(printed["dev", "real"])
+
+
 def test_the_output_of_a_failing_apt_is_shown(checkout: Path) -> None:
     stub(checkout, "dpkg-query", all_but("ipset"))
     stub(checkout, "sudo", 'exec "$@"')

@@ -89,7 +89,7 @@ def test_the_machine_has_what_setup_would_install_and_the_vagrantfile_copies_the
     vm: ModuleType, image: ModuleType
 ) -> None:
     packages = image.setup_packages()
-    assert {"make", "nftables", "postfix", "chromium"} < set(packages)
+    assert {"make", "nftables", "mininet", "postfix", "chromium"} < set(packages)
     vagrantfile = (ROOT / "Vagrantfile").read_text(encoding="utf-8")
     copied = f'synced_folder ".", "{vm.GUEST_FOLDER}", type: "rsync", rsync__exclude: {json.dumps(vm.EXCLUDED)}'
     assert copied in vagrantfile

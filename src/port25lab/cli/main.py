@@ -27,6 +27,7 @@ from port25lab.cli import (
     probe_options,
     report_options,
     run_options,
+    sweep_options,
 )
 from port25lab.cli.help_text import bold, with_examples
 from port25lab.errors import Interrupted, Port25labError
@@ -127,6 +128,8 @@ _COMMANDS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
 
 for _name, _line, _examples, _command in _COMMANDS:
     app.command(_name, short_help=_line, epilog=_examples or None)(_command)
+
+app.add_typer(sweep_options.sweep_app, name="sweep")
 
 
 def main() -> NoReturn:

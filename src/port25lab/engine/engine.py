@@ -144,6 +144,11 @@ class Engine:
                 if (old, None) in self._lent:
                     self._lent.add((new, None))
 
+    def forget_other_answers(self, configs: Iterable[LabConfig]) -> None:
+        """Forget what was found in other labs than the controls of these: for callers that ask without end."""
+        kept = [replace(config, policies=(), alone=None) for config in configs]
+        self._answers = {key: found for key, found in self._answers.items() if key[0] in kept}
+
     def keep_only(self, configs: Iterable[LabConfig]) -> None:
         """End the labs of all other configurations but the controls of these."""
         wanted = {one for config in configs for one in (config, replace(config, policies=(), alone=None))}

@@ -47,6 +47,18 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
         "wait as long as the limit lasts, and probe again",
     ),
     _row(
+        (
+            Mechanism.SYN_DROP,
+            Mechanism.ANSWER_DROP,
+            Mechanism.REJECT_ICMP,
+            Mechanism.NO_ROUTE,
+            Mechanism.NO_ANSWER,
+        ),
+        "other ports of the host are refused with ICMP errors, and this one is silent",
+        "a host sends few ICMP errors in a second, so that a refusal may be silent",
+        "probe this port alone (--ports)",
+    ),
+    _row(
         (Mechanism.NO_LISTENER, Mechanism.REJECT_RESET),
         "the reset comes from as far away as the destination or one hop before it, and its TTL cannot be read (no "
         "CAP_NET_RAW), or no other port of the destination answers to compare with",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from port25lab.model.addresses import IpVersion
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.causes import Cause
-from port25lab.probe.client_view import ClientView, Session, Trace
+from port25lab.probe.client_view import Answer, ClientView, Session, Trace
 from port25lab.probe.places import Place
 from port25lab.probe.resolver import misleads
 
@@ -58,6 +58,10 @@ class Diagnosis(BaseModel):
         return not self.alternatives
 
 
+NOT_THERE = {4: ((3, 1),), 6: ((1, 3),)}
+"""Types and codes of the ICMP errors of a machine whose neighbour does not answer: "host unreachable"."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One session, and what the rest of the view says about its path."""
@@ -78,14 +82,30 @@ class Case:
     @cached_property
     def distance(self) -> int | None:
         """Hops to the destination, by its other ports. A middlebox is nearer, so the greatest distance is right."""
-        known = [trace.spoken_at for trace in self.others if trace.spoken_at is not None]
-        return max(known, default=None)
+        spoken = [trace.spoken_at for trace in self.others]
+        itself = [trace.refused_by_itself_at for trace in (*self.others, *([self.trace] if self.trace else []))]
+        return max((hop for hop in (*spoken, *itself, self.proven_distance) if hop is not None), default=None)
+
+    @cached_property
+    def proven_distance(self) -> int | None:
+        """Hops to the destination by its own ICMP error, in whose place no rule about TCP puts anything."""
+        return self.by_datagrams.refused_by_itself_at if self.by_datagrams else None
+
+    @cached_property
+    def by_datagrams(self) -> Trace | None:
+        """The traceroute by UDP to its address."""
+        return self.view.datagram_trace(self.session.address)
 
     @cached_property
     def routers(self) -> dict[int, str]:
         """Hop → address, of every router on the path that sent an ICMP error."""
         known: dict[int, str] = {}
-        for trace in (*self.others, *([self.trace] if self.trace else [])):
+        of_all = (
+            *([self.by_datagrams] if self.by_datagrams else []),
+            *self.others,
+            *([self.trace] if self.trace else []),
+        )
+        for trace in of_all:
             known |= trace.routers
         return known
 
@@ -96,8 +116,9 @@ class Case:
 
     @cached_property
     def least_distance(self) -> int | None:
-        """Hops to the destination at least: a router that SYNs to its other ports have passed is before it."""
-        passed = [hop for trace in self.others for hop in trace.routers]
+        """Hops to the destination at least: a router that packets to its other ports have passed is before it."""
+        ways = (*self.others, *([self.by_datagrams] if self.by_datagrams else []))
+        passed = [hop for trace in ways for hop in trace.routers]
         return max([self.distance or 0, *(hop + 1 for hop in passed)]) or None
 
     @cached_property
@@ -111,12 +132,43 @@ class Case:
         session = self.session
         if self.to_itself:
             return False
-        by_icmp = session.icmp is not None and session.icmp.sender in self.view.own.addresses
+        by_icmp = self._own_icmp and not self.neighbour_silent
         if session.local_peer or session.local_answer or session.unsent or session.discarded or by_icmp:
             return True
         if session.icmp is not None or session.local_answer is False:
             return False
         return False if session.unsent is False and session.discarded is False else None
+
+    @cached_property
+    def _own_icmp(self) -> bool:
+        icmp = self.session.icmp
+        return icmp is not None and icmp.sender in self.view.own.addresses
+
+    @cached_property
+    def same_elsewhere(self) -> bool:
+        """Whether every other port of this address that was tried ends in the same error."""
+        session = self.session
+        others = [one for one in self.view.sessions if one.address == session.address and one.port != session.port]
+        return all((one.errno, one.icmp) == (session.errno, session.icmp) for one in others)
+
+    @cached_property
+    def others_refused(self) -> bool:
+        """Whether other ports of this address are refused with ICMP errors that are no "time exceeded"."""
+        mine = (one for one in self.view.sessions if one.address == self.session.address and not one.connected)
+        steps = (step for trace in self.others for step in trace.steps)
+        by_session = any(one.icmp is not None for one in mine if one.port != self.session.port)
+        return by_session or any(step.answer is Answer.REFUSED for step in steps)
+
+    @cached_property
+    def neighbour_silent(self) -> bool:
+        """Whether the next machine on the way does not answer ARP or neighbour discovery, whatever the port."""
+        session = self.session
+        others = [one for one in self.view.sessions if one.address == session.address and one.port != session.port]
+        if session.errno != "EHOSTUNREACH" or any(one.connected or one.errno == "ECONNREFUSED" for one in others):
+            return False
+        if session.icmp is None:
+            return all(one.errno in ("EHOSTUNREACH", "ETIMEDOUT") for one in others)
+        return self._own_icmp and (session.icmp.type, session.icmp.code) in NOT_THERE[session.ip_version]
 
     @cached_property
     def in_between(self) -> int | None:

@@ -74,10 +74,31 @@ _BY_ENHANCED = {
 """By RFC 3463 status without its class; RFC 7372 has 7.23 to 7.25. Google writes 7.28 for its rate limits."""
 
 
+def one_line(code: int | None, text: str | None) -> str:
+    """A reply's text on one line, without the codes that each line of it repeats (RFC 2034 section 4).
+
+    ``code``: of the reply. ``text``: its lines, without their codes. The RFC 3463 status is kept once, in front.
+    """
+    lines = [line.strip() for line in (text or "").splitlines()]
+    again = re.compile(rf"{code}[ -]\s*") if code else None
+    status = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
+    found: list[str] = []
+    first: str | None = None
+    for line in lines:
+        repeated = again.match(line) if again else None
+        rest = line[repeated.end() :] if repeated else line
+        own = status.match(rest)
+        if own:
+            first = first or own[0]
+            rest = rest[own.end() :] if own[0] == first else rest
+        found += rest.split()
+    return " ".join([*([first] if first else []), *found])
+
+
 def cause_of(enhanced: str | None, text: str | None) -> Cause | None:
     """What a reply is about; None: no row of the table fits. ``enhanced``: its RFC 3463 status, ``text``: its words."""
     known = _BY_ENHANCED.get((enhanced or "").partition(".")[2])
     if known is not None:
         return known
-    words = " ".join((text or "").split())
+    words = one_line(None, text)
     return next((cause for cause, pattern in _PATTERNS if re.search(pattern, words, re.IGNORECASE)), None)

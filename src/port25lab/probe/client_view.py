@@ -135,6 +135,12 @@ class Trace(_Model):
         return min((s.ttl for s in self.steps if s.answer in (Answer.ACCEPTED, Answer.RESET)), default=None)
 
     @property
+    def refused_by_itself_at(self) -> int | None:
+        """The least TTL at which the dialled address itself sends an ICMP error, behind all routers that sent one."""
+        own = min((s.ttl for s in self.steps if s.answer is Answer.REFUSED and s.sender == self.address), default=None)
+        return own if own is not None and own > self.last_hop else None
+
+    @property
     def last_hop(self) -> int:
         """The hop of the furthest router that reported that a TTL ran out; 0: no router did."""
         return max((step.ttl for step in self.steps if step.answer is Answer.EXPIRED), default=0)
@@ -219,6 +225,8 @@ class ClientView(_Model):
     """Attempts to connect to that port."""
     neutral_traces: tuple[Trace, ...] = ()
     """Traceroutes to that port: they show how far away the target is."""
+    datagram_traces: tuple[Trace, ...] = ()
+    """Traceroutes by UDP: they show how far away the target is where TCP to every port is taken by another one."""
     as_user: tuple[Session, ...] = ()
     """As root: the silent and refused ports dialled once more by an ordinary user, whom other rules may be about."""
     own: OwnMachine = OwnMachine()
@@ -254,6 +262,10 @@ class ClientView(_Model):
     def trace(self, address: str, port: int) -> Trace | None:
         """The traceroute to a port."""
         return next((trace for trace in self.traces if (trace.address, trace.port) == (address, port)), None)
+
+    def datagram_trace(self, address: str) -> Trace | None:
+        """The traceroute by UDP."""
+        return next((trace for trace in self.datagram_traces if trace.address == address), None)
 
     def cut_trace(self, address: str, port: int) -> Trace | None:
         """The traceroute of the data at which a session was cut."""

@@ -36,6 +36,11 @@ _ORIGIN_ICMP = (2, 3)
 _TCP_STATE = struct.Struct("=8B24I")
 """The beginning of struct tcp_info (tcp(7))."""
 
+_SYN_SENT = 2
+
+SAMPLE_SECONDS = 0.3
+"""How often the kernel is asked whether it could send a SYN again: it forgets that when it gives up itself."""
+
 LITTLE_MSS = 536
 """A segment size that every path carries (RFC 9293 section 3.7.1)."""
 
@@ -59,10 +64,12 @@ class Dialled:
     """After silence: whether the kernel could not send the SYN's retransmissions; None: there were none."""
 
 
-def open_socket(ip_version: IpVersion, ttl: int | None = None, mss: int | None = None) -> socket.socket:
-    """A TCP socket that has an error queue. Raises OSError where the machine has no such IP version."""
+def open_socket(
+    ip_version: IpVersion, ttl: int | None = None, mss: int | None = None, kind: int = socket.SOCK_STREAM
+) -> socket.socket:
+    """A TCP or UDP socket that has an error queue. Raises OSError where the machine has no such IP version."""
     family = socket.AF_INET6 if ip_version == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     if ip_version == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         with suppress(OSError):
@@ -108,7 +115,11 @@ async def dial(
             return Dialled(version, None, 0.0, _symbol(error.errno))
     result = Dialled(version, None, 0.0)
     try:
-        number = sock.connect_ex((address, port))
+        with suppress(OSError):
+            # A port of its own: the kernel gives connections to several ports the same one otherwise, and no table of
+            # sockets could tell their other ends apart.
+            sock.bind(("", 0))
+        number = sock.connect_ex(_socket_address(address, port))
         result.source, result.source_port = sock.getsockname()[:2]
         if number not in (0, errno.EINPROGRESS):
             result.error = _symbol(number)
@@ -119,6 +130,17 @@ async def dial(
         if result.sock is None:
             sock.close()
     return result
+
+
+def _socket_address(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """What connect() takes. A zone (RFC 4007 section 11) is a number there: Python drops the text."""
+    host, _, zone = address.partition("%")
+    if not zone:
+        return address, port
+    try:
+        return host, port, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+    except OSError:
+        return address, port
 
 
 async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> None:
@@ -143,11 +165,46 @@ async def _connected(sock: socket.socket, seconds: float, result: Dialled) -> No
     loop.add_writer(sock, look)
     try:
         async with asyncio.timeout(seconds):
-            await ended
+            while not ended.done():
+                await asyncio.wait([ended], timeout=SAMPLE_SECONDS)
+                kept_back = unsent(sock)
+                result.unsent = kept_back if kept_back is not None else result.unsent
     except TimeoutError:
-        result.error, result.unsent = "ETIMEDOUT", unsent(sock)
+        result.error = "ETIMEDOUT"
     finally:
         loop.remove_writer(sock)
+
+
+async def datagram_error(address: str, port: int, seconds: float, ttl: int) -> IcmpError | None:
+    """The ICMP error that an empty UDP datagram meets; None: none within ``seconds``.
+
+    ``ttl``: hops that it may take. The destination itself answers "port unreachable" where nothing listens.
+    """
+    version: IpVersion = 6 if ":" in address else 4
+    try:
+        sock = open_socket(version, ttl, kind=socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[IcmpError | None] = loop.create_future()
+
+    def look() -> None:
+        found = icmp_error(sock)
+        if found is not None and not came.done():
+            came.set_result(found)
+
+    try:
+        if sock.connect_ex(_socket_address(address, port)):
+            return None
+        loop.add_reader(sock, look)
+        sock.send(b"")
+        async with asyncio.timeout(seconds):
+            return await came
+    except (TimeoutError, OSError):
+        return icmp_error(sock)
+    finally:
+        loop.remove_reader(sock)
+        sock.close()
 
 
 def icmp_error(sock: socket.socket) -> IcmpError | None:
@@ -212,8 +269,8 @@ def unsent(sock: socket.socket) -> bool | None:
         values = _TCP_STATE.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_STATE.size))
     except (OSError, struct.error):
         return None
-    outstanding, tried = values[8 + 7], values[8 + 23]
-    return outstanding == 0 if tried else None
+    state, outstanding, tried = values[0], values[8 + 7], values[8 + 23]
+    return outstanding == 0 if tried and state == _SYN_SENT else None
 
 
 def drop(sock: socket.socket) -> None:

@@ -34,6 +34,9 @@ def name_leads_astray(case: Case) -> Diagnosis | None:
         return case.diagnosis(Mechanism.NAME_SERVICE, f"{what}; {server} says {right}")
     if _zone_says(case, address):
         return None if why in ("here", "private") and address in view.own.addresses else _by_zone(case, what, why)
+    loops = why == "here" and address not in view.own.addresses
+    if loops and case.session.stage is Stage.DONE:
+        return case.diagnosis(Mechanism.NAME_SERVICE, f"{what}, and its own mail server answers", Mechanism.NONE)
     if case.session.stage is Stage.DONE and why != "nowhere":
         return case.diagnosis(Mechanism.NONE, f"{what}, and a mail server answers there", Mechanism.NAME_SERVICE)
     other = Mechanism.NO_ROUTE if why == "private" else Mechanism.NO_NAME

@@ -7,6 +7,7 @@ import re
 from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis, away, hops
+from port25lab.probe.causes import one_line
 from port25lab.probe.client_view import Session
 from port25lab.verdict.replies import meaning_of
 
@@ -38,7 +39,7 @@ def refused_in_the_greeting(case: Case) -> Diagnosis | None:
     session = case.session
     if session.stage is not Stage.BANNER or not session.smtp_code:
         return None
-    reason = f"the greeting is {session.smtp_code} {short(session.reply)}"
+    reason = f"the greeting is {session.smtp_code} {short(session.reply, session.smtp_code)}"
     if case.in_between is not None:
         return _in_between(case, reason, Mechanism.REFUSING_GREETING, Mechanism.SERVER_REFUSAL)
     return _by_reply(case, reason, Mechanism.REFUSING_GREETING)
@@ -94,7 +95,7 @@ def refused_recipient(case: Case) -> Diagnosis | None:
     session = case.session
     if session.stage not in (Stage.AUTH, Stage.MAIL, Stage.RCPT, Stage.DATA) or not session.smtp_code:
         return None
-    reply = f"{session.smtp_code} {short(session.reply)}"
+    reply = f"{session.smtp_code} {short(session.reply, session.smtp_code)}"
     if case.in_between is not None:
         return _in_between(case, f"the answer is {reply}", Mechanism.INTERCEPTION, Mechanism.SERVER_REFUSAL)
     if session.second_try == 250:
@@ -177,7 +178,7 @@ def server_refuses(case: Case) -> Diagnosis | None:
     session = case.session
     if session.stage is Stage.DONE or not session.smtp_code:
         return None
-    return _by_reply(case, f"{session.smtp_code} {short(session.reply)}")
+    return _by_reply(case, f"{session.smtp_code} {short(session.reply, session.smtp_code)}")
 
 
 def _by_reply(case: Case, reason: str, *alternatives: Mechanism) -> Diagnosis:
@@ -186,7 +187,8 @@ def _by_reply(case: Case, reason: str, *alternatives: Mechanism) -> Diagnosis:
     A reply proves nothing but itself: a server may refuse for another reason than the one that its text names.
     """
     session = case.session
-    meaning = meaning_of(session.smtp_code, session.enhanced_code, session.reply, session.stage)
+    said = one_line(session.smtp_code, session.reply)
+    meaning = meaning_of(session.smtp_code, session.enhanced_code, said, session.stage)
     mechanism = meaning.mechanism if meaning else Mechanism.SERVER_REFUSAL
     doubts = (Mechanism.SERVER_REFUSAL, meaning.maybe if meaning else None, *alternatives)
     return case.diagnosis(mechanism, reason, *(doubt for doubt in doubts if doubt not in (None, mechanism)))
@@ -226,7 +228,11 @@ def _same_server(one: Session, other: Session) -> bool:
     return bool(one.banner) and one.banner == other.banner
 
 
-def short(text: str | None) -> str:
-    """A reply on one line, at most 80 characters."""
-    first = " ".join((text or "").split())
-    return first if len(first) <= 80 else f"{first[:79]}…"
+LONGEST = 300
+"""Characters of a reply in a reason: its cause is seldom in its first line."""
+
+
+def short(text: str | None, code: int | None = None) -> str:
+    """A reply on one line. ``code``: of the reply, which its lines may repeat."""
+    line = one_line(code, text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

@@ -17,7 +17,7 @@ from port25lab.probe import names, own_machine, resolver, second_look
 from port25lab.probe.client_view import Certificate, ClientView, NameAnswer, OwnMachine, Session, Trace
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
-from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut
+from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut, trace_datagrams
 from port25lab.probe.ttl_capture import TtlCapture
 
 PORTS = (25, 465, 587, 2525)
@@ -31,13 +31,14 @@ NEUTRAL_PORT = 61025
 """A port that serves nothing, that no program sends from and no mail rule is about. Its answer, or the routers on the
 way to it, show how far away the target itself is."""
 
-BANNER_NAMES = 4
-"""How many names in greetings are looked up."""
-
-LOOK_UP_SECONDS = 1.5
-
 CONNECT_SECONDS = 3.2
 """Time for a SYN and two retransmissions, after 1 s and 3 s (RFC 6298)."""
+
+TRACE_SECONDS = 4.5
+"""Time for all traceroutes, so that a probe without any answer ends within 6 s."""
+
+USERS_WAIT_SECONDS = 2.0
+"""How long an ordinary user's attempts wait for root's own session at most."""
 
 HEAD_START = 0.15
 """How long traceroutes wait, so that their SYNs do not use up a limit on connections before the sessions."""
@@ -104,8 +105,9 @@ class _Prober:
         self._ttl_capture.start()
         try:
             view = await self._look(target, addresses, control)
-            view = await self._look_twice(view)
-            named = await self._banner_names(view)
+            if request.trace:
+                view = await second_look.look_again(view, lambda: self._left() - FAREWELL_SECONDS)
+            named = await second_look.banner_names(view, self._left())
             answers: tuple[NameAnswer, ...] = await opinions
         finally:
             opinions.cancel()
@@ -115,18 +117,27 @@ class _Prober:
         return view.model_copy(update=more)
 
     async def _look(self, target: str, addresses: dict[IpVersion, str], control: dict[IpVersion, str]) -> ClientView:
-        request = self._request
+        request, self._target = self._request, target
         raw = self._ttl_capture.open
         places = [(address, port) for address in addresses.values() for port in request.ports]
         sessions = {place: asyncio.ensure_future(self._session(target, *place)) for place in places}
         neutral = [] if NEUTRAL_PORT in request.ports else list(addresses.values())
-        found, others, traces, delivered, again, (quiet, quiet_traces, platform) = await asyncio.gather(
+        self._traced_until = min(self._end - FAREWELL_SECONDS, self._now() + TRACE_SECONDS)
+        neutrals = self._neutral(target, neutral)
+        (
+            found,
+            others,
+            traces,
+            delivered,
+            again,
+            (users, (quiet, quiet_traces, datagrams, platform)),
+        ) = await asyncio.gather(
             asyncio.gather(*sessions.values()),
             asyncio.gather(*(self._session(request.control or "", one, 25) for one in control.values())),
             asyncio.gather(*self._traces(target, places, control)),
             asyncio.gather(*self._deliveries(target, addresses, sessions)),
             asyncio.gather(*(self._again(one) for (_, port), one in sessions.items() if port == 25)),
-            self._neutral(target, neutral),
+            asyncio.gather(asyncio.gather(*(self._as_user(one, *place) for place, one in sessions.items())), neutrals),
         )
         known = {(one.address, one.port): one for one in traces}
         cuts = await asyncio.gather(*(self._trace_cut(one, known) for one in found if _is_cut(one)))
@@ -144,6 +155,8 @@ class _Prober:
             neutral_port=NEUTRAL_PORT if neutral else None,
             neutral=tuple(quiet),
             neutral_traces=tuple(quiet_traces),
+            datagram_traces=tuple(datagrams),
+            as_user=tuple(one for one in users if one is not None),
             own=OwnMachine(
                 addresses=self._own,
                 listeners=own_machine.listening(own_machine.sockets() or (), request.ports),
@@ -152,79 +165,25 @@ class _Prober:
             ),
         )
 
-    async def _neutral(self, target: str, addresses: Sequence[str]) -> tuple[list[Session], list[Trace], bool]:
+    async def _neutral(
+        self, target: str, addresses: Sequence[str]
+    ) -> tuple[list[Session], list[Trace], list[Trace], bool]:
         """What shows how far away the target is, whatever is done to mail, and whether this is a cloud platform."""
         wanted = addresses if self._request.trace else ()
         return await asyncio.gather(
             asyncio.gather(*(self._connect_alone(target, one, NEUTRAL_PORT, CONNECT_SECONDS) for one in addresses)),
             asyncio.gather(*(self._trace(target, one, NEUTRAL_PORT) for one in wanted)),
+            asyncio.gather(*(self._trace_datagrams(target, one) for one in wanted)),
             second_look.metadata_service(NEUTRAL_PORT),
         )
 
-    async def _look_twice(self, view: ClientView) -> ClientView:
-        """Find out what this machine itself does to the sessions: which answers it sends, and which it discards."""
-        if not self._request.trace:
-            return view
-        found: list[Session] = []
-        for one in view.sessions:
-            trace = view.trace(one.address, one.port)
-            near = trace is not None and trace.answered_at == 1 and not self._is_own(one.address)
-            here = await self._answers_from_here(one) if near and self._left() > FAREWELL_SECONDS else None
-            found.append(one.model_copy(update={"local_answer": here}))
-        for version in self._request.ip_versions:
-            found = await self._discarded(view, found, version)
-        users = []
+    async def _as_user(self, session: Awaitable[Session], address: str, port: int) -> Session | None:
+        """As root: the same port as an ordinary user, after root's own session, or beside it where that waits long."""
         owner = second_look.ordinary_user()
-        if owner is not None and self._left() > second_look.USER_SECONDS:
-            dialled = (second_look.as_user(one, owner, self._local_peer) for one in view.sessions)
-            users = [await self._of_user(one, owner) for one in await asyncio.gather(*dialled) if one is not None]
-        return view.model_copy(update={"sessions": tuple(found), "as_user": tuple(users)})
-
-    async def _of_user(self, session: Session, owner: int) -> Session:
-        """Whether a refusal that an ordinary user gets comes from this machine."""
-        if session.connected or session.errno != "ECONNREFUSED" or self._is_own(session.address):
-            return session
-        return session.model_copy(update={"local_answer": await self._answers_from_here(session, owner)})
-
-    async def _answers_from_here(self, session: Session, owner: int | None = None) -> bool | None:
-        if session.local_peer or (session.icmp is not None and session.icmp.sender in self._own):
-            return True
-        return await second_look.answers_from_here(session, owner)
-
-    async def _discarded(self, view: ClientView, found: list[Session], version: IpVersion) -> list[Session]:
-        """Note for sessions without an answer whether answers came."""
-        own = [one for one in found if one.ip_version == version]
-        silent = [one for one in own if not one.connected and one.errno == "ETIMEDOUT" and not one.unsent]
-        if not silent or self._left() < 2 * second_look.MOST_WINDOW + FAREWELL_SECONDS:
-            return found
-        others = (*own, *(one for one in view.neutral if one.ip_version == version))
-        trips = [one.times.get(Stage.CONNECT.value, one.seconds) for one in others if one.errno != "ETIMEDOUT"]
-        answers = await second_look.discards(silent, min(trips, default=second_look.MOST_WINDOW))
-        known = dict(zip(((one.address, one.port) for one in silent), answers, strict=True))
-        return [
-            one.model_copy(update={"discarded": known[one.address, one.port]})
-            if (one.address, one.port) in known
-            else one
-            for one in found
-        ]
-
-    async def _banner_names(self, view: ClientView) -> dict[str, tuple[str, ...]]:
-        """Where the hosts are that greet under another name than the target's."""
-        greeted = (session.banner.split()[:1] for session in view.sessions if session.banner)
-        others = dict.fromkeys(word.lower().rstrip(".") for words in greeted for word in words)
-        wanted = [name for name in others if resolver.is_public(name) and name != view.target.lower()][:BANNER_NAMES]
-        seconds = min(LOOK_UP_SECONDS, self._left())
-        return await resolver.names_lead_to(wanted, (4, 6), seconds) if wanted and seconds > 0 else {}
-
-    def _is_own(self, address: str) -> bool:
-        return resolver.misleads(address, self._own) in ("here", "nowhere")
-
-    def _local_peer(self, dialled: Dialled) -> bool | None:
-        """Whether the other end of a connection is a socket of this machine."""
-        if dialled.sock is None:
+        if owner is None:
             return None
-        found = own_machine.sockets()
-        return None if found is None else own_machine.other_end(found, dialled.source, dialled.source_port, self._own)
+        await asyncio.wait([asyncio.ensure_future(session)], timeout=USERS_WAIT_SECONDS)
+        return await second_look.as_user(self._target, address, port, owner, self._own)
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -252,7 +211,7 @@ class _Prober:
 
     async def _once(self, host: str, address: str, port: int, manner: Manner, mss: int | None = None) -> Session:
         dialled = await self._dial(address, port, mss)
-        peer = self._local_peer(dialled)
+        peer = second_look.local_peer(dialled, self._own)
         session = await talk(dialled, host, address, port, manner)
         return session if peer is None else session.model_copy(update={"local_peer": peer})
 
@@ -348,12 +307,15 @@ class _Prober:
 
     async def _trace(self, host: str, address: str, port: int) -> Trace:
         await asyncio.sleep(HEAD_START)
-        found = await trace(
-            host, address, port, self._end - FAREWELL_SECONDS, enough=lambda: self._distances.get(address)
-        )
+        found = await trace(host, address, port, self._traced_until, enough=lambda: self._distances.get(address))
         if found.spoken_at is not None:
             self._distances[address] = max(found.spoken_at, self._distances.get(address, 0))
         return found
+
+    async def _trace_datagrams(self, host: str, address: str) -> Trace:
+        await asyncio.sleep(HEAD_START)
+        known = self._distances
+        return await trace_datagrams(host, address, self._traced_until, enough=lambda: known.get(address))
 
     async def _trace_cut(self, session: Session, traces: Mapping[tuple[str, int], Trace]) -> Trace | None:
         """How far away the one is that cuts a session at its first words."""
@@ -366,7 +328,10 @@ class _Prober:
         return await trace_cut(session.host, session.address, session.port, hops, seconds, data)
 
     def _left(self) -> float:
-        return self._end - asyncio.get_running_loop().time()
+        return self._end - self._now()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
 
 def _is_cut(session: Session) -> bool:

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 from port25lab.model.evidence import IcmpError
 from port25lab.model.mechanism import Mechanism
-from port25lab.probe.case import Case, Diagnosis, hops
-from port25lab.probe.client_view import Answer, Step, hops_of
+from port25lab.probe.case import NOT_THERE, Case, Diagnosis, hops
+from port25lab.probe.client_view import Answer, Step, Trace, hops_of
 
 _NO_ROUTE = {4: ((3, 0), (3, 1), (3, 6), (3, 7)), 6: ((1, 0), (1, 3))}
 """Types and codes of the ICMP errors that a router without a route sends (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
-
-_NOT_THERE = {4: ((3, 1),), 6: ((1, 3),)}
-"""Those that the last router also sends for a host that is off."""
 
 _UNREACHABLE = ("ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 
@@ -21,20 +18,21 @@ _UNREACHABLE = ("ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 def no_route_from_here(case: Case) -> Diagnosis | None:
     """The machine itself has no route, or its first router does not answer: an errno without an ICMP error."""
     session = case.session
-    if session.connected or session.icmp is not None or session.errno not in _UNREACHABLE:
+    if session.connected or (session.icmp is not None and not case.neighbour_silent):
         return None
-    if session.errno == "EHOSTUNREACH" and not _same_elsewhere(case):
-        return None
-    reason = f"this machine has no way to {session.address} ({session.errno})"
-    if session.errno == "EHOSTUNREACH":
+    if case.neighbour_silent:
         reason = f"the next machine on the way to {session.address} does not answer ({session.errno})"
-    return case.diagnosis(Mechanism.NO_ROUTE, reason, hop=0)
+        doubt = () if session.icmp is None else (Mechanism.REJECT_ICMP,)
+        return case.diagnosis(Mechanism.NO_ROUTE, reason, *doubt, hop=0)
+    if session.errno not in _UNREACHABLE or session.errno == "EHOSTUNREACH":
+        return None
+    return case.diagnosis(Mechanism.NO_ROUTE, f"this machine has no way to {session.address} ({session.errno})", hop=0)
 
 
 def no_route_further_on(case: Case) -> Diagnosis | None:
     """A router has no route, whatever the port."""
     icmp = case.session.icmp
-    if case.session.connected or icmp is None or not _same_elsewhere(case):
+    if case.session.connected or icmp is None or not case.same_elsewhere:
         return None
     if (icmp.type, icmp.code) not in _NO_ROUTE[icmp.ip_version]:
         return None
@@ -42,7 +40,7 @@ def no_route_further_on(case: Case) -> Diagnosis | None:
         Mechanism.NO_ROUTE,
         f"{icmp.sender} says that there is no way to {case.session.address}, whatever the port",
         Mechanism.REJECT_ICMP,
-        *([Mechanism.NO_ANSWER] if (icmp.type, icmp.code) in _NOT_THERE[icmp.ip_version] else []),
+        *([Mechanism.NO_ANSWER] if (icmp.type, icmp.code) in NOT_THERE[icmp.ip_version] else []),
         hop=_hop_of(case, icmp),
     )
 
@@ -61,7 +59,7 @@ def refused_by_icmp(case: Case) -> Diagnosis | None:
 def refused_here(case: Case) -> Diagnosis | None:
     """An errno without an ICMP error, on this port alone: the machine's own firewall."""
     session = case.session
-    if session.connected or session.errno in ("ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"):
+    if session.connected or session.errno not in ("EACCES", "EPERM", *_UNREACHABLE):
         return None
     return case.diagnosis(Mechanism.REJECT_ICMP, f"this machine itself refuses ({session.errno})", hop=0)
 
@@ -86,7 +84,7 @@ def refused_by_reset(case: Case) -> Diagnosis | None:
     if mine is not None and nearer is not None and nearer > 0:
         reason = f"the reset has TTL {mine}, and what the destination itself says has {theirs}"
         return case.diagnosis(Mechanism.REJECT_RESET, reason, hop=hops_of(mine))
-    if nearer == 0 and case.distance == case.least_distance:
+    if nearer == 0 and mine is not None and case.proven_distance in (None, hops_of(mine)):
         return case.diagnosis(
             Mechanism.NO_LISTENER, "the reset comes from as far away as the destination's other answers"
         )
@@ -118,7 +116,7 @@ def over_a_limit(case: Case) -> Diagnosis | None:
 
 def silence(case: Case) -> Diagnosis | None:
     """No answer. The traceroutes show how far the SYNs come."""
-    session, trace, away = case.session, case.trace, case.distance
+    session, trace = case.session, case.trace
     if session.connected or session.errno != "ETIMEDOUT":
         return None
     if session.unsent and not case.to_itself:
@@ -128,7 +126,17 @@ def silence(case: Case) -> Diagnosis | None:
     if trace is None:
         reason = "no answer, and no traceroute was made"
         return case.diagnosis(Mechanism.SYN_DROP, reason, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT)
-    last = trace.last_hop
+    found = _silent(case, trace)
+    if case.others_refused:
+        reason = f"{found.reason}; other ports are refused with ICMP errors, of which a host sends few in a second"
+        alternatives = (*found.alternatives, Mechanism.REJECT_ICMP)
+        return found.model_copy(update={"reason": reason, "alternatives": alternatives})
+    return found
+
+
+def _silent(case: Case, trace: Trace) -> Diagnosis:
+    """Silence, by how far the SYNs come."""
+    session, away, last = case.session, case.distance, trace.last_hop
     beyond = [hop for hop in _beyond(case) if hop > last]
     if away is None and not beyond:
         return _silent_host(case, last)
@@ -136,6 +144,9 @@ def silence(case: Case) -> Diagnosis | None:
         return _silent_at_the_door(case, last)
     until = min(beyond)
     there = f"SYNs come {hops(last)} far"
+    control = case.view.control_session(session.ip_version)
+    if session.port == 25 and control is not None and control.connected:
+        there += f" (those to port 25 of {control.host} arrive: it is about this destination)"
     if until == last + 1:
         return case.diagnosis(Mechanism.SYN_DROP, f"{there}, those to other ports go on", hop=last, until=until)
     if away is not None and until >= away:
@@ -144,13 +155,6 @@ def silence(case: Case) -> Diagnosis | None:
     return case.diagnosis(
         Mechanism.SYN_DROP, f"{there}, those to other ports come to hop {until}", hop=last, until=until
     )
-
-
-def _same_elsewhere(case: Case) -> bool:
-    """Whether every other port of this address that was tried ends in the same error."""
-    session = case.session
-    others = [one for one in case.view.sessions if one.address == session.address and one.port != session.port]
-    return all((one.errno, one.icmp) == (session.errno, session.icmp) for one in others)
 
 
 def _hop_of(case: Case, icmp: IcmpError) -> int | None:
@@ -163,6 +167,8 @@ def _hop_of(case: Case, icmp: IcmpError) -> int | None:
     heard = min((step.ttl for step in _refusals(case) if step.sender == icmp.sender), default=None)
     if known is not None or heard is None:
         return known
+    if icmp.sender != case.session.address and case.routers:
+        heard = min(heard, max(case.routers) + 1)  # ICMP errors are limited in rate: nearer ones may be missing
     return heard if icmp.sender == case.session.address or heard - 1 in case.routers else heard - 1
 
 
@@ -177,6 +183,8 @@ def _beyond(case: Case) -> Iterator[int]:
         yield from trace.routers
         if trace.answered_at is not None:
             yield trace.answered_at
+    if case.by_datagrams is not None:
+        yield from case.by_datagrams.routers
 
 
 def _silent_host(case: Case, last: int) -> Diagnosis:

@@ -20,10 +20,10 @@ import dns.resolver
 from port25lab.model.addresses import IpVersion
 from port25lab.probe.client_view import NameAnswer
 
-SECONDS = 3.0
+SECONDS = 4.0
 """For all answers together."""
 
-ONE_SECONDS = 1.5
+ONE_SECONDS = 2.0
 
 MOST_SERVERS = 3
 """Resolvers that are asked, and servers of the zone."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from port25lab.model.addresses import IpVersion
 from port25lab.model.evidence import IcmpError
 from port25lab.probe.client_view import Answer, Step, Trace
-from port25lab.probe.dial import Dialled, dial, drop, set_ttl
+from port25lab.probe.dial import Dialled, datagram_error, dial, drop, set_ttl
 
 WAVE = 6
 """SYNs that are sent at once. A small number, so that few reach the destination."""
@@ -27,6 +27,9 @@ STEP_SECONDS = 1.25
 
 LEAST_SECONDS = 0.5
 """Where less time is left, no more SYNs are sent: a missing answer would prove nothing."""
+
+DATAGRAM_PORT = 33475
+"""One of traceroute(8), so that firewalls know what it is; nothing listens there."""
 
 _TIME_EXCEEDED = {4: 11, 6: 3}
 
@@ -41,20 +44,56 @@ async def trace(
     ``host``: the name, for the result. ``address``, ``port``: of the destination. ``deadline``: in the loop's time.
     ``enough``: returns the hops to the destination, once they are known.
     """
+    return await _in_waves(
+        host, address, port, deadline, lambda ttl, seconds: _step(address, port, ttl, seconds), enough
+    )
+
+
+async def _in_waves(
+    host: str,
+    address: str,
+    port: int,
+    deadline: float,
+    step: Callable[[int, float], Awaitable[Step]],
+    enough: Callable[[], int | None],
+) -> Trace:
+    """Make steps of growing TTLs, a wave at a time, until one of them is answered."""
     steps: list[Step] = []
     for first in range(1, FURTHEST + 1, WAVE):
         seconds = min(STEP_SECONDS, deadline - asyncio.get_running_loop().time())
         if seconds < LEAST_SECONDS:
             break
         wave = range(first, min(first + WAVE, FURTHEST + 1))
-        steps += await asyncio.gather(*(_step(address, port, ttl, seconds) for ttl in wave))
-        silent = all(step.answer is Answer.SILENT for step in steps[-WAVE:])
+        steps += await asyncio.gather(*(step(ttl, seconds) for ttl in wave))
+        silent = all(one.answer is Answer.SILENT for one in steps[-WAVE:])
         known = enough()
         if (known is not None and wave[-1] >= known) or (known is None and silent):
             break
-        if any(step.answer not in (Answer.EXPIRED, Answer.SILENT) for step in steps):
+        if any(one.answer not in (Answer.EXPIRED, Answer.SILENT) for one in steps):
             break
     return Trace(host=host, address=address, port=port, ip_version=_version(address), steps=tuple(steps))
+
+
+async def trace_datagrams(
+    host: str, address: str, deadline: float, *, enough: Callable[[], int | None] = lambda: None
+) -> Trace:
+    """As ``trace``, by UDP, about which rules for mail and proxies are not.
+
+    The destination's own ICMP error (port unreachable) is the answer ``REFUSED`` with its address as the sender.
+    """
+    return await _in_waves(
+        host,
+        address,
+        DATAGRAM_PORT,
+        deadline,
+        lambda ttl, seconds: _datagram_step(address, ttl, seconds),
+        enough,
+    )
+
+
+async def _datagram_step(address: str, ttl: int, seconds: float) -> Step:
+    icmp = await datagram_error(address, DATAGRAM_PORT, seconds, ttl)
+    return _icmp_step(ttl, icmp) if icmp is not None else Step(ttl=ttl, answer=Answer.SILENT)
 
 
 async def trace_cut(host: str, address: str, port: int, hops: int, seconds: float, data: bytes | None = None) -> Trace:

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Case, Diagnosis
 from port25lab.probe.client_view import Session
+from port25lab.probe.in_session import as_far_as_the_destination
 from port25lab.probe.no_connection import works_elsewhere
 from port25lab.probe.places import Place
 from port25lab.probe.resolver import PRIVATE
@@ -31,6 +32,28 @@ OF_SERVERS = (
     Mechanism.SERVER_REFUSAL,
     Mechanism.GREYLISTING,
     Mechanism.DNSBL_LISTING,
+)
+
+SEEN_BY_WHAT_IS_MISSING = (
+    Mechanism.SYN_DROP,
+    Mechanism.REJECT_RESET,
+    Mechanism.RATE_LIMIT,
+    Mechanism.SNI_RESET,
+    Mechanism.SESSION_CUT,
+)
+"""Their hop is the last router that reports an expired TTL. One that filters as packets come in reports none."""
+
+ANSWERS = (
+    Mechanism.REJECT_RESET,
+    Mechanism.INTERCEPTION,
+    Mechanism.REFUSING_GREETING,
+    Mechanism.ACCEPT_CLOSE,
+    Mechanism.TARPIT,
+)
+"""What is done by an answer in the destination's name, whose sender's distance a traceroute shows."""
+
+MAY_BE_THE_NEXT = (
+    "a router that filters packets as they come in does so before it looks at their TTL: it may be the next one"
 )
 
 NEAR_THE_SERVER_FIRST = (Place.BEFORE_THE_SERVER, Place.SERVER)
@@ -69,12 +92,14 @@ def places(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | Non
         if reason:
             reasons.append(reason)
     ordered = _possible(case, dict.fromkeys(found))
+    if Place.SERVER in ordered and case.session.connected and as_far_as_the_destination(case):
+        ordered = [Place.SERVER, *(place for place in ordered if place is not Place.SERVER)]
     return ordered, reasons[0] if reasons and len(ordered) > 1 else None
 
 
 def lacks_version(case: Case, diagnosis: Diagnosis) -> bool:
     """Whether this machine does not have that IP version, and has the other one: that is no fault."""
-    if diagnosis.mechanism is not Mechanism.NO_ROUTE or diagnosis.hop != 0 or case.session.errno == "EHOSTUNREACH":
+    if diagnosis.mechanism is not Mechanism.NO_ROUTE or diagnosis.hop != 0 or case.neighbour_silent:
         return False
     others = [one for one in case.view.sessions if one.ip_version != case.session.ip_version]
     return any(one.errno not in ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT") or one.icmp for one in others)
@@ -96,6 +121,8 @@ def _of_names(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | 
         return (Place.OWN_MACHINE,), "/etc/hosts has the address"
     if diagnosis.certain:
         return (Place.RESOLVER,), "another DNS server has another address"
+    if diagnosis.mechanism is Mechanism.NONE:
+        return (Place.RESOLVER, Place.SERVER), "the resolver may lie, and the name may have several right addresses"
     if diagnosis.mechanism is Mechanism.NO_NAME:
         return (Place.SERVER, Place.RESOLVER), "who answers for the zone says the same, or is answered for"
     return (Place.RESOLVER, Place.SERVER), "no second DNS server answers, so that nothing shows whose address it is"
@@ -112,14 +139,21 @@ def _of(case: Case, diagnosis: Diagnosis, mechanism: Mechanism) -> tuple[Sequenc
     icmp = case.session.icmp
     if icmp is not None and icmp.sender == case.session.address and not case.session.connected:
         return (Place.SERVER,), None
-    if mechanism is Mechanism.NO_ANSWER:
+    if mechanism is Mechanism.NO_ANSWER and (case.routers or case.session.icmp is not None):
         return (Place.SERVER, Place.BEFORE_THE_SERVER), "a host that is off and one that ignores this client are silent"
-    if mechanism is Mechanism.NO_ROUTE and diagnosis.hop == 0:
-        if case.session.errno == "EHOSTUNREACH":
+    if diagnosis.mechanism is Mechanism.NO_ROUTE and diagnosis.hop == 0:
+        if case.neighbour_silent:
             return (Place.OWN_ROUTER, Place.OWN_MACHINE), "the next machine is silent, or this one asks in vain"
         return (Place.OWN_MACHINE,), None
     if diagnosis.hop is not None and not _silent_host(diagnosis):
-        return by_hop(case, diagnosis.hop)
+        own, reason = by_hop(case, diagnosis.hop)
+        if mechanism not in SEEN_BY_WHAT_IS_MISSING or diagnosis.hop == 0:
+            return own, reason
+        following, _ = by_hop(case, diagnosis.hop + 1)
+        both = tuple(dict.fromkeys((*own, *following)))
+        return both, reason if len(both) == len(own) else MAY_BE_THE_NEXT
+    if mechanism in ANSWERS and as_far_as_the_destination(case):
+        return (Place.BEFORE_THE_SERVER,), "what stands right before the server can answer in its name"
     return _anywhere(case, diagnosis)
 
 
@@ -156,7 +190,10 @@ def by_hop(case: Case, hop: int) -> tuple[Sequence[Place], str | None]:
 
 def _anywhere(case: Case, diagnosis: Diagnosis) -> tuple[Sequence[Place], str | None]:
     """Where nothing shows the hop."""
-    near = NEAR_THE_SERVER_FIRST if _server_likelier(case, diagnosis) else ()
+    near: tuple[Place, ...] = NEAR_THE_SERVER_FIRST if _server_likelier(case, diagnosis) else ()
+    if _silent_host(diagnosis) and not case.routers:
+        near = (Place.OWN_ROUTER, Place.OWN_MACHINE, Place.PLATFORM)
+        return tuple(dict.fromkeys((*near, *ALL))), "not even the first router answers"
     reason = "nothing shows at which hop it is"
     if diagnosis.candidates & {Mechanism.SYN_DROP, Mechanism.ANSWER_DROP}:
         reason = "silence has no sender: SYNs may be dropped behind the last router that answers, and answers anywhere"
@@ -211,6 +248,8 @@ def _may_be_here(case: Case) -> bool:
     session = case.session
     if case.to_itself:
         return True
+    if case.answers_from is not None and case.answers_from > 1:
+        return False  # what this machine answers itself needs no hop at all
     if session.connected:
         return session.local_answer is not False and session.local_peer is not False
     return case.here is not False

@@ -35,8 +35,16 @@ def table(report: Report) -> str:
     writer.writeheader()
     for verdict, row in zip(report.verdicts, data["verdicts"], strict=True):
         topology = data["topologies"][row["topology"]]["name"]
-        writer.writerow({key: _cell(value) for key, value in _row(row, topology, told=verdict.told).items()})
+        writer.writerow(cells(row, topology, told=verdict.told))
     return text.getvalue()
+
+
+def cells(row: dict[str, Any], topology: str, *, told: bool) -> dict[str, Any]:
+    """The cells of one attempt by column, as they are written.
+
+    ``row``: the verdict as ``json_file`` has it. ``topology``: its name. ``told``: whether port25lab could tell.
+    """
+    return {key: _cell(value) for key, value in _row(row, topology, told=told).items()}
 
 
 def _row(row: dict[str, Any], topology: str, *, told: bool) -> dict[str, Any]:

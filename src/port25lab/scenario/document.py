@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
@@ -81,6 +81,24 @@ class Document:
         for key in keys:
             written = (*written, key) if (*written, key) in self._places else written
         return written
+
+
+@dataclass(frozen=True)
+class DerivedDocument(Document):
+    """Data that was made from a YAML file: a value's place is that of what it was made from."""
+
+    origins: Mapping[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
+    """The keys in the file, by the keys in the data. Of keys that are not here, those above them count."""
+
+    def written(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        """The keys in the file of a value in the data."""
+        above = next((keys[:end] for end in range(len(keys), 0, -1) if keys[:end] in self.origins), ())
+        return super().written((*self.origins[above], *keys[len(above) :]) if above else keys)
+
+
+def derived(document: Document, data: Any, origins: Mapping[tuple[Key, ...], tuple[Key, ...]]) -> Document:
+    """Data made from a document, with errors that name the places in its file. ``origins``: see the class."""
+    return DerivedDocument(document.file, data, document._places, document._key_places, document.dates, origins)
 
 
 def read_yaml(file: Path, *, dates: bool = False) -> Document:

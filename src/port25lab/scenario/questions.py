@@ -43,7 +43,14 @@ def load_questions(name: str) -> list[Question]:
 
     Raises InputError for the first thing that is wrong in it.
     """
-    document = document_module.read_yaml(catalogue.find("scenarios", name))
+    return questions_of(document_module.read_yaml(catalogue.find("scenarios", name)), name)
+
+
+def questions_of(document: Document, name: str) -> list[Question]:
+    """All questions of a scenario that was read. ``name``: what the user called it.
+
+    Raises InputError for the first thing that is wrong in it.
+    """
     scenario = document_module.validated(document, ScenarioFile)
     plan = plan_for(scenario.topology, document.error, relative_to=document.file)
     configs = {

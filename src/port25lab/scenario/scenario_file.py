@@ -51,7 +51,8 @@ OUTCOMES_OF_PACKETS: tuple[Expected, ...] = (
 )
 
 
-def _topology_long(value: Any) -> Any:
+def topology_long(value: Any) -> Any:
+    """A topology with its parameters apart, from the forms in which a file may name it."""
     if isinstance(value, str):
         return {"name": value, "parameters": {}}
     if isinstance(value, dict):
@@ -296,7 +297,7 @@ class ScenarioFile(Strict):
     description: str = Field("", description="What the scenario shows, and why.")
     topology: Annotated[
         TopologyChoice,
-        BeforeValidator(_topology_long),
+        BeforeValidator(topology_long),
         WithJsonSchema(
             {
                 "anyOf": [

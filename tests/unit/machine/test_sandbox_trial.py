@@ -39,7 +39,12 @@ def setting(proc: Path, name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
-        ("kernel.apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "kernel.apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0; "
+            "or an AppArmor profile for port25lab alone: recipes/port25lab.apparmor",
+        ),
         ("kernel.unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user.max_user_namespaces", "0", "user.max_user_namespaces=10000"),
         ("user.max_net_namespaces", "0", "user.max_net_namespaces=10000"),

@@ -7,6 +7,7 @@ from port25lab.model.evidence import Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.ambiguous import INDISTINGUISHABLE, explain
 from port25lab.probe.case import Diagnosis
+from port25lab.probe.causes import Cause
 from port25lab.probe.classify import classify, diagnose
 from port25lab.probe.client_view import Answer, Certificate, ClientView, Step, Trace, hops_of
 
@@ -266,5 +267,91 @@ def test_how_far_a_packet_has_come() -> None:
 
 
 def test_every_doubt_has_a_reason_and_a_remedy() -> None:
-    assert explain(frozenset({Mechanism.SYN_DROP, Mechanism.REJECT_ICMP})) is None
+    assert explain(frozenset({Mechanism.SYN_DROP, Mechanism.REJECT_RESET})) is None
     assert all(len(row.mechanisms) > 1 and row.when and row.reason and row.remedy for row in INDISTINGUISHABLE)
+
+
+def test_a_reset_from_further_away_than_the_others_is_no_rule() -> None:
+    """As root: what resets the other ports is nearer, and its TTL is not that of the destination."""
+    seen = view(
+        reset(ttl=59), reset(587, ttl=62), traces=(trace(25, 5, Answer.RESET), trace(587, 2, Answer.RESET)), raw=True
+    )
+    assert Mechanism.NO_LISTENER in found(seen).candidates
+    assert found(seen).mechanism is not Mechanism.REJECT_RESET
+
+
+def test_where_all_probed_ports_are_taken_at_one_hop_a_neutral_one_shows_the_distance() -> None:
+    taken = tuple(trace(port, 1, Answer.ACCEPTED) for port in (25, 587))
+    assert verdict(view(session(), session(587), traces=taken))[0] == {Mechanism.NONE}
+    far = (trace(61025, 5, Answer.RESET),)
+    assert verdict(view(session(), session(587), traces=taken, neutral_traces=far)) == ({Mechanism.INTERCEPTION}, 2)
+
+
+def test_routers_behind_a_box_prove_that_it_is_not_the_server() -> None:
+    """The neutral port is dropped at the destination: the routers on the way there are enough."""
+    mute = (trace(61025, 5),)
+    seen = view(session(), traces=(trace(25, 1, Answer.ACCEPTED),), neutral_traces=mute)
+    assert verdict(seen) == ({Mechanism.INTERCEPTION}, 2)
+
+
+def test_where_tcp_is_taken_on_every_port_datagrams_show_the_distance() -> None:
+    taken = (trace(25, 1, Answer.ACCEPTED),)
+    neutral = (trace(61025, 1, Answer.RESET),)
+    far = (trace(33475, 5, Answer.REFUSED, ADDRESS),)
+    seen = view(session(), traces=taken, neutral_traces=neutral, datagram_traces=far)
+    assert verdict(seen) == ({Mechanism.INTERCEPTION}, 2)
+    seen = view(
+        reset(),
+        traces=(trace(25, 2, Answer.RESET),),
+        neutral_traces=(trace(61025, 2, Answer.RESET),),
+        datagram_traces=far,
+    )
+    assert verdict(seen) == ({Mechanism.REJECT_RESET}, 2)
+
+
+def test_a_server_under_another_name_is_suspect_where_nothing_shows_its_distance() -> None:
+    other = session(
+        banner="relay.isp.example ESMTP", certificate=Certificate(sha256="0" * 64, problem="Hostname mismatch")
+    )
+    seen = view(other, traces=(trace(25, 5, Answer.ACCEPTED),))
+    assert found(seen).candidates == {Mechanism.NONE, Mechanism.INTERCEPTION}
+    elsewhere = view(other, traces=seen.traces, banner_names={"relay.isp.example": ("198.51.100.25",)})
+    assert found(elsewhere).mechanism is Mechanism.INTERCEPTION
+    same = view(other, traces=seen.traces, banner_names={"relay.isp.example": (ADDRESS,)})
+    assert found(same).candidates == {Mechanism.NONE}
+    far = view(other, traces=seen.traces, neutral_traces=(trace(61025, 5, Answer.RESET),))
+    assert found(far).candidates == {Mechanism.NONE}
+
+
+def test_a_reset_right_after_the_handshake_is_a_connection() -> None:
+    seen = view(session(25, Stage.BANNER, errno="ECONNRESET"), reset(587), traces=AS_FAR)
+    assert verdict(seen)[0] == {Mechanism.ACCEPT_CLOSE, Mechanism.SERVER_REFUSAL}
+
+
+def test_an_icmp_error_of_other_ports_may_be_missing_here() -> None:
+    seen = view(silent(), refused(587, ADDRESS, 3, 3), traces=(trace(25, 5), trace(587, 5, Answer.REFUSED, ADDRESS)))
+    assert Mechanism.REJECT_ICMP in found(seen).candidates
+
+
+def test_a_host_of_which_nothing_answers_is_likelier_off_where_its_other_address_answers() -> None:
+    six = session(address="2001:db8:25::25", ip_version=6)
+    seen = view(silent(), silent(587), six, traces=(trace(25, 5), trace(587, 5)))
+    assert found(seen).mechanism is Mechanism.NO_ANSWER
+
+
+def test_the_control_does_not_contradict_the_hop() -> None:
+    twin = session(host="mx.example.org", address="192.0.2.29")
+    seen = view(silent(), reset(587), traces=(trace(25, 2), CONTROL), control="mx.example.org", controls=(twin,))
+    assert verdict(seen) == ({Mechanism.SYN_DROP}, 2)
+    assert "mx.example.org arrive" in found(seen).reason
+    door = view(silent(), reset(587), traces=(trace(25, 5), CONTROL), control="mx.example.org", controls=(twin,))
+    assert found(door).hop is None
+
+
+def test_a_multi_line_refusal_keeps_its_cause_and_loses_its_codes() -> None:
+    text = "5.7.25 [192.0.2.7] The sending IP does not have a\n5.7.25 PTR record, or it does not point back to it"
+    refusal = session(25, Stage.RCPT, smtp_code=550, enhanced_code="5.7.25", reply=text)
+    diagnosis = found(view(session(), deliveries=(refusal,)))
+    assert diagnosis.cause is Cause.NO_PTR
+    assert diagnosis.reason.count("5.7.25") == 1
+    assert "does not have a PTR record" in diagnosis.reason

@@ -18,6 +18,7 @@ def test_a_checkout_has_its_content_at_the_top() -> None:
 
 def test_topologies_are_files_with_topos() -> None:
     assert names("topologies") == [
+        "access_isps",
         "cloud_vpc",
         "hosting",
         "hotel",

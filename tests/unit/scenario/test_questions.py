@@ -468,7 +468,7 @@ SETS = (
             "topology: residential_isp",
             "topology: residental_isp",
             ":2:11: no topology 'residental_isp'; did you mean 'residential_isp'? "
-            "known: cloud_vpc, hosting, hotel, internet, residential_isp, triangular, unusual_customers, "
+            "known: access_isps, cloud_vpc, hosting, hotel, internet, residential_isp, triangular, unusual_customers, "
             "or the path of a Python file",
         ),
         (

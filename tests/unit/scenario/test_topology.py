@@ -22,6 +22,8 @@ from port25lab.scenario.questions import lab_config, load_questions, question_ab
 from port25lab.scenario.topology import describe, load_topology
 
 VARIETIES: list[tuple[str, dict[str, Any]]] = [
+    ("access_isps", {}),
+    ("access_isps", {"isps": 40, "customers": 5, "bots": 5, "relays": False}),
     ("internet", {}),
     ("residential_isp", {}),
     ("residential_isp", {"customers": 50}),
@@ -388,8 +390,8 @@ def test_unknown_topology() -> None:
     with pytest.raises(InputError) as caught:
         load_topology("hotels")
     assert str(caught.value) == (
-        "no topology 'hotels'; did you mean 'hotel'? known: cloud_vpc, hosting, hotel, internet, residential_isp, "
-        "triangular, unusual_customers, "
+        "no topology 'hotels'; did you mean 'hotel'? known: access_isps, cloud_vpc, hosting, hotel, internet, "
+        "residential_isp, triangular, unusual_customers, "
         "or the path of a Python file"
     )
 

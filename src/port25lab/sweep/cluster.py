@@ -1,0 +1,218 @@
+"""The jobs of a sweep on the workers of a Dask cluster (``distributed``, an extra).
+
+Each worker writes a job's result to the sweep's folder before the job's future ends, so what a worker has done is not
+lost with it. The folder has to be the same on all machines. Dask runs the jobs of a worker that died on another one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from port25lab.errors import InputError, MachineError, OutputError, Port25labError
+from port25lab.machine import doctor
+from port25lab.machine.versions import own_version
+from port25lab.sweep.jobs import Jobs, SweepJob
+from port25lab.sweep.run import TRIES, Part, Progress, missing
+from port25lab.sweep.store import ABOUT, Store
+from port25lab.sweep.work import JobError, Work
+from port25lab.sweep.worker import DONE, FAILED, FATAL, FatalError
+
+LOCAL = "local"
+"""In place of an address: a cluster of processes on this machine."""
+
+CONNECT_SECONDS = 10.0
+
+WORKER_SECONDS = 60.0
+"""How long a scheduler may have no worker before that is an error."""
+
+
+def run_on_cluster(
+    store: Store, jobs: Jobs, part: Part, progress: Progress, scheduler: str, *, workers: int, retry_failed: bool
+) -> None:
+    """Run the jobs of a part that have no result yet, on the workers of a cluster.
+
+    ``scheduler``: its address, or ``local``. ``workers``: how many processes a local cluster has. ``retry_failed``:
+    whether jobs that were set aside get another try. Raises InputError where there is no scheduler, MachineError where
+    a worker can run no lab or is of another version, OutputError, and FatalError where nothing can go on.
+    """
+    try:
+        import distributed
+    except ImportError:
+        allowed = "pip install 'port25lab[dask]'"
+        raise InputError("--scheduler needs distributed, which is not installed", allowed=allowed) from None
+    with _client(distributed, scheduler, workers) as client:
+        # A job for each worker: when one dies, Dask also holds that against the jobs that wait for it.
+        at_once = _require_workers(client, store)
+        todo = missing(store, jobs, part, progress, retry_failed)
+        _Submission(distributed, client, store, progress, at_once, own=scheduler == LOCAL).run(todo)
+
+
+class _Submission:
+    """Jobs that are at the cluster, and what became of them."""
+
+    def __init__(
+        self, distributed: Any, client: Any, store: Store, progress: Progress, at_once: int, *, own: bool
+    ) -> None:
+        """``own``: whether the scheduler is this command's, which leaves second tries to it."""
+        self._distributed, self._client, self._own = distributed, client, own
+        self._store, self._progress, self._at_once = store, progress, at_once
+        self._tries: dict[str, tuple[SweepJob, int]] = {}
+        """By the key of a future: its job, and the number of the try."""
+
+    def run(self, jobs: Iterator[SweepJob]) -> None:
+        """Run all jobs, a few at a time."""
+        ended = self._distributed.as_completed(self._submit(job) for job in islice(jobs, self._at_once))
+        for future in ended:
+            job, tries = self._tries.pop(future.key)
+            answer = self._answer(future)
+            future.release()
+            if answer["what"] == FATAL:
+                raise FatalError(answer["reason"], answer["code"])
+            if answer["what"] == DONE:
+                self._progress.job_done(answer["attempts"])
+            elif answer["again"] and tries < TRIES:
+                self._progress.job_failed(job, answer["reason"], again=True)
+                ended.add(self._submit(job, tries + 1))
+            else:
+                self._store.set_aside(job, answer["reason"], tries)
+                self._progress.job_failed(job, answer["reason"], again=False)
+            for job in islice(jobs, max(0, self._at_once - len(self._tries))):
+                ended.add(self._submit(job))
+            self._progress.tick()
+
+    def _submit(self, job: SweepJob, tries: int = 1) -> Any:
+        key = job.id if tries == 1 else f"{job.id}-{tries}"
+        self._tries[key] = job, tries
+        return self._client.submit(run_job, str(self._store.folder.absolute()), job.number, key=key, pure=False)
+
+    def _answer(self, future: Any) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = future.result()
+        except self._distributed.KilledWorker:
+            return {"what": FAILED, "reason": "the worker that ran it died", "again": self._own}
+        except self._distributed.CancelledError:
+            return {"what": FATAL, "reason": "the scheduler has gone; what is done is done", "code": 4}
+        except Exception as error:  # whatever the worker's Python raised
+            return {"what": FAILED, "reason": f"{type(error).__name__}: {error}", "again": True}
+        return found
+
+
+@contextmanager
+def _client(distributed: Any, scheduler: str, workers: int) -> Iterator[Any]:
+    """A connection to a scheduler; for ``local``, also its processes. Raises InputError where there is none."""
+    with ExitStack() as stack:
+        address: Any = scheduler
+        if scheduler == LOCAL:
+            import dask
+
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+            address = stack.enter_context(cluster)
+        try:
+            client = stack.enter_context(distributed.Client(address, timeout=CONNECT_SECONDS))
+        except (OSError, TimeoutError, ValueError) as error:
+            what = f"no scheduler at {scheduler}: {' '.join(str(error).split()) or 'no answer'}"
+            raise InputError(what, allowed="tcp://HOST:PORT of a dask-scheduler that runs, or local") from None
+        yield client
+
+
+@dataclass(frozen=True)
+class _WorkerReport:
+    """What a worker says of itself."""
+
+    version: str
+    problem: str
+    """What its machine lacks; empty: nothing."""
+    about: str
+    """Of the sweep's folder, as this worker sees it; empty: it does not."""
+
+
+def _require_workers(client: Any, store: Store) -> int:
+    """Check every worker. Returns how many there are. Raises MachineError for the first that cannot run the jobs."""
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError:
+        raise MachineError("the scheduler has no workers", "start some: dask worker tcp://HOST:PORT") from None
+    try:
+        reports: dict[str, _WorkerReport] = client.run(report_of_worker, str(store.folder.absolute()))
+    except Exception as error:
+        what = f"the workers cannot run port25lab: {type(error).__name__}: {error}"
+        raise MachineError(what, "install the same version of port25lab where they run") from None
+    own, about = own_version(), (store.folder / ABOUT).read_text(encoding="utf-8")
+    for worker, report in sorted(reports.items()):
+        if report.version != own:
+            what = f"worker {worker} has port25lab {report.version}, and this is {own}"
+            raise MachineError(what, "install the same version on both")
+        if report.problem:
+            raise MachineError(f"worker {worker}: {report.problem}", "port25lab doctor, on its machine, says more")
+        if report.about != about:
+            what = f"worker {worker} does not see the folder {store.folder.absolute()}"
+            raise MachineError(what, "a folder that all machines share, under the same name")
+    return len(reports)
+
+
+def report_of_worker(folder: str) -> _WorkerReport:
+    """What a worker is, found where it runs. ``folder``: of the sweep."""
+    problem = ""
+    try:
+        doctor.require()
+    except MachineError as error:
+        problem = str(error)
+    try:
+        about = (Path(folder) / ABOUT).read_text(encoding="utf-8")
+    except OSError:
+        about = ""
+    return _WorkerReport(own_version(), problem, about)
+
+
+_one_at_a_time = threading.Lock()
+"""Of a worker process: however many threads it has, one job runs in it."""
+
+_works: dict[str, tuple[str, Jobs, Work]] = {}
+"""Of a worker process, by the sweep's folder: what it is, its jobs, and the labs for them."""
+
+
+def run_job(folder: str, number: int) -> dict[str, Any]:
+    """Run a job where a worker is, and write its result. Returns what became of it."""
+    with _one_at_a_time:
+        store = Store(Path(folder))
+        try:
+            jobs, work = _work(store)
+            job = jobs.job(number)
+            result = work.run(job)
+            store.keep(job, result.head, result.verdicts, result.origin)
+        except JobError as error:
+            return {"what": FAILED, "reason": error.reason, "again": error.again}
+        except (InputError, MachineError, OutputError) as error:
+            return _fatal(error)
+        return {"what": DONE, "attempts": len(result.verdicts)}
+
+
+def _work(store: Store) -> tuple[Jobs, Work]:
+    about = json.dumps(store.about(), sort_keys=True)
+    known = _works.get(str(store.folder))
+    if known is None or known[0] != about:
+        for _, _, work in _works.values():
+            work.close()
+        _works.clear()
+        spec = store.spec()
+        _works[str(store.folder)] = known = about, Jobs(spec), Work(spec)
+    return known[1], known[2]
+
+
+def _fatal(error: Port25labError) -> dict[str, Any]:
+    return {"what": FATAL, "reason": str(error), "code": error.exit_code}
