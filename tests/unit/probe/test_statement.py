@@ -69,10 +69,9 @@ def test_doubts_are_told_with_their_reason() -> None:
 
 
 def test_a_reset_on_the_way_is_no_server_that_is_down() -> None:
-    words = told(view(reset(), reset(587), traces=(trace(25, 1, Answer.RESET), CONTROL)))
-    assert (
-        "at your own router, or in the network of the platform on which this machine runs, hop 1 (192.168.1.1)" in words
-    )
+    words = told(view(reset(), reset(587), traces=(trace(25, 0, Answer.RESET), CONTROL)))
+    assert "at your own router" in words
+    assert ", hop 1" in words
     assert "looks as if the server were down; it has not even seen the connection" in words
     assert "a list of allowed mail servers" in words
 
