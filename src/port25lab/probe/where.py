@@ -178,6 +178,8 @@ def by_hop(case: Case, hop: int) -> tuple[Sequence[Place], str | None]:
         if away is not None and away == 2:
             found.append(Place.BEFORE_THE_SERVER)
         return found, CANNOT_TELL_PLATFORM if len(found) > 1 else None
+    if case.distance is not None and case.distance == away and hop >= away:
+        return (Place.SERVER,), None
     if away is not None and case.distance == away and hop >= away - 1:
         if hop == 2:
             return (

@@ -107,6 +107,18 @@ def test_near_the_server_it_is_the_receivers() -> None:
     assert places(found(by_itself, trace(25, 5, Answer.REFUSED, ADDRESS))) == {Place.SERVER}
 
 
+def test_behind_silent_routers_it_may_be_the_server_as_well() -> None:
+    far = Trace(
+        host=HOST,
+        address=ADDRESS,
+        port=587,
+        ip_version=4,
+        steps=(Step(ttl=3, answer=Answer.EXPIRED, sender=ROUTERS[2]), Step(ttl=6, answer=Answer.RESET)),
+    )
+    diagnosis = found(silent(), trace(25, 3), traces=(trace(25, 3), far))
+    assert places(diagnosis) >= {Place.ACCESS_NETWORK, Place.BEFORE_THE_SERVER, Place.SERVER}
+
+
 def test_in_the_middle_it_may_be_either_sides_unless_the_way_to_the_control_has_the_same_router() -> None:
     refusal, way = refused(25, ROUTERS[3], 3, 13), trace(25, 4, Answer.REFUSED, ROUTERS[3])
     assert places(found(refusal, way)) == {Place.ACCESS_NETWORK, Place.PLATFORM, Place.BEFORE_THE_SERVER}
