@@ -33,6 +33,9 @@ VERIFIES_NAMES = 20240103
 BAD_USAGE = 1
 """swaks' exit code for unknown options."""
 
+TEMPORARY_REFUSAL = 400
+"""Reply codes from here on refuse (RFC 5321 section 4.2.1)."""
+
 _LINE = re.compile(r"(?P<sender><[-~] |<\*\*|<~\*| [-~]>|===|\*\*\*) ?(?P<text>.*)")
 
 
@@ -67,9 +70,8 @@ class Swaks:
         if done.returncode == BAD_USAGE or not output:
             raise LabError(f"swaks on {host.name}: {' '.join(errors) or 'no transcript'}")
         first = Stage.TLS if submission.security is Security.IMPLICIT else Stage.BANNER
-        fields = read_transcript([*output, *errors], after_connecting=first)
-        if done.timed_out and fields["reply"] is None:
-            fields["reply"] = silence(submission.timeout)
+        killed_after = submission.timeout if done.timed_out else None
+        fields = read_transcript([*output, *errors], after_connecting=first, killed_after=killed_after)
         return Observation(**fields, seconds=done.seconds)
 
     async def _find_version(self, host: LabHost) -> int:
@@ -88,14 +90,22 @@ def read_version(text: str) -> int:
     return int(found[1])
 
 
-def read_transcript(lines: Iterable[str], after_connecting: Stage = Stage.BANNER) -> dict[str, Any]:
-    """The fields of an observation, without its seconds."""
+def read_transcript(
+    lines: Iterable[str], after_connecting: Stage = Stage.BANNER, killed_after: float | None = None
+) -> dict[str, Any]:
+    """The fields of an observation, without its seconds.
+
+    ``killed_after``: the limit in seconds after which swaks was killed; None: it ended by itself. A reply that lets the
+    session go on is then not its end.
+    """
     transcript = Transcript(after_connecting)
     for line in lines:
         if line.startswith("dialled: "):
             transcript.fields["address"] = line.removeprefix("dialled: ").strip()
         elif found := _LINE.match(line):
             _take(transcript, found["sender"].strip(), found["text"])
+    if killed_after is not None and (transcript.fields["smtp_code"] or 0) < TEMPORARY_REFUSAL:
+        transcript.failed(silence(killed_after))
     return transcript.finished()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from port25lab.errors import LabError
-from port25lab.mail.clients.swaks import read_version
+from port25lab.mail.clients.swaks import read_transcript, read_version
 from port25lab.model.evidence import Observation, Stage
 from port25lab.model.path import Security
 from scripted_smtp_server import CLOSE, SECONDS, SILENCE, WITH_AUTH, WITH_TLS, Script, free_port, stranger, submit
@@ -150,6 +150,20 @@ def test_a_server_that_is_no_mail_server_is_no_failure_of_ours(client: str, tmp_
     observation = seen(client, Script({"banner": "SSH-2.0-OpenSSH_9.2"}), tmp_path)
     assert observation.stage is Stage.BANNER
     assert observation.smtp_code in (None, 500)
+
+
+@pytest.mark.parametrize(
+    ("last", "code", "reply"),
+    [
+        ("<~  235 2.7.0 Authentication successful", None, "no reply within 9 s"),
+        ("<~* 550 5.7.1 not from here", 550, "5.7.1 not from here"),
+        ("", None, "no reply within 9 s"),
+    ],
+)
+def test_a_swaks_that_was_killed_had_no_answer_but_a_refusal(last: str, code: int | None, reply: str) -> None:
+    lines = ["=== Connected to 192.0.2.1.", " ~> AUTH PLAIN AGEA", last]
+    killed = read_transcript(lines, killed_after=9.0)
+    assert (killed["stage"], killed["smtp_code"], killed["reply"]) == (Stage.AUTH, code, reply)
 
 
 def test_the_version_of_swaks_is_a_date() -> None:
