@@ -182,8 +182,8 @@ def test_a_scene(met: list[Met], scene: Scene) -> None:
         if fine:
             assert right(None, port, diagnosis), diagnosis
             continue
-        assert mechanism in diagnosis.candidates, diagnosis
-        assert place in (diagnosis.place, *diagnosis.places), diagnosis
+        assert mechanism in diagnosis.candidates, repr(diagnosis)
+        assert place in (diagnosis.place, *diagnosis.places), repr(diagnosis)
     assert not scene.single or mine.is_single, mine.diagnoses
 
 
