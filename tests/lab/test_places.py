@@ -50,10 +50,10 @@ def running() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def seen(running: Lab) -> list[Seen]:
     """All rows; those that were wrong and late once more, in small batches."""
-    found = {one.row: one for batch in batches(rows()) for one in look(running, batch)}
+    found = {one.row: one for number, batch in enumerate(batches(rows())) for one in look(running, batch, number)}
     late = [row for row, one in found.items() if one.starved > LATE_SECONDS and one.wrong()]
     for first in range(0, len(late), AT_ONCE_AGAIN):
-        found |= {one.row: one for one in look(running, late[first : first + AT_ONCE_AGAIN])}
+        found |= {one.row: one for one in look(running, late[first : first + AT_ONCE_AGAIN], first // AT_ONCE_AGAIN)}
     return list(found.values())
 
 
