@@ -371,3 +371,11 @@ def test_a_router_without_a_route_may_be_silent_on_some_ports() -> None:
     assert {Mechanism.NO_ROUTE, Mechanism.REJECT_ICMP} <= found(seen).candidates
     assert (found(seen).hop, found(seen).until) == (2, 3)
     assert explain(found(seen).candidates)
+
+
+def test_routers_that_datagrams_pass_are_before_the_destination() -> None:
+    """The destination itself answers no datagram."""
+    taken = (trace(25, 1, Answer.ACCEPTED),)
+    neutral = (trace(61025, 1, Answer.RESET),)
+    seen = view(session(), traces=taken, neutral_traces=neutral, datagram_traces=(trace(33475, 5),))
+    assert verdict(seen) == ({Mechanism.INTERCEPTION}, 2)
