@@ -56,8 +56,8 @@ def answers_of(chosen: Iterable[Case], *prefix: str) -> Answers:
         for place in in_time:
             answers += [(case, _diagnosis(found[place].views[one], case)) for case, one in found[place].asked]
             del waiting[place]
-    for place, left in waiting.items():
-        print(f"This machine is too slow for {place}: {len(left)} cases are not known")
+    for left in waiting.values():
+        print(f"This machine is too slow: {len(left)} cases are not known")
     return answers
 
 

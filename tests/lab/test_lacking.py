@@ -177,7 +177,8 @@ def test_root_that_may_not_unshare_as_in_a_container(machine: Machine) -> None:
     no_rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     assert _refused(machine, *no_rights, *COMMAND, "run", "hosting") == (
         "unshare: Operation not permitted: root has no CAP_SYS_ADMIN, as in a container; "
-        "start the container with: docker run --privileged"
+        "start the container with: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+        "--security-opt systempaths=unconfined"
     )
     assert "root has no CAP_SYS_ADMIN" in _row(machine, "sandbox", *no_rights)
 

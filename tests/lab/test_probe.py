@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client_only import CA, WITHOUT_PRIVILEGES
+from client_only import CA, SMALL_HELLO, WITHOUT_PRIVILEGES
 from port25lab.probe.case import Diagnosis
 from port25lab.probe.client_view import ClientView
 from port25lab.pytest_plugin.labs import LabFactory, LabUnderTest
@@ -132,7 +132,8 @@ def test_a_filter_of_names(lab: LabFactory, command: tuple[str, ...]) -> None:
 def test_an_mtu_black_hole_shows_in_a_large_message(lab: LabFactory) -> None:
     holed = home(lab, "mtu-black-hole")
     send = ("--send-to", "someone@example.net", "--from", "me@home.example", "--timeout", "7")
-    seen = probed(holed, "pc", "--mx", "example.net", "--ports", "25", *send, command=UNPRIVILEGED)
+    command = ("env", f"OPENSSL_CONF={SMALL_HELLO}", *UNPRIVILEGED)
+    seen = probed(holed, "pc", "--mx", "example.net", "--ports", "25", *send, command=command)
     assert seen.code == 1
     assert seen.found() == {("mtu-black-hole", None)}
 

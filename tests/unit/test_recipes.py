@@ -137,6 +137,12 @@ def test_what_init_writes_is_a_workflow_that_github_accepts(tmp_path: Path) -> N
     assert "--annotate github" in _CI
 
 
+def test_the_profile_in_the_manual_is_that_of_the_recipe() -> None:
+    lines = (ROOT / "recipes/port25lab.apparmor").read_text().splitlines()
+    profile = "\n".join(line for line in lines if not line.startswith("#"))
+    assert f"```\n{profile}\n```" in (ROOT / "docs/troubleshooting.md").read_text()
+
+
 def test_recipes_name_the_version_of_this_tree() -> None:
     from port25lab.machine.versions import own_version
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from port25lab.engine.engine import OnLabUp
 from port25lab.errors import InputError, nearest
+from port25lab.kernel.own_python import search_path
 from port25lab.lab.handle import Entrance, Lab
 from port25lab.model.verdict import Verdict
 from port25lab.report.text import visible
@@ -86,7 +87,8 @@ def run_in(place: Entrance, node: str, command: str, confined: bool = True) -> i
     limits = f"{shlex.join(place.confine)} " if confined else ""
     start = f"{etc} && {sysfs} && hostname {node} && exec {limits}{command}"
     argv = [*place.command, "unshare", "--mount", "--uts", "sh", "-c", start]
-    process = subprocess.Popen(argv)
+    # On Debian, the folders of iptables and nft are not in an ordinary user's PATH, and here the user is root.
+    process = subprocess.Popen(argv, env=os.environ | {"PATH": search_path()})
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs in the shell
     try:
         code = process.wait()

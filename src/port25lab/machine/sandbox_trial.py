@@ -61,6 +61,8 @@ class Setting:
     forbidding: str
     allowing: str
     for_root_too: bool = False
+    instead: str = ""
+    """What else helps, and allows less than the setting does."""
 
     def value(self, proc: Path) -> str | None:
         """The current value; None where this kernel has no such setting. ``proc`` is the folder /proc/sys."""
@@ -94,14 +96,23 @@ LIMITS = {kind: Setting(f"user.max_{kind}_namespaces", "0", str(MANY), for_root_
 
 USER_SETTINGS = (
     Setting("kernel.unprivileged_userns_clone", "0", "1"),
-    Setting("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    Setting(
+        "kernel.apparmor_restrict_unprivileged_userns",
+        "1",
+        "0",
+        instead="an AppArmor profile for port25lab alone: recipes/port25lab.apparmor",
+    ),
     LIMITS["user"],
 )
 """Settings that forbid user namespaces, and no other namespaces."""
 
 SETTINGS = (*USER_SETTINGS, *(limit for kind, limit in LIMITS.items() if kind != "user"))
 
-CONTAINER_REMEDY = "start the container with: docker run --privileged"
+CONTAINER_REMEDY = (
+    "start the container with: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+    "--security-opt systempaths=unconfined"
+)
+"""What Docker must be told, so that a program may make namespaces and mount its own /proc. No capability is needed."""
 
 
 def find() -> Way:
@@ -155,7 +166,10 @@ def sandbox_problem(
     if forbidding := [setting for setting in settings if setting.forbids(user, proc / "sys")]:
         what = " and ".join(f"{setting.name}={setting.forbidding}" for setting in forbidding)
         allowed = " ".join(f"{setting.name}={setting.allowing}" for setting in forbidding)
-        return MachineError(f"{what} forbids namespaces", f"sudo sysctl -w {allowed}")
+        instead = forbidding[0].instead if len(forbidding) == 1 else ""
+        return MachineError(
+            f"{what} forbids namespaces", f"sudo sysctl -w {allowed}" + f"; or {instead}" * bool(instead)
+        )
     if limited := process_problem(error):
         return limited
     if error.errno == errno.ENOSPC and (kind := _used_up()):

@@ -107,6 +107,10 @@ def _no_listener(view: ClientView, group: Group) -> Iterator[str]:
         yield "That is no block: the server does not take mail on this port."
 
 
+def _misled(view: ClientView, group: Group) -> Iterator[str]:
+    yield f"Mail to {view.target} goes to that address, and not to its server."
+
+
 def _plainly(view: ClientView, group: Group) -> Iterator[str]:
     info = MECHANISM_INFO[group[0].mechanism]
     if group[0].mechanism not in (*WORKING, Mechanism.UNKNOWN):
@@ -129,4 +133,5 @@ _MEANINGS: Mapping[Mechanism, Callable[[ClientView, Group], Iterator[str]]] = {
     Mechanism.SNI_RESET: _sni,
     Mechanism.MTU_BLACK_HOLE: _large,
     Mechanism.NO_LISTENER: _no_listener,
+    Mechanism.NAME_SERVICE: _misled,
 }

@@ -147,11 +147,14 @@ def _of(case: Case, diagnosis: Diagnosis, mechanism: Mechanism) -> tuple[Sequenc
         return (Place.OWN_MACHINE,), None
     if diagnosis.hop is not None and not _silent_host(diagnosis):
         own, reason = by_hop(case, diagnosis.hop)
-        if mechanism not in SEEN_BY_WHAT_IS_MISSING or diagnosis.hop == 0:
+        if mechanism not in SEEN_BY_WHAT_IS_MISSING:
             return own, reason
-        following, _ = by_hop(case, diagnosis.hop + 1)
-        both = tuple(dict.fromkeys((*own, *following)))
-        return both, reason if len(both) == len(own) else MAY_BE_THE_NEXT
+        last = max(diagnosis.until or 0, diagnosis.hop + (diagnosis.hop > 0))
+        hops = range(diagnosis.hop, last + 1)
+        found = tuple(dict.fromkeys(place for hop in hops for place in by_hop(case, hop)[0]))
+        if len(found) == len(own):
+            return own, reason
+        return found, MAY_BE_THE_NEXT if len(hops) == 2 else "routers between do not answer, so that none is ruled out"
     if mechanism in ANSWERS and as_far_as_the_destination(case):
         return (Place.BEFORE_THE_SERVER,), "what stands right before the server can answer in its name"
     return _anywhere(case, diagnosis)
@@ -175,6 +178,8 @@ def by_hop(case: Case, hop: int) -> tuple[Sequence[Place], str | None]:
         if away is not None and away == 2:
             found.append(Place.BEFORE_THE_SERVER)
         return found, CANNOT_TELL_PLATFORM if len(found) > 1 else None
+    if case.distance is not None and case.distance == away and hop >= away:
+        return (Place.SERVER,), None
     if away is not None and case.distance == away and hop >= away - 1:
         if hop == 2:
             return (

@@ -56,8 +56,7 @@ class Avenue(Topo):
         for number in range(1, 1 + clients):
             name = f"pc-{number}"
             routes = [("default", "192.168.1.1"), ("default", "2001:db8:100::1")]
-            services = [*own_server(), {"kind": "interceptor", "port": 10025}]
-            self.addHost(name, names=[f"{name}.home.example"], routes=routes, resolvers=DNS, services=services)
+            self.addHost(name, names=[f"{name}.home.example"], routes=routes, resolvers=DNS, services=own_server())
             self.addLink(
                 "home",
                 name,

@@ -25,7 +25,14 @@ MESSAGE = 8_000
 CA = "SSL_CERT_FILE=/run/port25lab/ca.pem"
 WITHOUT_PRIVILEGES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
-PROGRAM = """
+SMALL_HELLO = Path(__file__).parent / "small_hello.cnf"
+
+PROGRAM = (
+    f"""
+import os
+os.environ["OPENSSL_CONF"] = {str(SMALL_HELLO)!r}
+"""
+    + """
 import asyncio, json, sys
 from port25lab.kernel.patient_loop import PatientLoop, starved_seconds
 from port25lab.mail.message import build_message
@@ -51,6 +58,7 @@ async def main():
 with asyncio.Runner(loop_factory=PatientLoop) as runner:
     runner.run(main())
 """
+)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ TO_ONE_PORT = (
     "--to-ports 2525; done"
 )
 MASKED = (
+    # port 10029: the proxy of the policy starttls-stripping
     "iptables -t nat -A PREROUTING -d {four} -p tcp --dport 25 -j REDIRECT --to-ports 10029; "
     "ip6tables -t nat -A PREROUTING -d {six} -p tcp --dport 25 -j REDIRECT --to-ports 10029"
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,8 +149,9 @@ def test_postfix_cannot_become_its_own_user_in_an_ordinary_users_sandbox(
     bin_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(bin_only, "postfix")
+    monkeypatch.setattr(own_python, "others_can_write", lambda folder: False)  # the user is another one each time
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self]))
-    monkeypatch.setattr("os.geteuid", lambda: os.getuid() or 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(sandbox_trial, "problem", lambda *, user_namespace: None)
     with pytest.raises(MachineError) as caught:
         doctor.require_program("postfix", "client postfix")

@@ -39,7 +39,12 @@ def setting(proc: Path, name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
-        ("kernel.apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "kernel.apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0; "
+            "or an AppArmor profile for port25lab alone: recipes/port25lab.apparmor",
+        ),
         ("kernel.unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user.max_user_namespaces", "0", "user.max_user_namespaces=10000"),
         ("user.max_net_namespaces", "0", "user.max_net_namespaces=10000"),
@@ -71,7 +76,7 @@ def test_root_of_a_container_is_told_what_it_lacks(proc: Path) -> None:
     (proc / "self/status").write_text(INCAPABLE)
     problem = sandbox_trial.sandbox_problem(REFUSED, 0, proc)
     assert problem.what == "unshare: Operation not permitted: root has no CAP_SYS_ADMIN, as in a container"
-    assert problem.remedy == "start the container with: docker run --privileged"
+    assert problem.remedy == sandbox_trial.CONTAINER_REMEDY
 
 
 def test_a_limit_that_is_used_up_is_named_with_its_value(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +146,7 @@ def test_root_needs_no_user_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_root_that_may_not_unshare_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     _sandboxes(monkeypatch, 0, as_root=False)
-    with pytest.raises(MachineError, match="unshare: refused; start the container with: docker run --privileged"):
+    with pytest.raises(MachineError, match="unshare: refused; start the container with: docker run --security-opt "):
         sandbox_trial.find()
 
 
@@ -188,7 +193,7 @@ def test_where_root_could_not_either_no_line_of_sudoers_is_recommended(
 ) -> None:
     _sudo(bin_only, 'printf "sudo: The no new privileges flag is set\\nsudo: You may adjust it.\\n" >&2; exit 1')
     monkeypatch.setattr(sandbox_trial, "_may_ever", lambda proc: False)
-    with pytest.raises(MachineError, match="flag is set; start the container with: docker run --privileged"):
+    with pytest.raises(MachineError, match="flag is set; start the container with: docker run --security-opt "):
         _by(bin_only, IN_CONTAINER)
 
 

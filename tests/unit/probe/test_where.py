@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_view_factory import ADDRESS, CONTROL, ROUTERS, refused, reset, session, silent, trace, view
+from client_view_factory import ADDRESS, CONTROL, HOST, ROUTERS, refused, reset, session, silent, trace, view
 from port25lab.model.evidence import IcmpError, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.probe.case import Diagnosis
 from port25lab.probe.classify import classify
-from port25lab.probe.client_view import Answer, Certificate, OwnMachine, Session, Trace
+from port25lab.probe.client_view import Answer, Certificate, OwnMachine, Session, Step, Trace
 from port25lab.probe.places import Place
 
 HOME = OwnMachine(addresses=("192.168.1.10",))
@@ -88,11 +88,35 @@ def test_a_router_that_filters_as_packets_come_in_is_the_next_one() -> None:
     assert places(found(silent(), trace(25, 1))) == {Place.OWN_ROUTER, Place.PLATFORM, Place.ACCESS_NETWORK}
 
 
+def test_routers_that_keep_silent_leave_every_place_between_open() -> None:
+    mute = Trace(
+        host=HOST,
+        address=ADDRESS,
+        port=587,
+        ip_version=4,
+        steps=(Step(ttl=2, answer=Answer.EXPIRED, sender=ROUTERS[1]), Step(ttl=6, answer=Answer.RESET)),
+    )
+    diagnosis = found(silent(), trace(25, 0), traces=(trace(25, 0), mute))
+    assert places(diagnosis) == {Place.OWN_MACHINE, Place.OWN_ROUTER, Place.PLATFORM, Place.ACCESS_NETWORK}
+
+
 def test_near_the_server_it_is_the_receivers() -> None:
     refusal = refused(25, ROUTERS[4], 3, 13)
     assert places(found(refusal, trace(25, 5, Answer.REFUSED, ROUTERS[4]))) == {Place.BEFORE_THE_SERVER}
     by_itself = refused(25, ADDRESS, 3, 3)
     assert places(found(by_itself, trace(25, 5, Answer.REFUSED, ADDRESS))) == {Place.SERVER}
+
+
+def test_behind_silent_routers_it_may_be_the_server_as_well() -> None:
+    far = Trace(
+        host=HOST,
+        address=ADDRESS,
+        port=587,
+        ip_version=4,
+        steps=(Step(ttl=3, answer=Answer.EXPIRED, sender=ROUTERS[2]), Step(ttl=6, answer=Answer.RESET)),
+    )
+    diagnosis = found(silent(), trace(25, 3), traces=(trace(25, 3), far))
+    assert places(diagnosis) >= {Place.ACCESS_NETWORK, Place.BEFORE_THE_SERVER, Place.SERVER}
 
 
 def test_in_the_middle_it_may_be_either_sides_unless_the_way_to_the_control_has_the_same_router() -> None:
