@@ -50,10 +50,10 @@ def running() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def seen(running: Lab) -> list[Seen]:
     """All rows; those that were wrong and late once more, in small batches."""
-    found = {one.row: one for batch in batches(rows()) for one in look(running, batch)}
+    found = {one.row: one for number, batch in enumerate(batches(rows())) for one in look(running, batch, number)}
     late = [row for row, one in found.items() if one.starved > LATE_SECONDS and one.wrong()]
     for first in range(0, len(late), AT_ONCE_AGAIN):
-        found |= {one.row: one for one in look(running, late[first : first + AT_ONCE_AGAIN])}
+        found |= {one.row: one for one in look(running, late[first : first + AT_ONCE_AGAIN], first // AT_ONCE_AGAIN)}
     return list(found.values())
 
 
@@ -182,8 +182,8 @@ def test_a_scene(met: list[Met], scene: Scene) -> None:
         if fine:
             assert right(None, port, diagnosis), diagnosis
             continue
-        assert mechanism in diagnosis.candidates, diagnosis
-        assert place in (diagnosis.place, *diagnosis.places), diagnosis
+        assert mechanism in diagnosis.candidates, repr(diagnosis)
+        assert place in (diagnosis.place, *diagnosis.places), repr(diagnosis)
     assert not scene.single or mine.is_single, mine.diagnoses
 
 

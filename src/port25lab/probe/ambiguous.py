@@ -31,14 +31,14 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
         "the SYN comes as far as the last router before the destination, or routers behind the block stay silent",
         "a SYN that is dropped at the destination's door and an answer that is dropped on its way back are the same "
         "silence; only the server sees a half-open connection in the one case and nothing in the other",
-        "look at the server (SYN-RECV), or name another host with --control: silent too means that answers are dropped",
+        "look at the server (SYN-RECV); if port 25 of another host is silent as well, answers are dropped",
     ),
     _row(
         (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.NO_ROUTE, Mechanism.NO_ANSWER),
         "no port of the host answers at all",
         "a host that is off, one that ignores this client (a ban), and a rule that drops everything to it are the same "
         "silence",
-        "name another host with --control, and probe this one from another network",
+        "probe this host from another network, and another host from here",
     ),
     _row(
         (Mechanism.SYN_DROP, Mechanism.ANSWER_DROP, Mechanism.RATE_LIMIT),

@@ -129,9 +129,20 @@ def silence(case: Case) -> Diagnosis | None:
     found = _silent(case, trace)
     if case.others_refused:
         reason = f"{found.reason}; other ports are refused with ICMP errors, of which a host sends few in a second"
-        alternatives = (*found.alternatives, Mechanism.REJECT_ICMP)
-        return found.model_copy(update={"reason": reason, "alternatives": alternatives})
+        alternatives = dict.fromkeys((*found.alternatives, Mechanism.REJECT_ICMP, *_no_way(case)))
+        return found.model_copy(update={"reason": reason, "alternatives": tuple(alternatives)})
     return found
+
+
+def _no_way(case: Case) -> Iterator[Mechanism]:
+    """What the ICMP errors of other ports say of the way, whatever the port."""
+    refusals = [one.icmp for one in case.view.sessions if one.address == case.session.address and one.icmp is not None]
+    kinds = {(icmp.type, icmp.code) for icmp in refusals}
+    version = case.session.ip_version
+    if not kinds or kinds & set(_NO_ROUTE[version]):
+        yield Mechanism.NO_ROUTE
+    if not kinds or kinds & set(NOT_THERE[version]):
+        yield Mechanism.NO_ANSWER
 
 
 def _silent(case: Case, trace: Trace) -> Diagnosis:
@@ -182,7 +193,9 @@ def _beyond(case: Case) -> Iterator[int]:
     for trace in case.others:
         yield from trace.routers
         if trace.answered_at is not None:
-            yield trace.answered_at
+            # A router's ICMP error says that it is the next one at most: those for nearer SYNs may be missing.
+            by_router = trace.spoken_at is None and trace.refused_by_itself_at is None and bool(case.routers)
+            yield min(trace.answered_at, max(case.routers) + 1) if by_router else trace.answered_at
     if case.by_datagrams is not None:
         yield from case.by_datagrams.routers
 

@@ -32,8 +32,8 @@ SHARED = {False: "pc-1", True: "pc-2"}
 OWN = ("pc-3", "pc-4", "pc-5", "pc-6")
 """Clients for rows whose rules are on the client."""
 
-SERVERS = 12
-"""Of rows; further ones are those of scenes."""
+SERVERS = (tuple(range(1, 11)), (*range(11, 20), 21))
+"""Those of a batch, in turn: a server sends few ICMP errors in a second, and the next batch wants some, too."""
 
 Job = tuple[str, Sequence[str], str]
 """A node, a program with its arguments, and its input."""
@@ -111,14 +111,14 @@ def batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
     others = [row for row in rows if not row.of_client]
     while own or others:
         mine, own = own[: len(OWN)], own[len(OWN) :]
-        room = SERVERS - len(mine)
+        room = len(SERVERS[0]) - len(mine)
         yield [*mine, *others[:room]]
         others = others[room:]
 
 
-def look(lab: Lab, batch: Sequence[Row]) -> list[Seen]:
-    """Put the faults of rows into the lab, probe, and take them out again."""
-    servers = {row: number for number, row in enumerate(batch, 1)}
+def look(lab: Lab, batch: Sequence[Row], number: int = 0) -> list[Seen]:
+    """Put the faults of rows into the lab, probe, and take them out again. ``number``: of the batch."""
+    servers = dict(zip(batch, SERVERS[number % len(SERVERS)], strict=False))
     clients = dict(zip((row for row in batch if row.of_client), OWN, strict=False))
     clients |= {row: SHARED[row.privileged] for row in batch if not row.of_client}
     rules = _rules(servers, clients)

@@ -355,3 +355,27 @@ def test_a_multi_line_refusal_keeps_its_cause_and_loses_its_codes() -> None:
     assert diagnosis.cause is Cause.NO_PTR
     assert diagnosis.reason.count("5.7.25") == 1
     assert "does not have a PTR record" in diagnosis.reason
+
+
+def test_a_router_without_a_route_may_be_silent_on_some_ports() -> None:
+    """ICMP errors are limited in rate: the first of 587 came for a SYN with a great TTL, and none for 25."""
+    steps = [Step(ttl=hop, answer=Answer.EXPIRED, sender=ROUTERS[hop - 1]) for hop in (1, 2)]
+    late = Trace(
+        host=HOST,
+        address=ADDRESS,
+        port=587,
+        ip_version=4,
+        steps=(*steps, Step(ttl=7, answer=Answer.REFUSED, sender=ROUTERS[2])),
+    )
+    seen = view(silent(), refused(587, ROUTERS[2], 3, 0), traces=(trace(25, 2), late))
+    assert {Mechanism.NO_ROUTE, Mechanism.REJECT_ICMP} <= found(seen).candidates
+    assert (found(seen).hop, found(seen).until) == (2, 3)
+    assert explain(found(seen).candidates)
+
+
+def test_routers_that_datagrams_pass_are_before_the_destination() -> None:
+    """The destination itself answers no datagram."""
+    taken = (trace(25, 1, Answer.ACCEPTED),)
+    neutral = (trace(61025, 1, Answer.RESET),)
+    seen = view(session(), traces=taken, neutral_traces=neutral, datagram_traces=(trace(33475, 5),))
+    assert verdict(seen) == ({Mechanism.INTERCEPTION}, 2)
