@@ -146,10 +146,15 @@ class Case:
 
     @cached_property
     def same_elsewhere(self) -> bool:
-        """Whether every other port of this address that was tried ends in the same error."""
+        """Whether every other port of this address ends in the same error, or in silence: ICMP errors are few."""
         session = self.session
         others = [one for one in self.view.sessions if one.address == session.address and one.port != session.port]
-        return all((one.errno, one.icmp) == (session.errno, session.icmp) for one in others)
+        silent = session.icmp is not None
+        return all(
+            (one.errno, one.icmp) == (session.errno, session.icmp)
+            or (silent and not one.connected and one.errno == "ETIMEDOUT")
+            for one in others
+        )
 
     @cached_property
     def others_refused(self) -> bool:

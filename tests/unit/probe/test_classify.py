@@ -379,3 +379,9 @@ def test_routers_that_datagrams_pass_are_before_the_destination() -> None:
     neutral = (trace(61025, 1, Answer.RESET),)
     seen = view(session(), traces=taken, neutral_traces=neutral, datagram_traces=(trace(33475, 5),))
     assert verdict(seen) == ({Mechanism.INTERCEPTION}, 2)
+
+
+def test_no_way_is_one_although_some_ports_get_no_icmp_error() -> None:
+    way = trace(25, 2, Answer.REFUSED, ROUTERS[2])
+    seen = view(refused(25, ROUTERS[2], 3, 1), silent(587), traces=(way, trace(587, 2)))
+    assert {Mechanism.NO_ROUTE, Mechanism.REJECT_ICMP} <= found(seen).candidates
