@@ -8,6 +8,7 @@ one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,11 +129,13 @@ OF_ENDS: tuple[Truth, ...] = (
 NOWHERE = {4: "192.0.2.201", 6: "2001:db8:201::1"}
 """Addresses to which no router has a route."""
 
+ALL = os.environ.get("PORT25LAB_GROUND_TRUTH") == "all"
+"""Whether every router is tried."""
+
 PLACES: tuple[Place, ...] = (
     Place("residential_isp", "pc", "cpe"),
     Place("residential_isp", "pc", "isp-edge"),
-    Place("residential_isp", "pc", "isp-cgn"),
-    Place("residential_isp", "pc", "isp-border"),
+    *((Place("residential_isp", "pc", "isp-cgn"), Place("residential_isp", "pc", "isp-border")) if ALL else ()),
     Place("residential_isp", "pc", "ix"),
     Place("hotel", "guest-1", "hotel-gw"),
 )
