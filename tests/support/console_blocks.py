@@ -86,7 +86,9 @@ def unmarked(text: str) -> list[str]:
 def run(typed: str, folder: Path) -> str:
     """What a command prints, standard error included."""
     own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PYTHONPATH")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS", "PYTHONPATH"))
+    }
     done = subprocess.run(
         ["bash", "-c", f"{typed} 2>&1"],
         cwd=folder,

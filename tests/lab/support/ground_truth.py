@@ -132,13 +132,11 @@ NOWHERE = {4: "192.0.2.201", 6: "2001:db8:201::1"}
 ALL = os.environ.get("PORT25LAB_GROUND_TRUTH") == "all"
 """Whether every router is tried."""
 
-PLACES: tuple[Place, ...] = (
-    Place("residential_isp", "pc", "cpe"),
-    Place("residential_isp", "pc", "isp-edge"),
-    *((Place("residential_isp", "pc", "isp-cgn"), Place("residential_isp", "pc", "isp-border")) if ALL else ()),
-    Place("residential_isp", "pc", "ix"),
-    Place("hotel", "guest-1", "hotel-gw"),
-)
+_FIRST = (Place("residential_isp", "pc", "isp-edge"), Place("hotel", "guest-1", "hotel-gw"))
+
+_MORE = tuple(Place("residential_isp", "pc", node) for node in ("cpe", "isp-cgn", "isp-border", "ix"))
+
+PLACES: tuple[Place, ...] = (*_FIRST, *_MORE) if ALL else _FIRST
 
 CLIENTS = {"residential_isp": "pc", "hotel": "guest-1"}
 
