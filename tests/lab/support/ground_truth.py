@@ -132,9 +132,13 @@ NOWHERE = {4: "192.0.2.201", 6: "2001:db8:201::1"}
 ALL = os.environ.get("PORT25LAB_GROUND_TRUTH") == "all"
 """Whether every router is tried."""
 
-_FIRST = (Place("residential_isp", "pc", "isp-edge"), Place("hotel", "guest-1", "hotel-gw"))
+_FIRST = (
+    Place("residential_isp", "pc", "isp-edge"),
+    Place("residential_isp", "pc", "ix"),
+    Place("hotel", "guest-1", "hotel-gw"),
+)
 
-_MORE = tuple(Place("residential_isp", "pc", node) for node in ("cpe", "isp-cgn", "isp-border", "ix"))
+_MORE = tuple(Place("residential_isp", "pc", node) for node in ("cpe", "isp-cgn", "isp-border"))
 
 PLACES: tuple[Place, ...] = (*_FIRST, *_MORE) if ALL else _FIRST
 
