@@ -23,7 +23,7 @@ class Opt(NamedTuple):
     """None: the option has no value."""
     aliases: tuple[str, ...] = ()
     hide: str | None = None
-    """Canonical value that is not printed, since it says nothing."""
+    """Canonical value that is not printed, since it says nothing. Negated, it is what no packet has, and printed."""
     default: str | None = None
     """Value that is printed when the option is not given."""
     words: int = 1
@@ -135,7 +135,7 @@ class Extension:
                     continue
                 value, text = option.kind(option.default, context)
                 one = Given(option.name, False, (value,), text)
-            if option.kind is not None and one.text == option.hide:
+            if option.kind is not None and one.text == option.hide and not one.negated:
                 continue
             shown.append(_option(one))
         return shown

@@ -14,7 +14,10 @@ from enum import StrEnum
 
 from port25lab.rules.addresses import Resolve, look_up
 from port25lab.rules.iptables import parse
-from port25lab.rules.model import Chain, Family, Rule, Ruleset, Table
+from port25lab.rules.model import Chain, Family, Option, Rule, Ruleset, Table
+from port25lab.rules.values import Range
+
+_HIGHEST = (0xFFFF, 0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Differing(StrEnum):
     ONLY_FILES = "only in the files"
     RULE = "another rule"
     FORM = "another form of the same rule"
+    """Also: the rule without tests that no packet passes, which some versions of iptables leave out."""
     POLICY = "another policy"
 
 
@@ -135,10 +139,40 @@ def _chain(
             continue
         sources[rule.key] = origin
         if listed_text(rule) != origin.canonical:
-            how = Differing.FORM if rule.canonical == origin.canonical else Differing.RULE
+            same = rule.canonical == origin.canonical or _is_without_empty_ranges(rule, origin)
+            how = Differing.FORM if same else Differing.RULE
             differences.append(Difference(how, table, chain.name, rule, origin))
         joined.append(_placed(rule, origin))
     return iter(joined)
+
+
+def _is_without_empty_ranges(kernel: Rule, origin: Rule) -> bool:
+    """Whether iptables made the kernel's rule of the file's, and left out tests that no packet passes.
+
+    That of Debian 12 (1.8.9, nf_tables) takes ``! --dport :`` for no test; that of Debian 13 (1.8.11) gives it to the
+    kernel and lists it.
+    """
+    return bool(_emptied(origin)) and (kernel.header, kernel.target, _tests(kernel)) == (
+        origin.header,
+        origin.target,
+        _tests(origin),
+    )
+
+
+def _tests(rule: Rule) -> list[tuple[str, list[Option]]]:
+    kept = [(match.module, [one for one in match.options if not _is_empty_range(one)]) for match in rule.matches]
+    emptied = _emptied(rule)
+    return [(module, options) for module, options in kept if options or module not in emptied]
+
+
+def _emptied(rule: Rule) -> set[str]:
+    return {match.module for match in rule.matches if any(map(_is_empty_range, match.options))}
+
+
+def _is_empty_range(option: Option) -> bool:
+    return option.negated and any(
+        isinstance(value, Range) and value.low == 0 and value.high in _HIGHEST for value in option.values
+    )
 
 
 def _placed(kernel: Rule, origin: Rule) -> Rule:

@@ -105,7 +105,10 @@ def protocol_number(text: str) -> int:
 
 
 def protocol_name(value: int) -> str | None:
-    """The name that iptables prints for a protocol; None if it prints the number."""
+    """The name that iptables prints for a protocol; None if it prints the number.
+
+    1.8.9 has the machine's own names too; 1.8.11 prints the numbers of those. A form is no difference to ``join``.
+    """
     return _NAMES.get(value) or _protocols_file().get(value)
 
 

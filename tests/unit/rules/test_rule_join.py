@@ -92,3 +92,15 @@ def test_a_large_ruleset_is_joined_rule_by_rule() -> None:
     joined = join(parse_listing(stack([Source(text, "a")], "ip").save(), "ip"), stack([Source(text, "a")], "ip"))
     assert joined.differences == ()
     assert sum(1 for _ in joined.ruleset.rules()) == 1200
+
+
+def test_a_test_that_no_packet_passes_is_the_kernels_to_keep_or_to_leave_out() -> None:
+    files = stack([Source("*filter\n-A FORWARD -p tcp ! --sport : --dport 25 -j DROP\nCOMMIT\n", "rules.v4")], "ip")
+    for listed, kept in (("! --sport 0:65535 --dport 25", 2), ("--dport 25", 1)):
+        kernel = parse_listing(f"*filter\n-A FORWARD -p tcp -m tcp {listed} -j DROP\nCOMMIT\n", "ip")
+        joined = join(kernel, files)
+        (rule,) = joined.ruleset.rules()
+        assert len(rule.matches[0].options) == kept
+        assert {difference.how for difference in joined.differences} <= {Differing.FORM}
+    another = parse_listing("*filter\n-A FORWARD -p tcp -m tcp --dport 26 -j DROP\nCOMMIT\n", "ip")
+    assert [difference.how for difference in join(another, files).differences] == [Differing.RULE]
