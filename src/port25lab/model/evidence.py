@@ -183,7 +183,7 @@ class Decision(BaseModel):
     modules: tuple[str, ...] = ()
     """The modules of all matches on the blame's trail, such as ``string``."""
     by_chance: bool = False
-    """A ``statistic`` match decided: another packet like this one may pass."""
+    """A ``statistic`` match decided: another packet like this one may pass, or go where it should."""
 
     @property
     def of_neighbour(self) -> bool:
