@@ -284,7 +284,7 @@ class Tracer:
         return list(found.values())
 
     def diversions(self, sequences: Iterable[Key]) -> list[Decision]:
-        """Every rule that changed where or how an attempt's SYNs went, in order of time, each named once."""
+        """Every rule that changed where an attempt's SYNs went, or how they or their answers did, each named once."""
         found: dict[tuple[str, Place], Decision] = {}
         for sequence in sequences:
             for met in self._diverted.get(sequence, {}).values():
@@ -317,9 +317,11 @@ class Tracer:
         rules = self._rules[node]
         if dropped or (is_queue(event) and rules.takes(place_of(family, table, chain, handle))):
             self._dropped(_Met(node, place_of(family, table, chain, handle), known.packet, known.passage))
-        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket)) and known.packet.opens:
+        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket)):
             place = place_of(family, table, chain, handle)
-            if effect := rules.steering(place, known.hook):
+            effect = rules.steering(place, known.hook)
+            # Where it goes is decided by the packet that opens; how far it comes, by each.
+            if effect is not None and (known.packet.opens or effect is Effect.CHANGE):
                 met = _Met(node, place, known.packet, known.passage, effect)
                 self._diverted[known.packet.key(node)].setdefault((node, place), met)
 

@@ -167,6 +167,10 @@ def _end(address: str, port: int | None) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+OPENING_ANSWERS = ("SYN-ACK", "RST")
+"""Kinds of packets that answer a SYN."""
+
+
 class Decision(BaseModel):
     """The kernel's view: one packet of the attempt that a rule kept from passing, or sent elsewhere."""
 

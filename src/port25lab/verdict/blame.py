@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from port25lab.model.evidence import Blame, Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import OPENING_ANSWERS, Blame, Decision, Effect, Evidence, Stage
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
 from port25lab.verdict.views import deciding, decisive_try
 
@@ -57,7 +57,7 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
     if outcome is control:
         return None
     if outcome is Outcome.DNS_FAILURE:
-        return _last(_diverting(evidence))
+        return _last(_diverting(evidence) or evidence.diverted)
     if outcome is Outcome.UNREACHABLE and decision is not None and decision.of_neighbour:
         return decision.blame
     if outcome is Outcome.UNREACHABLE:
@@ -81,8 +81,23 @@ def _to_other_servers(evidence: Evidence) -> list[Decision]:
 
 
 def _astray(evidence: Evidence) -> list[Decision]:
-    """The rules that can be the reason why no host was reached: of the kind that the ICMP error tells."""
+    """The rules that can be the reason why no host was reached: of the kind that the packets tell."""
     of_ttl = [decision for decision in evidence.diverted if decision.target in CHANGE_TTL]
     if of_ttl and any(error.type == TTL_EXCEEDED[error.ip_version] for error in evidence.icmp):
         return of_ttl
+    if expired := [decision for decision in of_ttl if _expires(evidence, decision)]:
+        return expired
     return _diverting(evidence) or [decision for decision in evidence.diverted if decision.target not in CHANGE_TTL]
+
+
+def _expires(evidence: Evidence, decision: Decision) -> bool:
+    """Whether the packet that came last got no further than the rule's node, or than its TTL lets it go from there."""
+    packets = [packet for packet in evidence.packets if packet.kind in (*OPENING_ANSWERS, "SYN")]
+    answers = [packet for packet in packets if packet.kind in OPENING_ANSWERS]
+    last = (answers or packets)[-1:]
+    return any(
+        (packet.kind == "SYN") == (decision.traced.kind == "SYN")
+        and not packet.leaving
+        and (packet.node == decision.blame.node or packet.ttl <= 1)
+        for packet in last
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from port25lab.model.evidence import ICMP_ERROR, Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import ICMP_ERROR, OPENING_ANSWERS, Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import kind_of
@@ -30,7 +30,7 @@ ERRNOS_OF_NEIGHBOUR = frozenset({"EHOSTUNREACH", "ETIMEDOUT"})
 """The errors that a client can see if a node on the way does not find the next one: its own or a router's error, or
 nothing, where the answer gets lost."""
 
-ANSWERS = ("SYN-ACK", "RST", ICMP_ERROR)
+ANSWERS = (*OPENING_ANSWERS, ICMP_ERROR)
 
 READS_CONTENT = frozenset({"string", "tls"})
 """Modules of matches on what a session says."""
@@ -150,13 +150,17 @@ def disagreement(evidence: Evidence) -> str | None:
 def sent_astray(views: Views) -> bool:
     """Whether a rule sent the SYN where no host answers, or the answer where no host takes it.
 
-    A rule that changes the source alone is a cause only where an answer was made that did not come back.
+    A rule that changes the source alone, or how far packets come, is a cause only where an answer was made that did not
+    come back, or where the destination has the SYN and does not find the one that it seems to come from.
     """
-    if any(decision.effect is Effect.DIVERT for decision in views.evidence.diverted):
+    evidence = views.evidence
+    if any(decision.effect is Effect.DIVERT for decision in evidence.diverted):
         return True
-    answers = [packet for packet in views.evidence.packets if packet.kind == "SYN-ACK"]
+    answers = [packet for packet in evidence.packets if packet.kind in OPENING_ANSWERS]
     lost = bool(answers) and all(packet.node != views.client for packet in answers)
-    return bool(views.evidence.diverted) and lost
+    last = evidence.ended.packet if evidence.ended is not None else None
+    kept = last is not None and last.kind == "SYN" and not last.leaving and last.node == evidence.dialled
+    return bool(evidence.diverted) and (lost or kept)
 
 
 def ended_by(views: Views) -> Mechanism | None:

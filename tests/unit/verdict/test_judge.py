@@ -14,6 +14,7 @@ from evidence_factory import (
     hop,
     in_session,
     of_neighbour,
+    on_answer,
     replied,
     rule,
     wire,
@@ -172,6 +173,18 @@ def test_what_the_icmp_error_tells_is_blamed() -> None:
     assert blamed(evidence, Outcome.UNREACHABLE) == ttl.blame
     assert blamed(evidence.model_copy(update={"icmp": []}), Outcome.UNREACHABLE) == DNAT.blame
     assert blamed(ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[SOURCE]), Outcome.UNREACHABLE) == SOURCE.blame
+
+
+@pytest.mark.parametrize(
+    ("node", "ttl", "by_ttl"), [("isp-edge", 60, True), ("isp-cgn", 1, True), ("isp-cgn", 60, False)]
+)
+def test_a_lifetime_that_ended_on_the_way_back_is_blamed(node: str, ttl: int, by_ttl: bool) -> None:
+    """The router's error goes to the server: the client hears nothing."""
+    answer = diverted("TTL", 9, Effect.CHANGE).model_copy(update={"traced": on_answer().traced})
+    syn, made = wire("SYN-ACK mx")
+    lost = made.model_copy(update={"node": node, "ttl": ttl, "leaving": False})
+    evidence = ended(Stage.CONNECT, "ETIMEDOUT", diverted=[answer, SOURCE], packets=[syn, made, lost])
+    assert blamed(evidence, Outcome.UNREACHABLE) == (answer if by_ttl else SOURCE).blame
 
 
 def test_a_reset_by_a_node_on_the_way_blames_the_rule_that_led_there() -> None:

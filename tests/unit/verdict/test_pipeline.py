@@ -448,6 +448,19 @@ EXAMPLES = [
         Mechanism.NO_ANSWER,
     ),
     Example(
+        "another source, which the destination does not find",
+        ended(
+            Stage.CONNECT,
+            "ETIMEDOUT",
+            diverted=[diverted("SNAT", 1, Effect.CHANGE)],
+            packets=wire(),
+            dialled="mx",
+            ended=Ended(packet=wire()[0].model_copy(update={"node": "mx", "leaving": False}), how="no-answer"),
+        ),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+    ),
+    Example(
         "another source, and no answer was made",
         ended(Stage.CONNECT, "ETIMEDOUT", diverted=[diverted("SNAT", 1, Effect.CHANGE)], packets=wire()),
         Outcome.ERROR,
