@@ -221,13 +221,16 @@ class LoadedRules:
             by_chance=by_chance,
         )
 
-    def diversion(self, place: Place, effect: Effect, passage: Passage, packet: PacketSummary) -> Decision:
+    def diversion(
+        self, place: Place, effect: Effect, passage: Passage, packet: PacketSummary, *, in_session: bool = False
+    ) -> Decision:
         """What the rule at a place did to a packet that it sent elsewhere, or on in another form."""
         target = self._rules[place].target
         return Decision(
             blame=self.blame(place, passage),
             effect=effect,
             traced=packet,
+            in_session=in_session,
             target=target.name if target else None,
             by_chance=self._changes_by_chance(place, passage),
         )

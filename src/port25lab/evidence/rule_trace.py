@@ -283,15 +283,23 @@ class Tracer:
                 found.setdefault((drop.node, drop.place), known.model_copy(update={"traced": summary}))
         return list(found.values())
 
-    def diversions(self, sequences: Iterable[Key]) -> list[Decision]:
-        """Every rule that changed where an attempt's SYNs went, or how they or their answers did, each named once."""
+    def diversions(self, sequences: Iterable[Key], ends: Iterable[tuple[str, Ends]] = ()) -> list[Decision]:
+        """Every rule that changed where or how an attempt's packets went, in order of time, each named once.
+
+        The parameters are those of ``decisions``.
+        """
+        keys: list[Key] = [*sequences, *ends]
         found: dict[tuple[str, Place], Decision] = {}
-        for sequence in sequences:
-            for met in self._diverted.get(sequence, {}).values():
+        for key in keys:
+            for met in self._diverted.get(key, {}).values():
                 if met.effect is not None and (met.node, met.place) not in found:
-                    rules = self._rules[met.node]
-                    found[met.node, met.place] = rules.diversion(met.place, met.effect, met.passage, met.packet.summary)
+                    found[met.node, met.place] = self._diversion(met, met.effect)
         return list(found.values())
+
+    def _diversion(self, met: _Met, effect: Effect) -> Decision:
+        in_session = isinstance(met.packet, TracedPacket) and met.packet.kind == "segment"
+        rules = self._rules[met.node]
+        return rules.diversion(met.place, effect, met.passage, met.packet.summary, in_session=in_session)
 
     def made(self, node: str, source_port: int) -> list[int]:
         """Initial sequence numbers of the SYNs that a watched node itself sent from a port, before its own NAT."""

@@ -177,7 +177,8 @@ def _silent_events() -> list[Step | str]:
     Left out are that a base chain's policy accepts; and for a packet that opens no connection, that the first rule that
     it matches in a base chain accepts it, our own rules among them. Either event is the last one in its chain. The
     first event of a packet in a base chain has the packet's headers, so that no chain's events depend on another's.
-    UDP has no flags: any packet may open an exchange, such as a lookup that a rule sends elsewhere. Of ARP and ICMPv6 every event is left out in which a rule accepts: packets have no flags there.
+    UDP has no flags: any packet may open an exchange, such as a lookup that a rule sends elsewhere. Of ARP and ICMPv6
+    every event is left out in which a rule accepts: packets have no flags there.
     """
     lower_byte = 0 if sys.byteorder == "little" else 1  # of an attribute's length, which is below 256 here
     return [

@@ -6,15 +6,12 @@ from collections.abc import Iterable
 
 from port25lab.model.evidence import OPENING_ANSWERS, Blame, Decision, Effect, Evidence, Stage
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
-from port25lab.verdict.views import deciding, decisive_try
+from port25lab.verdict.views import TTL_EXCEEDED, deciding, decisive_try, expired_in_session
 
 CHANGE_DESTINATION = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY", "DNPT", "SYNPROXY"})
 """Targets that decide which server a connection reaches; a queue gives packets to a program on their way."""
 
 CHANGE_TTL = frozenset({"TTL", "HL"})
-
-TTL_EXCEEDED = {4: 11, 6: 3}
-"""Type of the ICMP error, by IP version (RFC 792, RFC 4443)."""
 
 OF_A_REPLY = frozenset(
     {
@@ -47,7 +44,7 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
     if outcome is Outcome.INTERCEPTED:
         return _last(_to_other_servers(evidence)) or _last(_diverting(evidence))
     if outcome is Outcome.TAMPERED:
-        return _last(_diverting(evidence))
+        return _last(_diverting(evidence) or expired_in_session(evidence))
     if outcome is Outcome.DEFERRED:
         last_try = decisive_try(evidence.hops)
         failed_to_connect = last_try is not None and last_try.observation.stage in (Stage.RESOLVE, Stage.CONNECT)

@@ -6,7 +6,7 @@ from port25lab.model.evidence import ICMP_ERROR, OPENING_ANSWERS, Decision, Effe
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import kind_of
-from port25lab.verdict.views import Classification, Views
+from port25lab.verdict.views import Classification, Views, expired_in_session
 
 UNREACHABLE_ERRNOS = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT", "EPROTO", "EPERM"})
 
@@ -104,6 +104,12 @@ def session_cut(views: Views) -> Classification | None:
     if decision.effect is Effect.THROTTLE:
         return Classification(Outcome.THROTTLED, Mechanism.RATE_LIMIT)
     return Classification(Outcome.TAMPERED, _cut_by(decision, views.observed.stage))
+
+
+def session_expired(views: Views) -> Classification | None:
+    """The session was open, and a rule gave its packets a TTL with which they did not reach their end."""
+    cut = not views.done and expired_in_session(views.evidence)
+    return Classification(Outcome.TAMPERED, Mechanism.SESSION_CUT) if cut else None
 
 
 def _cut_by(decision: Decision, stage: Stage) -> Mechanism:

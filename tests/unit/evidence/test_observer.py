@@ -41,8 +41,8 @@ class FakeTracer:
     def decisions(self, sequences: Iterable[int], ends: Iterable[object]) -> list[Decision]:
         return [decision()] if 8 in sequences and ends is CONNECTIONS.ends else []
 
-    def diversions(self, sequences: Iterable[int]) -> list[Decision]:
-        return [decision(Effect.DIVERT)] if 7 in sequences else []
+    def diversions(self, sequences: Iterable[int], ends: Iterable[object]) -> list[Decision]:
+        return [decision(Effect.DIVERT)] if 7 in sequences and ends is CONNECTIONS.ends else []
 
     def made(self, node: str, port: int) -> list[int]:
         return [7] if (node, port) == ("pc", PORTS[0]) else []

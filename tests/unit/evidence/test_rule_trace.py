@@ -220,6 +220,13 @@ def test_a_rule_that_changes_how_far_an_answer_comes_is_known(lab: Lab) -> None:
     assert (found.blame.chain, found.effect, found.traced.kind) == ("hops", Effect.CHANGE, "SYN-ACK")
 
 
+def test_a_rule_that_changes_how_far_the_packets_of_a_session_come_is_known(lab: Lab) -> None:
+    lab.says(event(1, headers(flags=ACK), table="mangle", chain="hops", handle=11, verdict=-1))
+    lab.tracer.drain()
+    [found] = lab.tracer.diversions([], [("isp-edge", (CUSTOMER, PORT, MX, 25))])
+    assert (found.blame.chain, found.in_session) == ("hops", True)
+
+
 def test_a_packet_that_every_rule_lets_pass_blames_none(lab: Lab) -> None:
     lab.says(
         event(1, headers(), verdict=JUMP),

@@ -175,6 +175,14 @@ def test_what_the_icmp_error_tells_is_blamed() -> None:
     assert blamed(ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[SOURCE]), Outcome.UNREACHABLE) == SOURCE.blame
 
 
+def test_a_lifetime_that_ended_in_the_session_is_blamed() -> None:
+    ttl = diverted("HL", 9, Effect.CHANGE).model_copy(update={"in_session": True})
+    (_, error) = wire("ICMP isp-edge")
+    told = error.model_copy(update={"icmp": (3, 0), "source": "2001:db8::1"})
+    assert blamed(ended(Stage.BANNER, diverted=[ttl], packets=[told]), Outcome.TAMPERED) == ttl.blame
+    assert blamed(ended(Stage.BANNER, diverted=[ttl], packets=[error]), Outcome.TAMPERED) is None
+
+
 @pytest.mark.parametrize(
     ("node", "ttl", "by_ttl"), [("isp-edge", 60, True), ("isp-cgn", 1, True), ("isp-cgn", 60, False)]
 )

@@ -311,6 +311,8 @@ CLOSED = {"reply": "the server closed the connection"}
 RESET_AT_WORDS = in_session(Effect.REJECT_RESET, "string")
 LOST = Ended(packet=wire()[0], how="no-answer")
 OF_ERROR = decision().model_copy(update={"traced": PacketSummary(kind=ICMP_ERROR)})
+FEWER_HOPS = diverted("TTL", 1, Effect.CHANGE).model_copy(update={"in_session": True})
+EXCEEDED = wire("ICMP isp-edge")[1].model_copy(update={"icmp": (11, 0)})
 TOO_LONG = in_session(Effect.DROP, "tcp", "length")
 
 
@@ -446,6 +448,18 @@ EXAMPLES = [
         ended(Stage.CONNECT, "ETIMEDOUT", diverted=[diverted("SNAT", 1, Effect.CHANGE)], packets=wire("SYN-ACK mx")),
         Outcome.UNREACHABLE,
         Mechanism.NO_ANSWER,
+    ),
+    Example(
+        "lifetimes of a session's packets that end on the way",
+        ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[FEWER_HOPS], packets=[*wire("SYN-ACK mx"), EXCEEDED]),
+        Outcome.TAMPERED,
+        Mechanism.SESSION_CUT,
+    ),
+    Example(
+        "lifetimes that are changed and last",
+        ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[FEWER_HOPS], packets=wire("SYN-ACK mx")),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ROUTE,
     ),
     Example(
         "another source, which the destination does not find",
