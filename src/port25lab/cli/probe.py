@@ -102,9 +102,10 @@ def run(options: ProbeOptions) -> int:
     else:
         probes = _once(requests, options)
     problems = _write(named, probes, many=len(requests) > 1 or options.every is not None)
-    if len(requests) == 1 and options.every is None and probes[0].view.unresolved is not None:
+    view = probes[0].view
+    if len(requests) == 1 and options.every is None and view.unresolved is not None and not view.resolvers_silent:
         print_problems(problems, 0)
-        raise UnresolvedError(probes[0].view.unresolved)
+        raise UnresolvedError(view.unresolved)
     if options.every is None:
         try:
             for number, one in enumerate(probes):
@@ -193,7 +194,7 @@ async def _all(requests: Sequence[measure.Request]) -> list[tuple[ClientView, st
             try:
                 return await measure.probe(request), when
             except UnresolvedError as error:
-                return ClientView(host=request.host, target=request.host, unresolved=error.what), when
+                return await measure.without_address(request, error), when
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(number, request)) for number, request in enumerate(requests)]

@@ -183,7 +183,12 @@ class _Session:
         elif isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
             self._update(stage=Stage.TLS, reply=_tls_words(error))
         else:
-            self._update(stage=_stage_of_silence(stage, error), errno=symbol(error), reply=self._words(error))
+            self._update(
+                stage=_stage_of_silence(stage, error),
+                errno=symbol(error),
+                reply=self._words(error),
+                timed_out=isinstance(error, TimeoutError),
+            )
 
     async def quit(self) -> None:
         """Send QUIT where the connection is open, and close. The server's reply to QUIT is not recorded."""

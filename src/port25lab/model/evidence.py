@@ -48,6 +48,8 @@ class Observation(BaseModel):
     """RFC 3463 status such as ``5.7.1``."""
     reply: str | None = None
     """The server's last reply, or the text of the error where no server replied."""
+    timed_out: bool = False
+    """The client gave up because no reply came in time; ``reply`` has its own words then, and no server's."""
     seconds: float = 0.0
     proven_early: bool = False
     """The client did not wait for an answer: a rule dropped two SYNs, and would drop every further one. A client that
@@ -65,10 +67,6 @@ class Observation(BaseModel):
     """SHA-256 of the server's certificate, in hexadecimal; None without TLS, or where the client does not report it."""
     times: dict[str, float] = {}
     """Seconds from the first SYN to each stage that was reached, as far as the client reports them."""
-
-
-SILENCE = re.compile(r"no reply within |.* timed out while ")
-"""Matches the text that clients report on a reply timeout (``silence``), and Postfix's log line."""
 
 
 def silence(seconds: float) -> str:

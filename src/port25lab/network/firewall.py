@@ -7,6 +7,7 @@ kernel's listing and the handles of its rules are read back.
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import socket
@@ -24,6 +25,7 @@ from port25lab.network import lacking, large_files
 from port25lab.network.builder import LabNode
 from port25lab.rules import BUILTIN_CHAINS, decode
 from port25lab.rules.iptables import LONGEST_LINE
+from port25lab.rules.words import split
 
 LOAD_SECONDS = 30.0
 
@@ -35,6 +37,8 @@ RESTORE: dict[Family, str] = {"ip": "iptables-restore", "ip6": "ip6tables-restor
 SAVE: dict[Family, str] = {"ip": "iptables-save", "ip6": "ip6tables-save"}
 
 FAMILY_NUMBER: dict[int, Literal["ip", "ip6", "inet", "arp"]] = {2: "ip", 10: "ip6", 1: "inet", 3: "arp"}
+
+JUMPS = ("-j", "--jump", "-g", "--goto")
 
 _NFT = 10 << 8
 
@@ -206,12 +210,18 @@ def put_back(node: LabNode, family: Family, saved: bytes) -> None:
 def _refused_line(words: str, file: RulesFile) -> int | None:
     """Where the refused rule stands. A target that is not there is noticed at COMMIT, and that line is named."""
     if chain := re.search(r"Chain '([^']+)' does not exist", words):
-        jump = re.compile(rf"\s(?:-j|-g|--jump|--goto)\s+{re.escape(chain[1])}(?!\S)")
         for number, line in enumerate(decode(file.content).split("\n"), 1):
-            if jump.search(line):
+            if chain[1] in _targets(line):
                 return number
     line_number = re.search(r"line:? (\d+)", words)
     return _line_of_file(int(line_number[1]), file.content) if line_number else None
+
+
+def _targets(line: str) -> Iterator[str]:
+    """The chains or targets that a rule names; a quoted comment is one word, and names none."""
+    for option, name in itertools.pairwise(split(line)):
+        if option in JUMPS:
+            yield name
 
 
 def _line_of_file(counted: int, content: bytes) -> int:

@@ -80,8 +80,8 @@ INDISTINGUISHABLE: tuple[Pair, ...] = (
     ),
     _row(
         (Mechanism.NAME_SERVICE, Mechanism.NO_NAME),
-        "the name leads to an address of no public host, and no DNS server says otherwise",
-        "a resolver that lies and a zone that has this address give the same answer",
+        "no DNS server answers, or the name leads to an address of no public host and none says otherwise",
+        "a resolver that is off and a rule that drops DNS are alike, and so are a lie and a zone with this address",
         "ask another resolver (`dig @9.9.9.9`)",
     ),
     _row(

@@ -52,15 +52,7 @@ def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | 
     ``view``: what one probe measured. ``port``, ``ip_version``: the path. Returns None where that was not probed.
     """
     if view.unresolved is not None:
-        return Diagnosis(
-            port=port,
-            ip_version=ip_version,
-            mechanism=Mechanism.NO_NAME,
-            place=Place.RESOLVER,
-            places=(Place.SERVER,),
-            place_reason="a name that does not exist and a resolver that does not find it look alike",
-            reason=view.unresolved,
-        )
+        return nameless(view.unresolved, port, ip_version, silent=view.resolvers_silent)
     session = view.delivery(port, ip_version) or view.session(port, ip_version)
     if session is None:
         return None
@@ -68,6 +60,25 @@ def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | 
     found = next(diagnosis for step in PIPELINE if (diagnosis := step(case)) is not None)
     cause = cause_of(session.enhanced_code, session.reply) if session.smtp_code else None
     return located(case, found.model_copy(update={"cause": cause}))
+
+
+def nameless(reason: str, port: int, ip_version: IpVersion, *, silent: bool) -> Diagnosis:
+    """What a name without an address says. ``silent``: no resolver answered at all."""
+    found = Diagnosis(port=port, ip_version=ip_version, mechanism=Mechanism.NO_NAME, reason=reason)
+    if silent:
+        more = {
+            "alternatives": (Mechanism.NAME_SERVICE,),
+            "place": Place.RESOLVER,
+            "places": (Place.OWN_ROUTER, Place.ACCESS_NETWORK, Place.PLATFORM, Place.OWN_MACHINE),
+            "place_reason": "a resolver that is off and a rule that drops DNS look alike",
+        }
+    else:
+        more = {
+            "place": Place.RESOLVER,
+            "places": (Place.SERVER,),
+            "place_reason": "a name that does not exist and a resolver that does not find it look alike",
+        }
+    return found.model_copy(update=more)
 
 
 def diagnose(view: ClientView) -> list[Diagnosis]:

@@ -208,6 +208,8 @@ class ClientView(_Model):
     """Another host whose port 25 was dialled for comparison."""
     unresolved: str | None = None
     """Why the name could not be resolved."""
+    resolvers_silent: bool = False
+    """Whether no resolver of this machine answered at all, so that the name may be fine."""
     raw: bool = False
     """Whether the prober could read packets (CAP_NET_RAW)."""
     sessions: tuple[Session, ...] = ()

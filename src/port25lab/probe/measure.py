@@ -16,6 +16,7 @@ from port25lab.model.evidence import Stage
 from port25lab.probe import names, own_machine, resolver, second_look
 from port25lab.probe.client_view import Certificate, ClientView, NameAnswer, OwnMachine, Session, Trace
 from port25lab.probe.dial import LITTLE_MSS, Dialled, dial, drop
+from port25lab.probe.names import UnresolvedError
 from port25lab.probe.talk import Manner, Message, UnverifiedError, talk
 from port25lab.probe.traceroute import LEAST_SECONDS, trace, trace_cut, trace_datagrams
 from port25lab.probe.ttl_capture import TtlCapture
@@ -79,6 +80,12 @@ class Request:
 async def probe(request: Request) -> ClientView:
     """Measure. Raises UnresolvedError for a name that does not resolve, MachineError without a resolver for an MX."""
     return await _Prober(request).run()
+
+
+async def without_address(request: Request, error: UnresolvedError) -> ClientView:
+    """The view of a host whose name did not resolve. Where no answer came, the resolvers are asked for another name."""
+    silent = error.silence and not await resolver.any_alive()
+    return ClientView(host=request.host, target=request.host, unresolved=error.what, resolvers_silent=silent)
 
 
 class _Prober:

@@ -16,9 +16,18 @@ from port25lab.model.addresses import IpVersion
 
 RESOLVE_SECONDS = 4.0
 
+NO_ANSWER = (dns.exception.Timeout, dns.resolver.NoNameservers)
+
 
 class UnresolvedError(InputError):
-    """A name that has no address, or a domain that takes no mail."""
+    """A name that has no address, or a domain that takes no mail.
+
+    ``silence``: whether no answer came, which says nothing about the name.
+    """
+
+    def __init__(self, what: str, *, allowed: str = "", silence: bool = False) -> None:
+        self.silence = silence
+        super().__init__(what, allowed=allowed)
 
 
 async def addresses(host: str, versions: Sequence[IpVersion]) -> dict[IpVersion, str]:
@@ -28,9 +37,10 @@ async def addresses(host: str, versions: Sequence[IpVersion]) -> dict[IpVersion,
         async with asyncio.timeout(RESOLVE_SECONDS):
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except TimeoutError:
-        raise _unresolved(host, f"no answer within {RESOLVE_SECONDS:g} s") from None
+        raise _unresolved(host, f"no answer within {RESOLVE_SECONDS:g} s", silence=True) from None
     except (socket.gaierror, UnicodeError) as error:
-        raise _unresolved(host, getattr(error, "strerror", None) or str(error)) from None
+        words, silence = getattr(error, "strerror", None) or str(error), error.args[0] == socket.EAI_AGAIN
+        raise _unresolved(host, words, silence=silence) from None
     result: dict[IpVersion, str] = {}
     for family, _, _, _, address in found:
         version: IpVersion = 6 if family == socket.AF_INET6 else 4
@@ -57,7 +67,7 @@ async def exchangers(domain: str) -> tuple[str, ...]:
     except dns.resolver.NoAnswer:
         return (domain,)
     except (dns.exception.DNSException, UnicodeError, OSError) as error:
-        raise _unresolved(domain, _reason(error)) from None
+        raise _unresolved(domain, _reason(error), silence=isinstance(error, NO_ANSWER)) from None
     names = [str(record.exchange).rstrip(".") for record in sorted(answer, key=lambda record: record.preference)]
     if names == [""]:
         raise UnresolvedError(f"{domain} takes no mail (null MX, RFC 7505)", allowed="allowed is a mail domain")
@@ -78,12 +88,14 @@ def with_scope(address: tuple[Any, ...]) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, dns.resolver.NXDOMAIN):
         return "there is no such domain"
-    if isinstance(error, dns.exception.Timeout | dns.resolver.NoNameservers):
+    if isinstance(error, NO_ANSWER):
         return "no resolver of /etc/resolv.conf gives an answer"
     return str(error)
 
 
-def _unresolved(name: str, why: str) -> UnresolvedError:
+def _unresolved(name: str, why: str, *, silence: bool = False) -> UnresolvedError:
     return UnresolvedError(
-        f"{name!r} cannot be resolved: {why}", allowed="allowed is a host name that the resolver knows, or an address"
+        f"{name!r} cannot be resolved: {why}",
+        allowed="allowed is a host name that the resolver knows, or an address",
+        silence=silence,
     )

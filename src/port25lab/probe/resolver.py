@@ -12,8 +12,10 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
+import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.resolver
 
@@ -24,6 +26,8 @@ SECONDS = 4.0
 """For all answers together."""
 
 ONE_SECONDS = 2.0
+
+ALIVE_SECONDS = 1.3
 
 MOST_SERVERS = 3
 """Resolvers that are asked, and servers of the zone."""
@@ -61,6 +65,23 @@ def misleads(address: str, own: Sequence[str] = ()) -> Literal["nowhere", "here"
     if parsed.is_loopback or address in own:
         return "here"
     return "private" if any(parsed in network for network in PRIVATE if network.version == parsed.version) else None
+
+
+async def any_alive() -> bool:
+    """Whether a server of ``resolv.conf`` answers at all, whatever it says of the root zone."""
+    try:
+        servers = dns.asyncresolver.Resolver().nameservers
+    except (dns.exception.DNSException, OSError):
+        return False
+    return any(await asyncio.gather(*(_is_alive(str(one)) for one in dict.fromkeys(servers))))
+
+
+async def _is_alive(server: str) -> bool:
+    try:
+        await dns.asyncquery.udp(dns.message.make_query(".", "NS"), server, timeout=ALIVE_SECONDS)
+    except (dns.exception.DNSException, OSError):
+        return False
+    return True
 
 
 async def answers(host: str, versions: Sequence[IpVersion]) -> tuple[NameAnswer, ...]:

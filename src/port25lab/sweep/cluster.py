@@ -30,6 +30,9 @@ LOCAL = "local"
 
 CONNECT_SECONDS = 10.0
 
+MOST_WAITS = 10
+"""How often a job may wait for a worker that dies, before that is an error of its own."""
+
 WORKER_SECONDS = 60.0
 """How long a scheduler may have no worker before that is an error."""
 
@@ -49,10 +52,13 @@ def run_on_cluster(
         allowed = "pip install 'port25lab[dask]'"
         raise InputError("--scheduler needs distributed, which is not installed", allowed=allowed) from None
     with _client(distributed, scheduler, workers) as client:
-        # A job for each worker: when one dies, Dask also holds that against the jobs that wait for it.
         at_once = _require_workers(client, store)
         todo = missing(store, jobs, part, progress, retry_failed)
         _Submission(distributed, client, store, progress, at_once, own=scheduler == LOCAL).run(todo)
+
+
+DIED = "died"
+"""What became of a job whose worker ended before it answered."""
 
 
 class _Submission:
@@ -64,20 +70,23 @@ class _Submission:
         """``own``: whether the scheduler is this command's, which leaves second tries to it."""
         self._distributed, self._client, self._own = distributed, client, own
         self._store, self._progress, self._at_once = store, progress, at_once
-        self._tries: dict[str, tuple[SweepJob, int]] = {}
-        """By the key of a future: its job, and the number of the try."""
+        self._tries: dict[str, tuple[SweepJob, int, int]] = {}
+        """By the key of a future: its job, the number of the try, and how often it waited for a worker that died."""
 
     def run(self, jobs: Iterator[SweepJob]) -> None:
         """Run all jobs, a few at a time."""
         ended = self._distributed.as_completed(self._submit(job) for job in islice(jobs, self._at_once))
         for future in ended:
-            job, tries = self._tries.pop(future.key)
+            job, tries, waits = self._tries.pop(future.key)
             answer = self._answer(future)
             future.release()
+            began = self._forget(future.key)
             if answer["what"] == FATAL:
                 raise FatalError(answer["reason"], answer["code"])
             if answer["what"] == DONE:
                 self._progress.job_done(answer["attempts"])
+            elif answer["what"] == DIED and not began and waits < MOST_WAITS:
+                ended.add(self._submit(job, tries, waits + 1))
             elif answer["again"] and tries < TRIES:
                 self._progress.job_failed(job, answer["reason"], again=True)
                 ended.add(self._submit(job, tries + 1))
@@ -88,16 +97,24 @@ class _Submission:
                 ended.add(self._submit(job))
             self._progress.tick()
 
-    def _submit(self, job: SweepJob, tries: int = 1) -> Any:
-        key = job.id if tries == 1 else f"{job.id}-{tries}"
-        self._tries[key] = job, tries
-        return self._client.submit(run_job, str(self._store.folder.absolute()), job.number, key=key, pure=False)
+    def _submit(self, job: SweepJob, tries: int = 1, waits: int = 0) -> Any:
+        key = "-".join([job.id, *[str(tries)] * (tries > 1), *[f"w{waits}"] * (waits > 0)])
+        self._tries[key] = job, tries, waits
+        return self._client.submit(run_job, str(self._store.folder.absolute()), job.number, key, key=key, pure=False)
+
+    def _forget(self, key: str) -> bool:
+        """Whether a worker had begun this try. Dask holds a death also against the jobs that waited for the worker."""
+        try:
+            self._store.begun(key).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def _answer(self, future: Any) -> dict[str, Any]:
         try:
             found: dict[str, Any] = future.result()
         except self._distributed.KilledWorker:
-            return {"what": FAILED, "reason": "the worker that ran it died", "again": self._own}
+            return {"what": DIED, "reason": "the worker that ran it died", "again": self._own}
         except self._distributed.CancelledError:
             return {"what": FATAL, "reason": "the scheduler has gone; what is done is done", "code": 4}
         except Exception as error:  # whatever the worker's Python raised
@@ -186,10 +203,13 @@ _works: dict[str, tuple[str, Jobs, Work]] = {}
 """Of a worker process, by the sweep's folder: what it is, its jobs, and the labs for them."""
 
 
-def run_job(folder: str, number: int) -> dict[str, Any]:
-    """Run a job where a worker is, and write its result. Returns what became of it."""
+def run_job(folder: str, number: int, key: str) -> dict[str, Any]:
+    """Run a job where a worker is, and write its result. ``key``: of its future. Returns what became of it."""
     with _one_at_a_time:
         store = Store(Path(folder))
+        mark = store.begun(key)
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
         try:
             jobs, work = _work(store)
             job = jobs.job(number)

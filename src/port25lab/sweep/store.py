@@ -84,6 +84,10 @@ class Store:
         write(self.result(job.id), b"".join(map(as_json, lines)))
         self.failure(job.id).unlink(missing_ok=True)
 
+    def begun(self, key: str) -> Path:
+        """The mark of a try that a worker of a cluster has begun. It goes when the try's end is known."""
+        return self.folder / "begun" / key
+
     def set_aside(self, job: SweepJob, reason: str, tries: int) -> None:
         """Write why a job is not done. Raises OutputError."""
         failed = {"job": job.id, "parameters": dict(job.parameters), "reason": reason, "tries": tries}

@@ -8,7 +8,6 @@ from functools import cached_property
 
 from port25lab.model.evidence import (
     ICMP_ERROR,
-    SILENCE,
     Decision,
     Evidence,
     Hop,
@@ -83,7 +82,7 @@ class Views:
     @property
     def silent(self) -> bool:
         """Whether the client gave up after a timeout."""
-        return self.observed.errno == "ETIMEDOUT" or SILENCE.match(self.observed.reply or "") is not None
+        return self.observed.timed_out or self.observed.errno == "ETIMEDOUT"
 
 
 def deciding(evidence: Evidence) -> Decision | None:

@@ -36,9 +36,8 @@ os.environ["OPENSSL_CONF"] = {str(SMALL_HELLO)!r}
 import asyncio, json, sys
 from port25lab.kernel.patient_loop import PatientLoop, starved_seconds
 from port25lab.mail.message import build_message
-from port25lab.errors import InputError
-from port25lab.probe.client_view import ClientView
-from port25lab.probe.measure import Request, probe
+from port25lab.probe.measure import Request, probe, without_address
+from port25lab.probe.names import UnresolvedError
 from port25lab.probe.talk import Message
 
 async def one(host, mx, versions, ports, seconds, port, message):
@@ -46,10 +45,11 @@ async def one(host, mx, versions, ports, seconds, port, message):
         sender, recipient, size, user, password = message
         message = Message(sender, recipient, build_message("0", sender, recipient, size), user, password)
     more = {"ip_versions": versions, "ports": ports, "seconds": seconds, "message": message, "message_port": port}
+    request = Request(host, mx=mx, **more)
     try:
-        return await probe(Request(host, mx=mx, **more))
-    except InputError as error:
-        return ClientView(host=host, target=host, unresolved=error.what)
+        return await probe(request)
+    except UnresolvedError as error:
+        return await without_address(request, error)
 
 async def main():
     views = await asyncio.gather(*(one(*asked) for asked in json.load(sys.stdin)))

@@ -76,6 +76,7 @@ MASKED = (
 )
 ONLY_LIAR = f"echo nameserver {LIAR} > /etc/resolv.conf"
 TWO_RESOLVERS = f"printf 'nameserver {LIAR}\\nnameserver {HONEST}\\n' > /etc/resolv.conf"
+OFF_RESOLVER = "echo nameserver 198.51.100.99 > /etc/resolv.conf"
 NO_ZONE = (
     f"iptables -I FORWARD -p udp --dport 53 -s 192.168.1.21 -d {HONEST} -j DROP; "
     "ip6tables -I FORWARD -p udp --dport 53 -s 2001:db8:100::21 -j DROP"
@@ -131,6 +132,13 @@ SCENES = (
         "0.0.0.0, and no other answer", "pc-11", 13, LIE, (("pc", ONLY_LIAR), ("home", NO_ZONE)), lies=("0.0.0.0", "::")
     ),
     Scene("a private address, and no other answer", "pc-11", 16, LIE, lies=("10.9.9.9", "fd00::9")),
+    Scene(
+        "no resolver answers",
+        "pc-13",
+        13,
+        both(Mechanism.NAME_SERVICE, Place.RESOLVER),
+        (("pc", OFF_RESOLVER),),
+    ),
     Scene(
         "another name than that of the certificate",
         "pc-7",

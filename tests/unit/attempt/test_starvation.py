@@ -12,7 +12,7 @@ from port25lab.attempt import starvation
 from port25lab.attempt.starvation import Starvation, clock_may_have_decided
 from port25lab.model.evidence import Arrival, Evidence, Stage
 
-SILENT = ended(Stage.MAIL, reply="no reply within 5 s")
+SILENT = ended(Stage.MAIL, reply="no reply within 5 s", timed_out=True)
 
 
 @pytest.mark.parametrize(

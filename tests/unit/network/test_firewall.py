@@ -34,3 +34,10 @@ def test_the_refused_line_is_that_of_the_file_where_iptables_counts_a_long_one_t
     content = "*filter".ljust(length).encode() + b"\n-A FORWARD -j ACCEPT\n-A FORWARD -j NO\nCOMMIT\n"
     file = RulesFile(family="ip", file=Path("rules"), content=content)
     assert _refused_line(f"iptables-restore: line {counted} failed", file) == 3
+
+
+@pytest.mark.parametrize("jump", ["-j NO", "--jump NO", "-g NO", '-m comment --comment "a" -j NO'])
+def test_a_chain_that_is_missing_is_at_the_rule_that_jumps_there_and_not_in_a_comment(jump: str) -> None:
+    text = f'*filter\n-A FORWARD -m comment --comment "later -j NO more" -j DROP\n-A FORWARD {jump}\nCOMMIT\n'
+    file = RulesFile(family="ip", file=Path("rules"), content=text.encode())
+    assert _refused_line("iptables-restore: Chain 'NO' does not exist", file) == 3

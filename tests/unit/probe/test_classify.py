@@ -10,6 +10,7 @@ from port25lab.probe.case import Diagnosis
 from port25lab.probe.causes import Cause
 from port25lab.probe.classify import classify, diagnose
 from port25lab.probe.client_view import Answer, Certificate, ClientView, Step, Trace, hops_of
+from port25lab.probe.places import Place
 
 
 def found(seen: ClientView, port: int = 25) -> Diagnosis:
@@ -385,3 +386,11 @@ def test_no_way_is_one_although_some_ports_get_no_icmp_error() -> None:
     way = trace(25, 2, Answer.REFUSED, ROUTERS[2])
     seen = view(refused(25, ROUTERS[2], 3, 1), silent(587), traces=(way, trace(587, 2)))
     assert {Mechanism.NO_ROUTE, Mechanism.REJECT_ICMP} <= found(seen).candidates
+
+
+def test_a_resolver_that_does_not_answer_says_nothing_of_the_name() -> None:
+    nowhere = ClientView(host="x.example", target="x.example", unresolved="no answer", resolvers_silent=True)
+    diagnosis = classify(nowhere, 25, 4)
+    assert diagnosis is not None
+    assert diagnosis.candidates == {Mechanism.NO_NAME, Mechanism.NAME_SERVICE}
+    assert Place.SERVER not in (diagnosis.place, *diagnosis.places)

@@ -110,7 +110,7 @@ def test_an_answer_from_the_server_that_was_dialled_is_judged_by_its_words() -> 
 def test_a_session_that_breaks_without_a_last_reply_is_tampered_with() -> None:
     for stage in (Stage.BANNER, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA):
         assert classify(ended(stage, "ECONNRESET")).outcome is Outcome.TAMPERED
-        assert classify(ended(stage, reply="no reply within 5 s")).outcome is Outcome.TAMPERED
+        assert classify(ended(stage, **SILENT)).outcome is Outcome.TAMPERED
 
 
 def test_a_failed_handshake_is_tls_failed() -> None:
@@ -306,7 +306,7 @@ RIGHT = {"answered_by": "example-mx", "dialled": "example-mx"}
 WRONG = {"answered_by": "isp-edge", "dialled": "example-mx"}
 CONTROL = ended(Stage.DONE, delivered_to="example-mx", banner="mx.example.net", keywords=("SIZE", "STARTTLS"), **RIGHT)
 IN_TLS = ended(Stage.DONE, delivered_to="example-mx", keywords=("AUTH", "SIZE"), tls="TLSv1.3", **RIGHT)
-SILENT = {"reply": "no reply within 5 s"}
+SILENT = {"reply": "no reply within 5 s", "timed_out": True}
 CLOSED = {"reply": "the server closed the connection"}
 RESET_AT_WORDS = in_session(Effect.REJECT_RESET, "string")
 LOST = Ended(packet=wire()[0], how="no-answer")
@@ -1027,6 +1027,11 @@ def test_where_packets_were_lost_the_clients_word_counts() -> None:
     lost = {"packets": wire("FIN pc"), "packets_lost": 3}
     assert Views(ended(Stage.BANNER, **CLOSED, **lost)).closed_on_client
     assert not Views(ended(Stage.BANNER, **SILENT, **lost)).closed_on_client
+
+
+def test_a_reply_that_talks_of_a_timeout_is_no_silence() -> None:
+    assert Views(ended(Stage.BANNER, **SILENT)).silent
+    assert not Views(replied(Stage.BANNER, 421, "no reply within 5 s")).silent
 
 
 def test_a_packet_that_came_in_tells_nothing_of_its_maker() -> None:

@@ -17,7 +17,7 @@ from port25lab.mail.clients.base import Target
 from port25lab.mail.clients.transcript import Transcript
 from port25lab.mail.smtp_session import CLOSED, Submission
 from port25lab.model.client_kinds import Ports
-from port25lab.model.evidence import Observation, Stage, silence
+from port25lab.model.evidence import Observation, Stage
 from port25lab.model.path import Security
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _broken(transcript: Transcript, text: str) -> None:
     elif text.startswith("response reading failed"):
         transcript.failed(CLOSED)
     elif found := re.match(r"Operation timed out after (\d+) milliseconds", text):
-        transcript.failed(silence(round(int(found[1]) / 1000)))
+        transcript.timed_out(round(int(found[1]) / 1000))
 
 
 def _bracketed(addresses: Iterable[str]) -> str:

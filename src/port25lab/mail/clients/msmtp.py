@@ -17,7 +17,7 @@ from port25lab.errors import LabError
 from port25lab.mail.clients.base import Target
 from port25lab.mail.clients.transcript import Transcript
 from port25lab.mail.smtp_session import CLOSED, Submission
-from port25lab.model.evidence import Observation, Stage, silence
+from port25lab.model.evidence import Observation, Stage
 from port25lab.model.path import Security
 
 if TYPE_CHECKING:
@@ -125,7 +125,11 @@ def _complaint(transcript: Transcript, text: str, timeout: float, after_connecti
         transcript.lacks("AUTH")
     elif found := re.match(r"(?:network|TLS) (?:read|write) error: (.+)|cannot (?:read|write) .+TLS.*?: (.+)", text):
         words = found[1] or found[2]
-        transcript.failed(silence(timeout) if words == _TIMED_OUT else words, _at_least(transcript, after_connecting))
+        stage = _at_least(transcript, after_connecting)
+        if words == _TIMED_OUT:
+            transcript.timed_out(timeout, stage)
+        else:
+            transcript.failed(words, stage)
     elif text == "the server sent an empty reply":
         transcript.failed(CLOSED, _at_least(transcript, after_connecting))
     elif transcript.fields["reply"] is None and not text.startswith("could not send mail"):

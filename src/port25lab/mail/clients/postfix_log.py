@@ -116,6 +116,7 @@ def _observation(server: str, words: str, status: str) -> Observation:
         smtp_code=int(reply["code"]) if reply else code_without_reply,
         enhanced_code=enhanced_code(reply["reply"]) if reply else None,
         reply=words,
+        timed_out=reply is None and " timed out while " in words,
         address=address,
         missing="STARTTLS" if "was not offered" in words else None,
     )

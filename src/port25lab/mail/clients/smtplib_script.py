@@ -204,7 +204,7 @@ def _silence(error: TimeoutError, stage: str, timeout: float) -> dict[str, Any]:
     """The kernel's timer (with an errno) or smtplib's own has expired: before the connection both mean the same."""
     if stage == "connect" or error.errno:
         return {"errno": "ETIMEDOUT", "reply": error.strerror or str(error)}
-    return {"reply": f"no reply within {timeout:g} s"}
+    return {"reply": f"no reply within {timeout:g} s", "timed_out": True}
 
 
 def main() -> None:

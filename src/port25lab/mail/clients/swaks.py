@@ -17,7 +17,7 @@ from port25lab.errors import LabError
 from port25lab.mail.clients.base import Target
 from port25lab.mail.clients.transcript import Transcript
 from port25lab.mail.smtp_session import CLOSED, Submission
-from port25lab.model.evidence import Observation, Stage, silence
+from port25lab.model.evidence import Observation, Stage
 from port25lab.model.path import Security
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def read_transcript(
         elif found := _LINE.match(line):
             _take(transcript, found["sender"].strip(), found["text"])
     if killed_after is not None and (transcript.fields["smtp_code"] or 0) < TEMPORARY_REFUSAL:
-        transcript.failed(silence(killed_after))
+        transcript.timed_out(killed_after)
     return transcript.finished()
 
 
@@ -118,7 +118,7 @@ def _take(transcript: Transcript, sender: str, text: str) -> None:
     elif sender.endswith(">"):
         transcript.command(text)
     elif found := re.match(r"Timeout \((\d+) secs\) waiting for server response", text):
-        transcript.failed(silence(int(found[1])))
+        transcript.timed_out(int(found[1]))
     else:
         transcript.answer(text)
 

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any, Literal
 
-from port25lab.model.evidence import LONGEST_REPLY, Stage, enhanced_code
+from port25lab.model.evidence import LONGEST_REPLY, Stage, enhanced_code, silence
 
 _STAGE_OF_VERB = {
     "EHLO": Stage.EHLO,
@@ -45,6 +45,7 @@ class Transcript:
             "errno": None,
             "smtp_code": None,
             "reply": None,
+            "timed_out": False,
             "address": None,
             "banner": None,
             "tls": None,
@@ -61,15 +62,15 @@ class Transcript:
 
     def connected(self) -> None:
         """TCP is open."""
-        self.fields.update(stage=self._after_connecting, errno=None, reply=None)
+        self._now(stage=self._after_connecting, errno=None, reply=None)
 
     def not_connected(self, words: str) -> None:
         """TCP did not open; ``words`` say why."""
-        self.fields.update(stage=Stage.CONNECT, errno=errno_of(words), reply=words)
+        self._now(stage=Stage.CONNECT, errno=errno_of(words), reply=words)
 
     def encrypted(self, version: str) -> None:
         """TLS is in use from here on."""
-        self.fields.update(tls=version, smtp_code=None, reply=None)
+        self._now(tls=version, smtp_code=None, reply=None)
         if self.stage is self._after_connecting:
             self.fields["stage"] = Stage.BANNER
 
@@ -80,8 +81,7 @@ class Transcript:
             self.settled = True
         if self.settled:
             return
-        self.fields["stage"] = _STAGE_OF_VERB.get(verb, self.stage)
-        self.fields.update(smtp_code=None, reply=None)
+        self._now(stage=_STAGE_OF_VERB.get(verb, self.stage), smtp_code=None, reply=None)
         self._open = False
 
     def answer(self, text: str) -> None:
@@ -90,29 +90,38 @@ class Transcript:
             return
         found = re.match(r"(\d{3})([ -]?)(.*)", text)
         if not found:
-            self.fields["reply"] = text[:LONGEST_REPLY]
+            self._now(reply=text[:LONGEST_REPLY])
             return
         before = f"{self.fields['reply']}\n" if self._open else ""
         self._open = found[2] == "-"
-        self.fields.update(smtp_code=int(found[1]), reply=(before + found[3])[:LONGEST_REPLY])
+        self._now(smtp_code=int(found[1]), reply=(before + found[3])[:LONGEST_REPLY])
         if not self._open:
             self._answered(int(found[1]))
 
     def failed(self, words: str, stage: Stage | None = None) -> None:
         """An error in place of a reply: of the socket, with the C library's text; of TLS; or the end of the session."""
         if not self.settled:
-            self.fields.update(stage=stage or self.stage, errno=errno_of(words), smtp_code=None, reply=words)
+            self._now(stage=stage or self.stage, errno=errno_of(words), smtp_code=None, reply=words)
+
+    def timed_out(self, seconds: float, stage: Stage | None = None) -> None:
+        """The client's limit for a reply, in seconds, is over."""
+        if not self.settled:
+            self._now(stage=stage or self.stage, errno=None, smtp_code=None, reply=silence(seconds), timed_out=True)
 
     def lacks(self, extension: Literal["STARTTLS", "AUTH"]) -> None:
         """The server does not offer what the client needs."""
         reply = f"the server does not offer {extension}"
-        self.fields.update(stage=Stage[extension], missing=extension, smtp_code=None, reply=reply)
+        self._now(stage=Stage[extension], missing=extension, smtp_code=None, reply=reply)
 
     def finished(self) -> dict[str, Any]:
         """The fields of an observation without its seconds, with the status code of RFC 3463 from the reply."""
         reply = self.fields["reply"]
         code = enhanced_code(reply) if reply is not None and self.fields["smtp_code"] else None
         return {**self.fields, "enhanced_code": code}
+
+    def _now(self, **fields: Any) -> None:
+        """What a line says replaces what an earlier line said, a timeout as well."""
+        self.fields.update({"timed_out": False} | fields)
 
     def _answered(self, code: int) -> None:
         if self.stage is Stage.BANNER:
@@ -121,7 +130,7 @@ class Transcript:
             offered = (line.split() for line in self.fields["reply"].split("\n")[1:])
             self.fields["keywords"] = tuple(sorted({words[0].upper() for words in offered if words}))
         elif self.stage is Stage.STARTTLS and code == 220:
-            self.fields.update(stage=Stage.TLS, smtp_code=None, reply=None)
+            self._now(stage=Stage.TLS, smtp_code=None, reply=None)
         elif self.stage is Stage.DATA and code == 250:
             self.fields["stage"] = Stage.DONE
             self.settled = True

@@ -62,6 +62,11 @@ SCRIPTS: dict[str, tuple[Script, dict[str, Any], tuple[Any, ...]]] = {
         ("rcpt", 554, "5.7.1", "5.7.1 relay access denied"),
     ),
     "a greylist": (Script({"RCPT": "450 4.7.1 try again"}), {}, ("rcpt", 450, "4.7.1", "4.7.1 try again")),
+    "words of a timeout": (
+        Script({"RCPT": "451 no reply within 3 s"}),
+        {},
+        ("rcpt", 451, None, "no reply within 3 s"),
+    ),
     "no enhanced code": (Script({"RCPT": "550 no such user"}), {}, ("rcpt", 550, None, "no such user")),
     "a reply of many lines": (
         Script({"RCPT": "550-5.7.1 not\r\n550 5.7.1 here"}),
@@ -128,6 +133,7 @@ def test_what_a_server_says_is_seen_alike_by_all_clients(name: str, client: str,
     assert observation.errno in (None, "ECONNRESET", "EPIPE")
     wants = "STARTTLS" if "STARTTLS is not offered" in name else "AUTH" if "AUTH is not offered" in name else None
     assert observation.missing == wants
+    assert observation.timed_out == (SILENCE in script.says.values())
 
 
 @pytest.mark.parametrize("client", CLIENTS)

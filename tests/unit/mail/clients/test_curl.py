@@ -31,6 +31,7 @@ def test_a_delivered_message_leaves_all_that_curl_tells() -> None:
         "missing": None,
         "keywords": ("8BITMIME", "ENHANCEDSTATUSCODES", "HELP", "SIZE", "STARTTLS"),
         "certificate": None,
+        "timed_out": False,
     }
 
 
@@ -88,6 +89,7 @@ def test_an_end_without_a_reply_is_told_in_our_words_or_the_kernels(
 ) -> None:
     seen = read(name)
     assert (seen["stage"], seen["errno"], seen["smtp_code"], seen["reply"]) == (stage, errno, None, reply)
+    assert seen["timed_out"] == name.startswith("silent")
 
 
 def test_a_handshake_fails_before_the_banner_where_tls_comes_first() -> None:

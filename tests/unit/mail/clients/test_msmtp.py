@@ -34,6 +34,7 @@ def test_a_delivered_message_leaves_all_that_msmtp_tells() -> None:
         "missing": None,
         "keywords": ("8BITMIME", "ENHANCEDSTATUSCODES", "HELP", "SIZE", "STARTTLS"),
         "certificate": None,
+        "timed_out": False,
     }
 
 
@@ -93,6 +94,7 @@ def test_a_refusal_is_the_last_word(name: str, stage: Stage, code: int, status: 
 def test_an_end_without_a_reply_has_a_stage_and_words(name: str, stage: Stage, errno: str | None, reply: str) -> None:
     seen = read(name)
     assert (seen["stage"], seen["errno"], seen["smtp_code"], seen["reply"]) == (stage, errno, None, reply)
+    assert seen["timed_out"] == name.startswith("silent")
 
 
 def test_a_handshake_fails_before_the_banner_where_tls_comes_first() -> None:

@@ -84,6 +84,7 @@ def test_without_a_reply_postfix_own_words_tell_the_stage(name: str, stage: Stag
     (hop,) = read(name)
     seen = hop.observation
     assert (seen.stage, seen.smtp_code, seen.enhanced_code) == (stage, None, enhanced)
+    assert seen.timed_out == name.startswith("silent")
 
 
 def test_what_the_server_does_not_offer_is_noted() -> None:
