@@ -132,10 +132,11 @@ class Observer:
         connections = captured.connections
         if packet is None:
             decisions = self._tracer.decisions(connections.opening, connections.ends)
+            diverted = self._tracer.diversions(connections.sequences, connections.ends)
         else:
             # NAT may have given a session that it continues another port.
             decisions = self._tracer.drops_of(packet) or self._tracer.decisions((), connections.ends)
-        diverted = self._tracer.diversions(connections.sequences, connections.ends)
+            diverted = self._tracer.diversions([packet], connections.ends)
         # Where a rule met a packet of the attempt itself, that rule decided.
         waiting = [address for address in to if not on_the_way_to(address, decisions)]
         if waiting and self._tracer.neighbours_dropped:

@@ -46,6 +46,11 @@ class Made:
     trail: PacketTrace
     summary: PacketSummary
 
+    @property
+    def opens(self) -> bool:
+        """Whether it is the packet itself: NAT decides on it."""
+        return self.summary.kind == self.trail.what
+
     def key(self, _: str) -> PacketTrace:
         """By what the packet is found again, at any node."""
         return self.trail

@@ -288,8 +288,8 @@ class Tracer:
 
         The parameters are those of ``decisions``.
         """
-        keys: list[Key] = [*sequences, *ends]
         found: dict[tuple[str, Place], Decision] = {}
+        keys: tuple[Key, ...] = (*sequences, *ends)
         for key in keys:
             for met in self._diverted.get(key, {}).values():
                 if met.effect is not None and (met.node, met.place) not in found:
@@ -325,7 +325,7 @@ class Tracer:
         rules = self._rules[node]
         if dropped or (is_queue(event) and rules.takes(place_of(family, table, chain, handle))):
             self._dropped(_Met(node, place_of(family, table, chain, handle), known.packet, known.passage))
-        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket)):
+        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket, Made)):
             place = place_of(family, table, chain, handle)
             effect = rules.steering(place, known.hook)
             # Where it goes is decided by the packet that opens; how far it comes, by each.

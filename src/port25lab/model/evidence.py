@@ -326,6 +326,8 @@ class Hop(BaseModel):
     to: str
     observation: Observation
     decisions: list[Decision] = []
+    diverted: list[Decision] = []
+    """As of an attempt."""
     packets: list[PacketSeen] = []
     """Of a try that failed."""
     answered_by: str | None = None

@@ -47,6 +47,8 @@ OUTCOMES_OF_PACKETS: tuple[Expected, ...] = (
     Outcome.REJECTED_ICMP,
     Outcome.REJECTED_RESET,
     Outcome.THROTTLED,
+    Outcome.INTERCEPTED,
+    Outcome.UNREACHABLE,
     *AnyOf,
 )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from port25lab.model.evidence import OPENING_ANSWERS, Blame, Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import OPENING_ANSWERS, Blame, Decision, Effect, Evidence, Hop, Stage
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
-from port25lab.verdict.views import TTL_EXCEEDED, deciding, decisive_try, expired_in_session
+from port25lab.verdict.views import TTL_EXCEEDED, deciding, decisive_try, expired_in_session, of_hop
 
 CHANGE_DESTINATION = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY", "DNPT", "SYNPROXY"})
 """Targets that decide which server a connection reaches; a queue gives packets to a program on their way."""
@@ -47,8 +47,9 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
         return _last(_diverting(evidence) or expired_in_session(evidence))
     if outcome is Outcome.DEFERRED:
         last_try = decisive_try(evidence.hops)
-        failed_to_connect = last_try is not None and last_try.observation.stage in (Stage.RESOLVE, Stage.CONNECT)
-        return _last(last_try.decisions) if last_try is not None and failed_to_connect else None
+        if last_try is None or last_try.observation.stage not in (Stage.RESOLVE, Stage.CONNECT):
+            return None
+        return _last(last_try.decisions) or (_of_relay(last_try) if outcome is not control else None)
     if outcome is Outcome.DNS_FAILURE and decision is not None:
         return decision.blame
     if outcome is control:
@@ -67,6 +68,13 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
 def _last(decisions: Iterable[Decision]) -> Blame | None:
     found = list(decisions)
     return found[-1].blame if found else None
+
+
+def _of_relay(hop: Hop) -> Blame | None:
+    """The rule that sent a relay's connection to where it got no further."""
+    evidence = of_hop(hop)
+    refused = hop.observation.errno == "ECONNREFUSED"
+    return _last(_to_other_servers(evidence) if refused else _astray(evidence))
 
 
 def _diverting(evidence: Evidence) -> list[Decision]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from port25lab.model.evidence import ICMP_ERROR, OPENING_ANSWERS, Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import ICMP_ERROR, OPENING_ANSWERS, Arrival, Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import kind_of
@@ -65,7 +65,7 @@ def hand_made_packet(views: Views) -> Classification | None:
     if arrival.reached:
         return Classification(Outcome.REACHED, Mechanism.NONE)
     if decision is None:
-        return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
+        return _packet_astray(views.evidence, arrival)
     if decision.of_neighbour:
         return Classification(Outcome.DROPPED, Mechanism.NEIGHBOUR_DISCOVERY)
     if kind_of(arrival.packet).early and decision.effect is not Effect.THROTTLE:
@@ -75,6 +75,18 @@ def hand_made_packet(views: Views) -> Classification | None:
         return Classification(found.outcome, Mechanism.RANDOM_LOSS)
     dropped = found.outcome is Outcome.DROPPED and _is_answer(decision)
     return Classification(found.outcome, Mechanism.ANSWER_DROP) if dropped else found
+
+
+def _packet_astray(evidence: Evidence, arrival: Arrival) -> Classification:
+    """A hand-made packet did not arrive, and no rule dropped it: one may have sent it elsewhere."""
+    if not evidence.diverted:
+        return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
+    if any(decision.effect is Effect.DIVERT for decision in evidence.diverted):
+        if arrival.answer == "SYN-ACK":
+            return Classification(Outcome.INTERCEPTED, Mechanism.INTERCEPTION)
+        if arrival.answer == "RST":
+            return Classification(Outcome.REJECTED_RESET, Mechanism.NO_LISTENER)
+    return Classification(Outcome.UNREACHABLE, Mechanism.NO_ROUTE if evidence.icmp else Mechanism.NO_ANSWER)
 
 
 def connection_refused(views: Views) -> Classification | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from port25lab.model.evidence import Blame, Evidence
+from port25lab.model.evidence import Blame, Evidence, Hop
 from port25lab.model.verdict import Chance, Verdict
 
 
@@ -42,5 +42,6 @@ def chance_of(attempts: Sequence[Verdict]) -> Chance | None:
 
 def _by_chance(evidence: Evidence) -> Iterator[Blame]:
     """The rules that decided by chance about an attempt, on its own packets and on those of relays."""
-    decisions = [*evidence.decisions, *evidence.diverted, *(one for hop in evidence.hops for one in hop.decisions)]
+    tries: list[Evidence | Hop] = [evidence, *evidence.hops]
+    decisions = (decision for one in tries for decision in (*one.decisions, *one.diverted))
     return (decision.blame for decision in decisions if decision.by_chance)

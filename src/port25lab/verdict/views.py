@@ -160,6 +160,7 @@ def of_hop(hop: Hop) -> Evidence:
     return Evidence(
         observation=hop.observation,
         decisions=hop.decisions,
+        diverted=hop.diverted,
         answered_by=hop.answered_by,
         dialled=hop.dialled,
         packets=hop.packets,

@@ -314,6 +314,13 @@ def test_of_several_tries_that_a_rule_blocked_the_last_one_is_blamed() -> None:
     assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame == rule(number=2)
 
 
+@pytest.mark.parametrize("errno", ["ECONNREFUSED", "ETIMEDOUT"])
+def test_the_rule_that_sent_a_relay_elsewhere_is_blamed(errno: str) -> None:
+    evidence = ended(Stage.DONE, hops=[hop(errno=errno, diverted=[DNAT])])
+    assert judged(evidence, Outcome.DEFERRED, control=delivered()).blame == DNAT.blame
+    assert judged(evidence, Outcome.DEFERRED, control=evidence).blame is None
+
+
 def test_a_greylisted_message_blames_no_rule_although_an_earlier_try_met_one() -> None:
     tries = [hop(errno="ETIMEDOUT", decisions=[decision()]), hop(Stage.RCPT, smtp_code=450, reply="greylisted")]
     assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame is None

@@ -31,6 +31,7 @@ from port25lab.model.evidence import (
     Effect,
     Ended,
     Evidence,
+    IcmpError,
     Observation,
     PacketSummary,
     Stage,
@@ -336,6 +337,13 @@ def probed(reached: str | None, *decisions: Decision, packet: str = "syn", error
     return ended(Stage.CONNECT, arrival=arrival, decisions=list(decisions), error=error)
 
 
+def astray(answer: str | None) -> Evidence:
+    """A hand-made packet that a rule sent elsewhere."""
+    told = [IcmpError(sender="198.51.100.1", ip_version=4, type=3, code=0)] if answer == "ICMP" else []
+    arrival = Arrival(packet="syn", answer=answer)
+    return ended(Stage.CONNECT, arrival=arrival, diverted=[diverted()], icmp=told)
+
+
 EXAMPLES = [
     # the tool, the name, a probe
     Example("the tool failed", delivered().model_copy(update={"error": "!"}), Outcome.ERROR, Mechanism.UNKNOWN),
@@ -372,6 +380,10 @@ EXAMPLES = [
     Example("a probe is dropped", probed(None, decision()), Outcome.DROPPED, Mechanism.SYN_DROP),
     Example("a probe's answer is dropped", probed(None, on_answer()), Outcome.DROPPED, Mechanism.ANSWER_DROP),
     Example("a probe is lost", probed(None), Outcome.ERROR, Mechanism.UNKNOWN),
+    Example("a probe is sent to nobody", astray(None), Outcome.UNREACHABLE, Mechanism.NO_ANSWER),
+    Example("a probe is sent to another server", astray("SYN-ACK"), Outcome.INTERCEPTED, Mechanism.INTERCEPTION),
+    Example("a probe is sent to a closed port", astray("RST"), Outcome.REJECTED_RESET, Mechanism.NO_LISTENER),
+    Example("a probe is sent where no way leads", astray("ICMP"), Outcome.UNREACHABLE, Mechanism.NO_ROUTE),
     Example(
         "an old session is dropped", probed(None, decision(), packet="held"), Outcome.DROPPED, Mechanism.SESSION_CUT
     ),
