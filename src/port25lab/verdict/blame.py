@@ -61,7 +61,8 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
     if outcome is Outcome.UNREACHABLE:
         return _last(_astray(evidence))
     if outcome is Outcome.CLOSED or (outcome in OF_A_REPLY and control is not None):
-        return _last(_to_other_servers(evidence))
+        refused = decisive_try(evidence.hops)
+        return _last(_to_other_servers(evidence) or _to_other_servers(of_hop(refused) if refused else evidence))
     return None
 
 

@@ -321,6 +321,12 @@ def test_the_rule_that_sent_a_relay_elsewhere_is_blamed(errno: str) -> None:
     assert judged(evidence, Outcome.DEFERRED, control=evidence).blame is None
 
 
+def test_the_rule_that_sent_a_relay_to_a_server_that_refuses_is_blamed() -> None:
+    refused = hop(Stage.RCPT, smtp_code=550, reply="relaying denied", enhanced_code="5.7.1", diverted=[DNAT])
+    evidence = ended(Stage.DONE, hops=[refused])
+    assert judged(evidence, Outcome.RELAY_DENIED, control=delivered()).blame == DNAT.blame
+
+
 def test_a_greylisted_message_blames_no_rule_although_an_earlier_try_met_one() -> None:
     tries = [hop(errno="ETIMEDOUT", decisions=[decision()]), hop(Stage.RCPT, smtp_code=450, reply="greylisted")]
     assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame is None
