@@ -48,6 +48,8 @@ OUTCOMES_OF_PACKETS: tuple[Expected, ...] = (
     Outcome.REJECTED_ICMP,
     Outcome.REJECTED_RESET,
     Outcome.THROTTLED,
+    Outcome.INTERCEPTED,
+    Outcome.UNREACHABLE,
     *AnyOf,
 )
 
