@@ -103,6 +103,15 @@ def test_other_protocols_are_traced_as_well(
     assert (verdict.blame.chain, verdict.blame.rule_number) == ("FORWARD", None)
 
 
+def test_a_packet_that_is_sent_elsewhere_and_one_to_the_port_of_dns_are_followed(
+    verdicts: Ask, make_policy: Callable[..., str]
+) -> None:
+    rules = "*nat\n-A PREROUTING -p tcp --dport 25 -j DNAT --to-destination 192.0.2.29\nCOMMIT\n"
+    rules += "*filter\n-A FORWARD -p udp --dport 53 -j DROP\nCOMMIT\n"
+    found = verdicts({"edge": make_policy("elsewhere", v4=rules)}, probe("syn"), probe("udp", to="server", port=53))
+    assert [(one.outcome, one.blame and one.blame.line) for one in found] == [("intercepted", 2), ("dropped", 5)]
+
+
 @VERSIONS
 def test_a_reject_is_told_from_a_drop(verdicts: Ask, make_policy: Callable[..., str], version: int) -> None:
     rules = "*filter\n-A FORWARD -p tcp --dport 25 -j REJECT\nCOMMIT\n"
@@ -150,10 +159,17 @@ def test_a_spoofed_source_and_the_answer_to_it(verdicts: Ask, make_policy: Calla
     assert [verdict.outcome for verdict in strict] == [Outcome.DROPPED, Outcome.DROPPED, Outcome.REACHED]
 
 
-def test_a_probe_that_vanishes_without_a_rule_is_an_error(verdicts: Ask, make_policy: Callable[..., str]) -> None:
-    """A tunnel's end that swallows is no rule of the policy's: nothing names it, so nothing is proven."""
+def test_a_probe_whose_lifetime_a_rule_ends_is_unreachable(verdicts: Ask, make_policy: Callable[..., str]) -> None:
     rules = "*mangle\n-A PREROUTING -p tcp --dport 25 -j TTL --ttl-set 1\nCOMMIT\n"
     [verdict] = verdicts({"edge": make_policy("ttl", v4=rules)}, probe("syn"))
+    assert (verdict.outcome, verdict.blame and verdict.blame.line) == (Outcome.UNREACHABLE, 2)
+
+
+def test_a_probe_that_vanishes_without_a_rule_is_an_error(own_lab: LabFactory, street: str) -> None:
+    """A route that swallows is no rule of the policy's: nothing names it, so nothing is proven."""
+    streets = own_lab(street)
+    streets.run("far", "ip", "route", "replace", "blackhole", "192.0.2.24/30")
+    verdict = streets.send(**probe("syn", to="server"))
     assert verdict.outcome is Outcome.ERROR
     assert "a plain SYN did not arrive at server within 0.5 s, and no rule dropped it" in str(verdict.judgement.reason)
 

@@ -100,6 +100,12 @@ CASES = {
     "a lifetime of one hop": Case(
         table("mangle", f"-A PREROUTING {SMTP} -j TTL --ttl-set 1"), "unreachable", "no-route", (2,)
     ),
+    "an answer with a lifetime of one hop": Case(
+        table("mangle", "-A PREROUTING -p tcp --sport 25 -j TTL --ttl-set 1"), "unreachable", "no-answer", (2,)
+    ),
+    "a lifetime of one hop behind the handshake": Case(
+        table("mangle", f"-A PREROUTING {SMTP} ! --syn -j TTL --ttl-set 1"), "tampered", "session-cut", (2,)
+    ),
     "another source, to which no way leads": Case(
         table("nat", f"-A POSTROUTING {SMTP} -j SNAT --to-source 192.0.2.77"), "unreachable", "no-answer", (2,)
     ),
@@ -149,8 +155,9 @@ def test_what_became_of_the_mail_and_which_rules_led_to_it(
         (table("nat", "-A PREROUTING -p tcp --dport 25 -j REDIRECT --to-ports 2525"), 2),
         (table("mangle", "-A PREROUTING -p tcp --dport 25 -j HL --hl-set 1"), 2),
         (table("nat", "-A PREROUTING -p tcp --dport 25 -j DNAT --to-destination [2001:db8:dead::1]:25"), 2),
+        (table("nat", "-A POSTROUTING -p tcp --dport 25 -j SNAT --to-source 2001:db8:25::77"), 2),
     ],
-    ids=["redirected", "one hop", "nowhere"],
+    ids=["redirected", "one hop", "nowhere", "a source that the server does not find"],
 )
 def test_rules_that_change_where_a_packet_goes_are_blamed_over_ipv6(
     lab: LabFactory, street: str, make_policy: Callable[..., str], rules: str, line: int

@@ -29,7 +29,7 @@ from port25lab.model.outcome import Outcome, Should
 from port25lab.model.path import Auth, PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
-from port25lab.model.verdict import Control, Judgement, Reason, ReasonKind, Report, Verdict
+from port25lab.model.verdict import Chance, Control, Judgement, Reason, ReasonKind, Report, Verdict
 from port25lab.verdict import judge
 from port25lab.verdict.views import Classification
 
@@ -189,9 +189,9 @@ def changed(verdict: Verdict, **more: Any) -> Verdict:
     evidence = Evidence.model_validate(dict(verdict.evidence) | about["evidence"])
     judgement = replace(verdict.judgement, **about["judgement"])
     judgement = replace(judgement, reasons=tuple(_reasons(question, judgement, more)))
-    pcap = more.pop("pcap", verdict.pcap)
+    pcap, chance = more.pop("pcap", verdict.pcap), more.pop("chance", verdict.chance)
     assert not more, more
-    return Verdict(question, evidence, judgement, pcap)
+    return Verdict(question, evidence, judgement, pcap, chance)
 
 
 def config(policies: Mapping[str, Sequence[str]]) -> LabConfig:
@@ -286,5 +286,6 @@ FULL = verdict(
         direction="client to server", offset=3, client_side=StreamSide(line="x"), server_side=StreamSide()
     ),
     pcap="x.pcap",
+    chance=Chance(outcomes={Outcome.DROPPED: 1, Outcome.DELIVERED: 3}, rules=(rule(),)),
 )
 """A verdict with a value in each field."""

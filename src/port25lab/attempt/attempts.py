@@ -190,6 +190,7 @@ class Attempts:
         return hop.model_copy(
             update={
                 "decisions": observed.decisions,
+                "diverted": observed.diverted,
                 "packets": observed.packets if failed else [],
                 "ended": self.observer.ended(hop.node, hop.observation, observed) if failed else None,
                 "answered_by": observed.answered_by,

@@ -19,11 +19,11 @@ from ipaddress import ip_address
 from port25lab.attempt import packet_builders, packet_function
 from port25lab.attempt.packet_watch import Expected, Listener, attach_filter
 from port25lab.errors import LabError
-from port25lab.evidence.observer import Losses, Observer
+from port25lab.evidence.observer import Losses, Observed, Observer
 from port25lab.evidence.packet_trace import PacketTrace
 from port25lab.mail.clients.base import Target
 from port25lab.model.addresses import IpVersion
-from port25lab.model.evidence import Arrival, Evidence, Observation, Stage
+from port25lab.model.evidence import Arrival, Effect, Evidence, Observation, Stage
 from port25lab.model.packet_kinds import ArrivalPoint, Kind, kind_of
 from port25lab.model.packet_spec import PacketSpec
 from port25lab.model.path import PathSpec
@@ -115,6 +115,7 @@ class PacketSender:
         return Evidence(
             observation=Observation(stage=Stage.CONNECT, address=spec.destination, seconds=seconds),
             decisions=decisions,
+            diverted=observed.diverted,
             icmp=observed.icmp,
             packets=observed.packets,
             packets_lost=observed.packets_lost,
@@ -125,7 +126,7 @@ class PacketSender:
                 answer=_name(answer) or ("ICMP" if observed.icmp else None),
             ),
             trace_lost=observed.trace_lost,
-            error=observed.trace_lost or (None if arrived or decisions else lost),
+            error=observed.trace_lost or (None if arrived or decisions or _astray(observed, kind) else lost),
         )
 
     def _opened(self, path: PathSpec) -> _Exchange:
@@ -235,6 +236,15 @@ class PacketSender:
         for listener in (exchange.destination, exchange.source):
             listener.read()
         return expected if expected.whole else None
+
+
+def _astray(observed: Observed, kind: Kind) -> bool:
+    """Whether a rule is the reason why a packet did not arrive: it sent it elsewhere, or cut its way short.
+
+    A rule that changes the source alone keeps only answers from arriving.
+    """
+    back = kind.arrival_point is not ArrivalPoint.THERE
+    return any(one.effect is Effect.DIVERT or back or observed.icmp for one in observed.diverted)
 
 
 def _name(answer: Expected) -> str | None:

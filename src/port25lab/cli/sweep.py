@@ -55,7 +55,6 @@ def run(options: Options) -> int:
     jobs = Jobs(spec)
     _require_consent(jobs.count, yes=options.yes)
     doctor.require()
-    _refuse_links(spec)
     inputs = _checked(spec, jobs)
     with store.locked(folder, str(part)):
         store.begin(folder, spec, jobs, inputs)
@@ -98,13 +97,6 @@ def _require_consent(jobs: int, *, yes: bool) -> None:
         raise InputError("not confirmed", allowed="fewer jobs, or --yes")
 
 
-def _refuse_links(spec: Spec) -> None:
-    """Raise MachineError where the kernel cannot delay or lose packets, InputError where it can: labs do not yet."""
-    if spec.content.links:
-        doctor.require_kernel("netem", "delay and loss on links")
-        raise spec.document.error("delay and loss on links", "no `links`: labs have none yet", "links", at_key=True)
-
-
 def _checked(spec: Spec, jobs: Jobs) -> list[InputFile]:
     """Check jobs that together have every listed value. Returns the files that they read.
 
@@ -112,6 +104,8 @@ def _checked(spec: Spec, jobs: Jobs) -> list[InputFile]:
     """
     asked: list[Question] = [question for job in jobs.probes() for question in shape.questions(spec, job)]
     needs.require_ipv6(asked)
+    for config in dict.fromkeys(question.config for question in asked):
+        needs.require_features(config)
     for client in dict.fromkeys(question.path.client for question in asked):
         doctor.require_program(CLIENT_KINDS[client].program, f"client {client}")
     own = spec.file.resolve()

@@ -35,6 +35,7 @@ from port25lab.model.path import PathSpec
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Report, Verdict
 from port25lab.verdict.judge import judge
+from port25lab.verdict.series import with_chance
 
 LISTEN_SECONDS = 0.5
 """Seconds after which a wait for labs is interrupted, so that a signal that came just before the wait is handled."""
@@ -177,7 +178,7 @@ class Engine:
             # One by one, controls first: ``on_lab_up`` gets verdicts, and a blocked path has none without its control.
             for job in sorted(missing, key=lambda job: bool(job.config.policies)):
                 self._keep(job, self._answer(job, questions))
-        verdicts = [_verdict(question, self._answers) for question in questions]
+        verdicts = with_chance([_verdict(question, self._answers) for question in questions])
         return verdicts if self._pcap is None else self._with_captures(questions, verdicts)
 
     def _name_attempts(self, questions: Iterable[Question]) -> None:

@@ -60,7 +60,9 @@ def over_ipv6(path: PathSpec) -> bool:
 
 
 def require_features(config: LabConfig) -> None:
-    """Raise MachineError where this machine lacks what a policy's middlebox needs."""
+    """Raise MachineError where this machine lacks what the links or a policy's middlebox need."""
+    if any(link.conditions for link in config.plan.links):
+        doctor.require_kernel("netem", f"delay or loss on links of {config.plan.name}")
     for stack in policies_of(config).values():
         for policy in stack:
             for service in policy.services:

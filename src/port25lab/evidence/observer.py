@@ -132,10 +132,11 @@ class Observer:
         connections = captured.connections
         if packet is None:
             decisions = self._tracer.decisions(connections.opening, connections.ends)
+            diverted = self._tracer.diversions(connections.sequences, connections.ends)
         else:
             # NAT may have given a session that it continues another port.
             decisions = self._tracer.drops_of(packet) or self._tracer.decisions((), connections.ends)
-        diverted = self._tracer.diversions(connections.sequences)
+            diverted = self._tracer.diversions([packet], connections.ends)
         # Where a rule met a packet of the attempt itself, that rule decided.
         waiting = [address for address in to if not on_the_way_to(address, decisions)]
         if waiting and self._tracer.neighbours_dropped:
@@ -171,6 +172,8 @@ class Observer:
             or (on_the_way_to(address, decisions) if address else decisions)
         ):
             return None
+        if any(seen.kind == "SYN-ACK" and seen.node == client and not seen.leaving for seen in observed.packets):
+            return None  # the connection was open when its later packets met an error
         silent = observation.errno in (None, "ETIMEDOUT")
         seen = last_seen(observed.packets, client) if silent else last_syn(observed.packets, client)
         return None if seen is None else ended(seen, self._nodes[seen.node])

@@ -46,6 +46,11 @@ class Made:
     trail: PacketTrace
     summary: PacketSummary
 
+    @property
+    def opens(self) -> bool:
+        """Whether it is the packet itself: NAT decides on it."""
+        return self.summary.kind == self.trail.what
+
     def key(self, _: str) -> PacketTrace:
         """By what the packet is found again, at any node."""
         return self.trail
@@ -83,9 +88,8 @@ class MadePackets:
                 what, sequence = "RST", sequence - 1
             names = [("sequence", sequence & 0xFFFFFFFF), ("port", tcp.source_port), ("port", tcp.destination_port)]
         elif not ip.fragment:
-            if _is_ordinary(ip, transport):
-                return None
-            names = [*(("sequence", word) for word in _words(transport)), *names]
+            # An ordinary packet may have the same 16 bits.
+            names = [("sequence", word) for word in _words(transport)] + names * (not _is_ordinary(ip, transport))
         elif (tcp := tcp_header(transport)) is not None:
             names = [("sequence", tcp.sequence), *names]
         trail = next((self._trails[name] for name in names if name in self._trails), None)
@@ -102,7 +106,7 @@ def _names(trail: PacketTrace) -> list[tuple[str, int]]:
 
 
 def _is_ordinary(ip: FixedHeader, transport: bytes) -> bool:
-    """Whether it is a packet of DNS or of neighbour discovery, which a lab sends beside those that are made by hand."""
+    """Whether it may be a packet of DNS or of neighbour discovery, which a lab sends beside hand-made ones."""
     if ip.protocol == _UDP and len(transport) >= 4:
         return _DNS_PORT in struct.unpack_from(">HH", transport)
     return ip.protocol == _ICMPV6 and transport[:1] != b"" and transport[0] in _NEIGHBOURS

@@ -21,10 +21,13 @@ from port25lab.network.firewall import FAMILY_NUMBER
 from port25lab.rules import (
     Chain,
     Family,
+    Outcome,
     Packet,
     Rule,
     Ruleset,
+    Sets,
     by_chance,
+    changed_by_chance,
     refill_seconds,
     rejection,
     sets_of,
@@ -56,6 +59,15 @@ class Met(NamedTuple):
     keys: frozenset[tuple[str, str, int]]
     fixed_sets: frozenset[str]
     """Names of the sets that keep their members."""
+
+
+class _Followed(NamedTuple):
+    """A packet that matched the rules which the trace names, and what can have become of it."""
+
+    ruleset: Ruleset
+    packet: Packet
+    sets: Sets
+    outcomes: tuple[Outcome, ...]
 
 
 class LoadedRules:
@@ -209,11 +221,19 @@ class LoadedRules:
             by_chance=by_chance,
         )
 
-    def diversion(self, place: Place, effect: Effect, passage: Passage, packet: PacketSummary) -> Decision:
+    def diversion(
+        self, place: Place, effect: Effect, passage: Passage, packet: PacketSummary, *, in_session: bool = False
+    ) -> Decision:
         """What the rule at a place did to a packet that it sent elsewhere, or on in another form."""
         target = self._rules[place].target
-        blame = self.blame(place, passage)
-        return Decision(blame=blame, effect=effect, traced=packet, target=target.name if target else None)
+        return Decision(
+            blame=self.blame(place, passage),
+            effect=effect,
+            traced=packet,
+            in_session=in_session,
+            target=target.name if target else None,
+            by_chance=self._changes_by_chance(place, passage),
+        )
 
     def blame(self, place: Place, passage: Passage | None = None) -> Blame:
         """The rule at a place, and those that led there. One that no policy of ours brought is named by its handle."""
@@ -274,21 +294,41 @@ class LoadedRules:
         plain = Effect.DROP
         if how is not None:
             plain = Effect.REJECT_RESET if how == "tcp-reset" else Effect.REJECT_ICMP
-        packet = passage.packet(self._interfaces) if place.family in self._uncertain else None
-        if packet is None:
+        known = self._followed(place, passage)
+        if known is None:
             return plain, False
-        ruleset, way = self._rulesets[place.family], passage.way
-        matched = {one.key for one in self._matched(passage, place)}
-        sets = sets_of(self._known_sets(ruleset))
-        for outcome in walk(ruleset, packet, way, sets=sets, met=matched).outcomes:
+        ruleset, packet, sets, outcomes = known
+        for outcome in outcomes:
             decider = outcome.decider.key if outcome.decider else None
             if decider != (rule.key if rule else None) or (outcome.table, outcome.chain) != (place.table, place.chain):
                 continue
-            if throttled(ruleset, packet, way, outcome, sets=sets):
+            if throttled(ruleset, packet, passage.way, outcome, sets=sets):
                 return Effect.THROTTLE, False
-            if by_chance(ruleset, packet, way, outcome, sets=sets):
+            if by_chance(ruleset, packet, passage.way, outcome, sets=sets):
                 return plain, True
         return plain, False
+
+    def _changes_by_chance(self, place: Place, passage: Passage) -> bool:
+        """Whether chance is why the rule at a place sent a packet elsewhere, or on in another form."""
+        known, rule = self._followed(place, passage), self._rules[place]
+        if known is None:
+            return False
+        ruleset, packet, sets, outcomes = known
+        return any(
+            changed_by_chance(ruleset, packet, passage.way, outcome, rule, sets=sets)
+            for outcome in outcomes
+            if rule in (*outcome.altered, outcome.decider)
+        )
+
+    def _followed(self, place: Place, passage: Passage) -> _Followed | None:
+        """What can have become of a packet that matched what the trace says; None where no limit or chance decides."""
+        packet = passage.packet(self._interfaces) if place.family in self._uncertain else None
+        if packet is None:
+            return None
+        ruleset = self._rulesets[place.family]
+        matched = {one.key for one in self._matched(passage, place)}
+        sets = sets_of(self._known_sets(ruleset))
+        return _Followed(ruleset, packet, sets, walk(ruleset, packet, passage.way, sets=sets, met=matched).outcomes)
 
     def _known_sets(self, ruleset: Ruleset) -> dict[str, tuple[IPNetwork, ...]]:
         """Members of the sets that no rule fills."""

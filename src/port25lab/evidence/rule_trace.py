@@ -283,15 +283,23 @@ class Tracer:
                 found.setdefault((drop.node, drop.place), known.model_copy(update={"traced": summary}))
         return list(found.values())
 
-    def diversions(self, sequences: Iterable[Key]) -> list[Decision]:
-        """Every rule that changed where or how an attempt's SYNs went, in order of time, each named once."""
+    def diversions(self, sequences: Iterable[Key], ends: Iterable[tuple[str, Ends]] = ()) -> list[Decision]:
+        """Every rule that changed where or how an attempt's packets went, in order of time, each named once.
+
+        The parameters are those of ``decisions``.
+        """
         found: dict[tuple[str, Place], Decision] = {}
-        for sequence in sequences:
-            for met in self._diverted.get(sequence, {}).values():
+        keys: tuple[Key, ...] = (*sequences, *ends)
+        for key in keys:
+            for met in self._diverted.get(key, {}).values():
                 if met.effect is not None and (met.node, met.place) not in found:
-                    rules = self._rules[met.node]
-                    found[met.node, met.place] = rules.diversion(met.place, met.effect, met.passage, met.packet.summary)
+                    found[met.node, met.place] = self._diversion(met, met.effect)
         return list(found.values())
+
+    def _diversion(self, met: _Met, effect: Effect) -> Decision:
+        in_session = isinstance(met.packet, TracedPacket) and met.packet.kind == "segment"
+        rules = self._rules[met.node]
+        return rules.diversion(met.place, effect, met.passage, met.packet.summary, in_session=in_session)
 
     def made(self, node: str, source_port: int) -> list[int]:
         """Initial sequence numbers of the SYNs that a watched node itself sent from a port, before its own NAT."""
@@ -317,9 +325,11 @@ class Tracer:
         rules = self._rules[node]
         if dropped or (is_queue(event) and rules.takes(place_of(family, table, chain, handle))):
             self._dropped(_Met(node, place_of(family, table, chain, handle), known.packet, known.passage))
-        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket)) and known.packet.opens:
+        elif rules.steers and isinstance(known.packet, (TracedPacket, NamePacket, Made)):
             place = place_of(family, table, chain, handle)
-            if effect := rules.steering(place, known.hook):
+            effect = rules.steering(place, known.hook)
+            # Where it goes is decided by the packet that opens; how far it comes, by each.
+            if effect is not None and (known.packet.opens or effect is Effect.CHANGE):
                 met = _Met(node, place, known.packet, known.passage, effect)
                 self._diverted[known.packet.key(node)].setdefault((node, place), met)
 

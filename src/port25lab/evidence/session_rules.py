@@ -65,9 +65,11 @@ def _lets_sessions_pass(rule: Rule) -> bool:
 
 
 def _passes(rule: Rule) -> bool:
-    """Whether packets that match a rule go on, as far as that rule is concerned."""
+    """Whether packets that match a rule go on to their end, as far as that rule is concerned: a TTL may be too low."""
     effect = target_effect(rule.target) if rule.target is not None and not rule.target.chain else None
-    return effect is not None and (effect.decision is None or bool(effect.decision.passes))
+    if effect is None or Changes.TTL in effect.changes:
+        return False
+    return effect.decision is None or bool(effect.decision.passes)
 
 
 def _changes(rule: Rule) -> frozenset[Changes]:

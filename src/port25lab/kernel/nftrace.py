@@ -120,7 +120,7 @@ _MESSAGE_FAMILY, _FIRST_ATTRIBUTE = 16, 20
 ARP = 3
 """The family of ARP in netfilter (NFPROTO_ARP)."""
 
-_ICMPV6 = 58
+_TCP, _ICMPV6 = 6, 58
 
 _FIND, _NESTED = 0xFFFFF000 + 12, 0xFFFFF000 + 16
 """Loads that are BPF's extensions for netlink: A = the offset of the attribute of kind X, from offset A on, or inside
@@ -177,7 +177,8 @@ def _silent_events() -> list[Step | str]:
     Left out are that a base chain's policy accepts; and for a packet that opens no connection, that the first rule that
     it matches in a base chain accepts it, our own rules among them. Either event is the last one in its chain. The
     first event of a packet in a base chain has the packet's headers, so that no chain's events depend on another's.
-    Of ARP and ICMPv6 every event is left out in which a rule accepts: packets have no flags there.
+    Of ARP and ICMPv6 every event is left out in which a rule accepts. Other protocols have no flags either, but any
+    packet may open an exchange, such as a lookup that a rule sends elsewhere: theirs are kept.
     """
     lower_byte = 0 if sys.byteorder == "little" else 1  # of an attribute's length, which is below 256 here
     return [
@@ -193,9 +194,13 @@ def _silent_events() -> list[Step | str]:
         Step(IF_EQUAL, ARP, "verdict"),
         *_attribute(ATTR_NETWORK_HEADER),
         Step(LOAD_BYTE_AT_X, 4),
-        Step(IF_AT_LEAST, 0x60, None, "flags"),
+        Step(IF_AT_LEAST, 0x60, None, "IPv4"),
         Step(LOAD_BYTE_AT_X, 4 + 6),
         Step(IF_EQUAL, _ICMPV6, "verdict"),
+        Step(IF_EQUAL, _TCP, "flags", ACCEPT),
+        "IPv4",
+        Step(LOAD_BYTE_AT_X, 4 + 9),
+        Step(IF_EQUAL, _TCP, None, ACCEPT),
         "flags",
         *_attribute(ATTR_TRANSPORT_HEADER),
         Step(LOAD_BYTE_AT_X, lower_byte),

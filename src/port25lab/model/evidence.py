@@ -165,6 +165,10 @@ def _end(address: str, port: int | None) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+OPENING_ANSWERS = ("SYN-ACK", "RST")
+"""Kinds of packets that answer a SYN."""
+
+
 class Decision(BaseModel):
     """The kernel's view: one packet of the attempt that a rule kept from passing, or sent elsewhere."""
 
@@ -181,7 +185,7 @@ class Decision(BaseModel):
     modules: tuple[str, ...] = ()
     """The modules of all matches on the blame's trail, such as ``string``."""
     by_chance: bool = False
-    """A ``statistic`` match decided: another packet like this one may pass."""
+    """A ``statistic`` match decided: another packet like this one may pass, or go where it should."""
 
     @property
     def of_neighbour(self) -> bool:
@@ -322,6 +326,8 @@ class Hop(BaseModel):
     to: str
     observation: Observation
     decisions: list[Decision] = []
+    diverted: list[Decision] = []
+    """As of an attempt."""
     packets: list[PacketSeen] = []
     """Of a try that failed."""
     answered_by: str | None = None

@@ -120,7 +120,9 @@ MECHANISM_INFO: dict[Mechanism, MechanismInfo] = {
     Mechanism.SERVER_REFUSAL: MechanismInfo(
         "the real server refuses: credentials, TLS, relaying, or something else that it says itself", "RFC 5321 4.2.1"
     ),
-    Mechanism.NO_LISTENER: MechanismInfo("the destination itself answers RST: nothing listens there", "RFC 9293 3.5.2"),
+    Mechanism.NO_LISTENER: MechanismInfo(
+        "nothing listens where the SYN ends, and that node answers RST", "RFC 9293 3.5.2"
+    ),
     Mechanism.NO_ROUTE: MechanismInfo("there is no way to the destination, or back from it", "RFC 1812 5.2.7.1"),
     Mechanism.NO_ANSWER: MechanismInfo("no host answers where the packets end", "RFC 9293 3.8.3"),
     Mechanism.NO_NAME: MechanismInfo("the name or its MX cannot be resolved", "RFC 5321 5.1"),

@@ -62,7 +62,7 @@ OUTCOME_INFO: dict[Outcome, OutcomeInfo] = {
     Outcome.REJECTED_ICMP: OutcomeInfo(
         "a rule answers with an ICMP error", "RFC 1812 5.2.7.1, RFC 4443 3.1", "red", blocked=True
     ),
-    Outcome.REJECTED_RESET: OutcomeInfo("a rule on the way answers with RST", "RFC 9293 3.5.2", "red", blocked=True),
+    Outcome.REJECTED_RESET: OutcomeInfo("a node on the way answers with RST", "RFC 9293 3.5.2", "red", blocked=True),
     Outcome.CLOSED: OutcomeInfo("the destination itself answers RST: nothing listens", "RFC 9293 3.5.2", "magenta"),
     Outcome.UNREACHABLE: OutcomeInfo("no route, or no host answers there", "RFC 1812 5.2.7.1", "magenta"),
     Outcome.INTERCEPTED: OutcomeInfo("another server than the one dialled answered", "RFC 3234 2.1", "red"),

@@ -130,6 +130,20 @@ class NodePlan(_Frozen):
         return tuple(domain for service in self.services for domain in service.get("domains", ()))
 
 
+class Conditions(_Frozen):
+    """What a link does to packets, in each direction."""
+
+    delay: float = 0.0
+    """Seconds."""
+    jitter: float = 0.0
+    """Seconds by which the delay varies, up and down."""
+    loss: float = 0.0
+    """The share of packets that is lost, from 0 to 1."""
+
+    def __bool__(self) -> bool:
+        return bool(self.delay or self.loss)
+
+
 class LinkPlan(_Frozen):
     """A cable between two interfaces."""
 
@@ -137,6 +151,7 @@ class LinkPlan(_Frozen):
     interface1: InterfaceName
     node2: str
     interface2: InterfaceName
+    conditions: Conditions = Conditions()
 
 
 class Plan(_Frozen):

@@ -24,6 +24,22 @@ class Control(BaseModel):
     """True where the destination answered."""
 
 
+class Chance(BaseModel):
+    """How the attempts of one path ended where a rule decides by chance: the next may end in another way."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    outcomes: dict[Outcome, int]
+    """How many attempts had each outcome; two outcomes or more."""
+    rules: tuple[Blame, ...]
+    """The rules that decided by chance."""
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts there were."""
+        return sum(self.outcomes.values())
+
+
 class ReasonKind(StrEnum):
     """What is wrong with an attempt that is not ok."""
 
@@ -96,6 +112,8 @@ class Verdict:
     judgement: Judgement
     pcap: str | None = None
     """Name of the lab's capture file, in the folder of `--pcap`."""
+    chance: Chance | None = None
+    """Of a repeated path whose attempts ended in different ways, since a rule decides by chance."""
 
     @property
     def id(self) -> str:

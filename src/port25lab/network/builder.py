@@ -15,8 +15,10 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from port25lab.errors import LabError
 from port25lab.kernel import confinement, ipv6, namespaces, netlink
 from port25lab.kernel.network_settings import NetworkSettings
 from port25lab.model.addresses import IPInterface
-from port25lab.model.plan import InterfacePlan, NodePlan, Plan
+from port25lab.model.plan import Conditions, InterfacePlan, NodePlan, Plan
 
 LOOPBACK_INDEX = 1
 
@@ -73,6 +75,10 @@ RESOLVES = {"net/ipv6/conf/default/addr_gen_mode": "0"}
 RETRANSMIT_MILLISECONDS = 250
 """Time between two requests for a neighbour. After three without an answer the packet that waits is given up, and its
 sender gets an error: before the client's second SYN at 1 s, and before it gives up. The default of 1 s is too long."""
+
+QUEUE_PACKETS = 100_000
+
+TC_SECONDS = 30.0
 
 KEEP_MILLISECONDS = 3_600_000
 """A resolved neighbour is not asked again in a lab's lifetime, so that no verdict depends on how long a lab is up."""
@@ -229,6 +235,7 @@ class LabNet(Mininet):  # type: ignore[misc]
                 self._configure(node, neighbours[node.name])
             for node in self.hosts:
                 self._settle(node)
+            self._condition_links()
         except OSError as error:
             raise LabError(f"network of {self.plan.name}: {error.strerror or error}") from error
         self.built = True
@@ -337,6 +344,19 @@ class LabNet(Mininet):  # type: ignore[misc]
         with namespaces.inside(node.network, self.home), netlink.Rtnetlink() as kernel:
             kernel.send([(f"state of {node.name}/{name}", netlink.settle(node.index(name))) for name in names])
 
+    def _condition_links(self) -> None:
+        """Give each end of a link its delay and loss: netem acts on what leaves an interface (tc-netem(8))."""
+        commands: dict[str, str] = defaultdict(str)
+        for link in self.plan.links:
+            if link.conditions:
+                words = netem_words(link.conditions)
+                for node, interface in ((link.node1, link.interface1), (link.node2, link.interface2)):
+                    commands[node] += f"qdisc add dev {interface} root netem {words}\n"
+        for node, lines in commands.items():
+            done = self[node].run_inside(partial(_run_tc, lines))
+            if done.returncode:
+                raise LabError(f"delay and loss on links of {node}: {done.stderr.strip()}")
+
     def configHosts(self) -> None:
         """Do nothing: ``build`` configures the hosts."""
 
@@ -349,6 +369,22 @@ class LabNet(Mininet):  # type: ignore[misc]
         for node in self.hosts:
             node.terminate()
             os.close(node.network)
+
+
+def netem_words(conditions: Conditions) -> str:
+    """Delay and loss as tc(8) takes them. The queue has room for what is on its way, so that it loses nothing more."""
+    words = [f"limit {QUEUE_PACKETS}"]
+    if conditions.delay:
+        jitter = f" {conditions.jitter * 1e6:.0f}us" if conditions.jitter else ""
+        words.append(f"delay {conditions.delay * 1e6:.0f}us{jitter}")
+    if conditions.loss:
+        words.append(f"loss {conditions.loss * 100:.6g}%")
+    return " ".join(words)
+
+
+def _run_tc(lines: str) -> subprocess.CompletedProcess[str]:
+    argv = ["tc", "-batch", "-"]
+    return subprocess.run(argv, input=lines, capture_output=True, text=True, timeout=TC_SECONDS, check=False)
 
 
 def _set_as_told(plan: NodePlan) -> None:

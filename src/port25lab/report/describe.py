@@ -22,11 +22,10 @@ from port25lab.model.evidence import (
     Stage,
     TrailRule,
 )
-from port25lab.model.mechanism import Mechanism
-from port25lab.model.outcome import Outcome
+from port25lab.model.outcome import PASSING, Outcome
 from port25lab.model.packet_kinds import kind_of
 from port25lab.model.path import DEFAULT_CLIENT, MX_PREFIX, PathSpec, Security
-from port25lab.model.verdict import Verdict
+from port25lab.model.verdict import Chance, Verdict
 from port25lab.report.text import PLAIN, Glyphs, bracketed, duration, quoted_text, shortened, visible
 from port25lab.verdict.views import failed_tries
 
@@ -105,9 +104,8 @@ def turn_words(series: Sequence[Verdict]) -> str:
     ordered = sorted(series, key=lambda verdict: verdict.question.path.attempt)
     first, good = ordered[0], (Outcome.DELIVERED, Outcome.REACHED)
     starts_well = first.question.path.attempt > 1 or first.outcome in good
-    failed = [verdict for verdict in ordered if verdict.outcome not in good]
-    if len(failed) < len(ordered) and any(verdict.mechanism is Mechanism.RANDOM_LOSS for verdict in ordered):
-        return f"{len(failed)} of {len(ordered)} attempts fail, by chance"
+    if first.chance is not None:
+        return f"attempts differ: {chance_words(first.chance)}"
     turned = next((verdict for verdict in ordered if (verdict.outcome in good) is not starts_well), None)
     if turned is not None:
         what = f"the first to fail, {turned.outcome.value}" if starts_well else "the first to get through"
@@ -115,6 +113,14 @@ def turn_words(series: Sequence[Verdict]) -> str:
     if starts_well:
         return f"none of {first.question.repeat} attempts fails"
     return f"{attempt_words(first)} is the first to fail, {first.outcome.value}, and none gets through"
+
+
+def chance_words(chance: Chance) -> str:
+    """``5 of 6 delivered, 1 dropped, by chance (isp-edge FORWARD #1)``."""
+    (first, times), *others = sorted(chance.outcomes.items(), key=lambda item: item[0] not in PASSING)
+    ends = ", ".join([f"{times} of {chance.attempts} {first.value}", *(f"{n} {one.value}" for one, n in others)])
+    labels = ", ".join(rule_label(rule) for rule in chance.rules)
+    return f"{ends}, by chance" + (f" ({labels})" if labels else "")
 
 
 def versions_words(versions: Iterable[IpVersion | None]) -> str:

@@ -14,6 +14,7 @@ from port25lab.model.verdict import Control, ReasonKind, Verdict
 from port25lab.report.describe import (
     arrival_words,
     attempt_words,
+    chance_words,
     client_saw,
     client_words,
     hop_words,
@@ -68,7 +69,8 @@ def mismatch(verdict: Verdict) -> str:
     if question.expected is None:
         return f"{found}, nothing expected"
     if not meets(verdict.outcome, question.expected):
-        return f"expected {question.expected.value}, found {found}"
+        differ = f"; attempts differ: {chance_words(verdict.chance)}" if verdict.chance else ""
+        return f"expected {question.expected.value}, found {found}{differ}"
     if verdict.ok:
         return f"{found}, as expected"
     if wrong_node(verdict):
@@ -102,6 +104,7 @@ def facts(verdict: Verdict, glyphs: Glyphs = PLAIN) -> list[tuple[str, str]]:
         ("expected", _expected(verdict)),
         ("found", f"{verdict.outcome.value}: {OUTCOME_INFO[verdict.outcome].text}"),
         ("how", mechanism_words(verdict)),
+        ("attempts", f"differ: {chance_words(verdict.chance)}" if verdict.chance else ""),
         ("client", client_words(evidence.observation) if saw_something(verdict) and not question.path.packet else ""),
         ("packet", arrival_words(evidence.arrival) if evidence.arrival else ""),
         ("icmp", "\n".join(icmp_words(error) for error in _distinct(evidence.icmp))),

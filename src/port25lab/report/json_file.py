@@ -102,6 +102,7 @@ def _flat(verdict: Verdict) -> dict[str, Any]:
         "expected_from": question.expected_from,
         "attempt": path.attempt,
         "repeat": question.repeat,
+        "chance": verdict.chance and verdict.chance.model_dump(),
         "ok": ok_of(verdict),
         "told": verdict.told,
         "blame": judgement.blame and judgement.blame.model_dump(),

@@ -36,6 +36,8 @@ def _defined(name: str) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}"}
 
 
+_COUNTS = {"type": "object", "propertyNames": _one_of(Outcome), "additionalProperties": _NUMBER}
+
 _EXPECTED = _one_of(Outcome, AnyOf)
 
 _VERDICT = _object(
@@ -63,6 +65,10 @@ _VERDICT = _object(
         "arrival": _or_null(_defined("Arrival")),
         "ended": _or_null(_defined("Ended")),
         "should": _or_null(_one_of(Should)),
+        "chance": {
+            **_or_null(_object({"outcomes": _COUNTS, "rules": _list_of(_defined("Blame"))})),
+            "description": "how many attempts had each outcome, where they differ since a rule decides by chance",
+        },
         "control": _or_null(_object({"outcome": _one_of(Outcome), "through": _FLAG})),
         "packets": _list_of(_defined("PacketSeen")),
         "route": {**_NAMES, "description": "nodes from the client to the server, as routes lead, without rules"},

@@ -65,7 +65,8 @@ def _case(suite: Element, verdict: Verdict) -> None:
         words = (describe.rule_label(verdict.blame), describe.trail_words(verdict.blame)) if verdict.blame else ()
         rule = f": {' '.join(filter(None, words))}" if verdict.blame else ""
         how = f" by {verdict.mechanism.value}" if verdict.mechanism not in (Mechanism.NONE, Mechanism.UNKNOWN) else ""
-        SubElement(case, "system-out").text = verdict.outcome.value + how + rule
+        differ = f"; attempts differ: {describe.chance_words(verdict.chance)}" if verdict.chance else ""
+        SubElement(case, "system-out").text = verdict.outcome.value + how + rule + differ
 
 
 def _counts(verdicts: Sequence[Verdict], *, skipped: bool) -> dict[str, str]:

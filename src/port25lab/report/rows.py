@@ -11,6 +11,7 @@ from port25lab.model.outcome import Outcome
 from port25lab.model.verdict import Verdict
 from port25lab.report import describe
 from port25lab.report.text import Glyphs
+from port25lab.verdict.series import series
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,11 @@ def rows(verdicts: Iterable[Verdict]) -> list[Row]:
     return [Row(tuple(group)) for group in merged.values()]
 
 
-def _series(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """The attempts of each repeated path over each IP version, in their order."""
-    found: dict[object, list[Verdict]] = {}
-    for verdict in verdicts:
-        question = verdict.question
-        if question.repeat > 1:
-            key = (question.variant, describe.same_question(verdict), question.path.ip_version)
-            found.setdefault(key, []).append(verdict)
-    return [sorted(series, key=lambda verdict: verdict.question.path.attempt) for series in found.values()]
-
-
 def _spans(verdicts: Iterable[Verdict]) -> dict[int, tuple[int, int]]:
     """For each verdict (by ``id``) of a repeated path: first and last of the consecutive attempts that ended alike."""
     spans: dict[int, tuple[int, int]] = {}
-    for series in _series(verdicts):
-        for _, alike in groupby(series, key=_end):
+    for attempts in series(verdicts):
+        for _, alike in groupby(attempts, key=_end):
             run = list(alike)
             spans |= {id(verdict): (run[0].question.path.attempt, run[-1].question.path.attempt) for verdict in run}
     return spans
@@ -90,14 +80,18 @@ def stacked_rows(verdicts: Iterable[Verdict]) -> bool:
 
 
 def turns(verdicts: Sequence[Verdict], glyphs: Glyphs) -> list[str]:
-    """For each repeated path, the first attempt that failed; for both IP versions together where they agree."""
+    """For each repeated path, the first attempt that failed, or how many did by chance.
+
+    Both IP versions are together where they agree.
+    """
     found: dict[tuple[str, str, str], list[Verdict]] = {}
     for group in by_lab(verdicts):
-        for series in _series(group):
-            if len(series) < series[0].question.repeat:
+        for attempts in series(group):
+            first = attempts[0]
+            if len(attempts) < first.question.repeat and first.chance is None:
                 continue  # some attempts were not selected, so which one is the first to fail is unknown
-            path = ", ".join(filter(None, (describe.ends_words(series[0], glyphs), describe.options_words(series[0]))))
-            found.setdefault((describe.lab_name(series[0]), path, describe.turn_words(series)), []).append(series[0])
+            path = ", ".join(filter(None, (describe.ends_words(first, glyphs), describe.options_words(first))))
+            found.setdefault((describe.lab_name(first), path, describe.turn_words(attempts)), []).append(first)
     return [f"{lab}: {path}, {describe.asked_versions(firsts)}: {turn}" for (lab, path, turn), firsts in found.items()]
 
 

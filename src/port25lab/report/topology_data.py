@@ -35,8 +35,8 @@ class Topologies:
                 "nodes": [_node(node) for node in plan.nodes.values()],
                 "links": [
                     [
-                        {"node": link.node1, "interface": link.interface1},
-                        {"node": link.node2, "interface": link.interface2},
+                        {"node": node, "interface": interface} | link.conditions.model_dump(exclude_defaults=True)
+                        for node, interface in ((link.node1, link.interface1), (link.node2, link.interface2))
                     ]
                     for link in plan.links
                 ],
@@ -55,7 +55,7 @@ class Topologies:
 
 
 def _key(config: LabConfig) -> object:
-    return config.topology, config.parameters, config.plan.name
+    return config.topology, config.parameters, config.plan.name, config.plan.links
 
 
 def _node(node: NodePlan) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from port25lab.rules.model import (
 )
 from port25lab.rules.packet import Packet, Sets, no_sets, sets_of
 from port25lab.rules.stateless import is_stateless, remembers, repeats
-from port25lab.rules.throttle import answers_of, by_chance, match_of, refill_seconds, throttled
+from port25lab.rules.throttle import answers_of, by_chance, changed_by_chance, match_of, refill_seconds, throttled
 from port25lab.rules.trail import open_jumps, trail
 from port25lab.rules.values import RefusedError
 
@@ -73,6 +73,7 @@ __all__ = [
     "Walk",
     "answers_of",
     "by_chance",
+    "changed_by_chance",
     "decode",
     "diverts",
     "is_random",

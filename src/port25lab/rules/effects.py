@@ -123,6 +123,32 @@ def target_effect(target: Target | None) -> TargetEffect | None:
     return TARGET_EFFECTS.get(target.name)
 
 
+def changes(target: Target) -> frozenset[Changes]:
+    """What a target changes, by its options; everything that its kind may change where they do not tell."""
+    effect = target_effect(target)
+    if effect is None:
+        return frozenset()
+    if target.name == "CONNMARK":
+        return frozenset({Changes.MARK if target.option("restore-mark") else Changes.CONNMARK})
+    if target.name == "SET" and not target.option("map-mark"):
+        return effect.changes - {Changes.MARK}
+    return effect.changes
+
+
+def sets_anew(target: Target) -> frozenset[Changes]:
+    """What a target sets whatever it was before."""
+    if target.name in ("TTL", "HL"):
+        return changes(target) if any(option.name.endswith("-set") for option in target.options) else frozenset()
+    if target.name not in ("MARK", "CONNMARK"):
+        return frozenset()
+    option = target.option("set-xmark")
+    masked = option.value[1] != _ALL_BITS if option else target.option("nfmask") or target.option("ctmask")
+    return frozenset() if masked else changes(target)
+
+
+_ALL_BITS = 0xFFFFFFFF
+
+
 def diverts(target: Target | None) -> bool:
     """Whether a target sends packets elsewhere, or to a program."""
     effect = target_effect(target)

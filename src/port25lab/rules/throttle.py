@@ -68,6 +68,27 @@ def by_chance(
     return None
 
 
+def changed_by_chance(
+    ruleset: Ruleset,
+    packet: Packet,
+    way: str | Sequence[tuple[str, str]],
+    outcome: Outcome,
+    changer: Rule,
+    *,
+    sets: Sets = no_sets,
+) -> bool:
+    """Whether a ``statistic`` match is why a rule changed the packet on its way, or gave it to a program.
+
+    ``changer``: one of the rules that the outcome has as ``altered`` or ``decider``. Others as of ``throttled``.
+    """
+    return any(
+        changer not in (*one.altered, one.decider)
+        for assumption in outcome.assumed
+        if is_random(match_of(assumption))
+        for one in _without(ruleset, packet, way, outcome, assumption, sets)
+    )
+
+
 def _passes_without(
     ruleset: Ruleset,
     packet: Packet,
@@ -77,10 +98,21 @@ def _passes_without(
     sets: Sets,
 ) -> bool:
     """Whether the packet can pass with one answer turned round, and the others as they were."""
+    return any(one.passes for one in _without(ruleset, packet, way, outcome, turned, sets))
+
+
+def _without(
+    ruleset: Ruleset,
+    packet: Packet,
+    way: str | Sequence[tuple[str, str]],
+    outcome: Outcome,
+    turned: Assumption,
+    sets: Sets,
+) -> tuple[Outcome, ...]:
+    """What can become of the packet with one answer turned round, and the others as they were."""
     answers: dict[tuple[tuple[str, str, int], int], bool] = {one.question: one.holds for one in outcome.assumed}
     answers[turned.question] = not turned.holds
-    after = walk(ruleset, packet, way, sets=sets, answers=answers)
-    return any(one.passes for one in after.outcomes)
+    return walk(ruleset, packet, way, sets=sets, answers=answers).outcomes
 
 
 def answers_of(ruleset: Ruleset, known: dict[str, bool]) -> Answers:

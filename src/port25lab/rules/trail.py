@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from port25lab.rules.effects import Changes, diverts, reads, target_effect
+from port25lab.rules.effects import Changes, changes, diverts, reads, sets_anew
 from port25lab.rules.model import Rule
 
 
@@ -35,10 +35,10 @@ def trail(met: Sequence[Rule]) -> tuple[Rule, ...]:
         rule = met[place]
         if place not in kept:
             target = rule.target
-            effect = target_effect(target) if target is not None and not target.chain else None
-            if effect is None or not (effect.changes & wanted or diverts(target)):
+            if target is None or target.chain or not (changes(target) & wanted or diverts(target)):
                 continue
             kept.add(place)
+            wanted -= sets_anew(target)
         wanted |= _looked_at(rule)
     return tuple(met[place] for place in sorted(kept))
 

@@ -35,6 +35,7 @@ from port25lab.scenario.checks import (
     without_place,
 )
 from port25lab.scenario.document import Document
+from port25lab.scenario.link_conditions import conditioned
 from port25lab.scenario.scenario_file import ANY, Expectation, PathEntry, ScenarioFile, TopologyChoice
 
 
@@ -53,6 +54,7 @@ def questions_of(document: Document, name: str) -> list[Question]:
     """
     scenario = document_module.validated(document, ScenarioFile)
     plan = plan_for(scenario.topology, document.error, relative_to=document.file)
+    plan = conditioned(plan, scenario.links, document.error)
     configs = {
         variant: config_of(plan, stacks, under(document.error, "variants", variant), document.file)
         for variant, stacks in scenario.variants.items()

@@ -20,6 +20,7 @@ from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import DEFAULT_CLIENT, DEFAULT_RECIPIENT, LARGEST_MESSAGE, Auth, Security
 from port25lab.scenario import catalogue, document
 from port25lab.scenario.document import Strict, shown, wrong
+from port25lab.scenario.link_conditions import LinkEntry
 
 VERSION_NAMES: dict[str, IpVersion | None] = {"ipv4": 4, "ipv6": 6, "auto": None}
 
@@ -47,6 +48,8 @@ OUTCOMES_OF_PACKETS: tuple[Expected, ...] = (
     Outcome.REJECTED_ICMP,
     Outcome.REJECTED_RESET,
     Outcome.THROTTLED,
+    Outcome.INTERCEPTED,
+    Outcome.UNREACHABLE,
     *AnyOf,
 )
 
@@ -314,6 +317,11 @@ class ScenarioFile(Strict):
     ] = Field(
         description="Topology of the catalogue or a Python file; as a mapping, with its parameters.",
         examples=["residential_isp", {"name": "residential_isp", "customers": 2}],
+    )
+    links: tuple[LinkEntry, ...] = Field(
+        (),
+        description="Delay and loss on links. Takes a kernel with netem.",
+        examples=[[{"nodes": "isp-edge", "delay": "20ms", "loss": "1%"}]],
     )
     variants: dict[str, dict[str, Stack]] = Field(
         min_length=1,

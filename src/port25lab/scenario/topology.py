@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from port25lab.errors import InputError, Interrupted, Port25labError, nearest
 from port25lab.model.plan import NodePlan, Plan
 from port25lab.scenario import catalogue
+from port25lab.scenario.link_conditions import of_mininet
 from port25lab.scenario.own_service import with_own_files
 from port25lab.scenario.plan_checks import check_plan, require_prefix, require_spelt
 
@@ -178,7 +179,9 @@ def plan_of(topo: Any, file: Path, parameters: dict[str, Any]) -> Plan:
             interfaces[node].append({"name": name, "ip": addresses.get("ip"), "ip6": addresses.get("ip6")})
             ends.append((node, name))
         (node1, interface1), (node2, interface2) = ends
-        links.append({"node1": node1, "interface1": interface1, "node2": node2, "interface2": interface2})
+        conditions = of_mininet(info, f"link {node1} to {node2}", file)
+        link = {"node1": node1, "interface1": interface1, "node2": node2, "interface2": interface2}
+        links.append(link | {"conditions": conditions})
     nodes = {}
     for name in topo.hosts():
         parameters_of_node = {key: value for key, value in topo.nodeInfo(name).items() if key in _NODE_PARAMETERS}

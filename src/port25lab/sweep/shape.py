@@ -14,6 +14,7 @@ from port25lab.model.plan import Plan
 from port25lab.model.question import Question
 from port25lab.scenario.checks import config_of, plan_for, under
 from port25lab.scenario.document import Document, Key, Strict, derived, shown, validated, wrong
+from port25lab.scenario.link_conditions import LinkEntry
 from port25lab.scenario.questions import questions_of
 from port25lab.scenario.scenario_file import Stack, TopologyChoice, topology_long
 from port25lab.sweep.jobs import SweepJob
@@ -79,6 +80,7 @@ class _Parts(Strict):
     """What is needed to find the nodes of a job."""
 
     topology: Annotated[TopologyChoice, BeforeValidator(topology_long)]
+    links: tuple[LinkEntry, ...] = ()
     policies: tuple[PolicyEntry, ...]
     attempts: Literal["concurrent", "sequential"]
     paths: tuple[dict[str, Any], ...]
@@ -109,6 +111,7 @@ def questions(spec: Spec, job: SweepJob) -> list[Question]:
     made = {
         "title": spec.content.title,
         "topology": data["topology"],
+        "links": data.get("links", []),
         "variants": {VARIANT: stacks},
         "attempts": data["attempts"],
         "paths": paths,

@@ -67,7 +67,7 @@ class SweepFile(Strict):
     attempts: Any = "concurrent"
     paths: list[Any] = Field(min_length=1)
     links: list[Any] = Field(default_factory=list)
-    """Delay and loss, which labs do not have yet."""
+    """Delay and loss, as in a scenario."""
     figures: tuple[Figure, ...] = ()
 
     @model_validator(mode="after")
@@ -101,7 +101,10 @@ class SweepFile(Strict):
     @property
     def shape(self) -> dict[str, Any]:
         """The scenario: all that ``$NAME`` may stand in."""
-        return {"topology": self.topology, "policies": self.policies, "attempts": self.attempts, "paths": self.paths}
+        links = {"links": self.links} if self.links else {}
+        return {"topology": self.topology, **links} | {
+            name: getattr(self, name) for name in ("policies", "attempts", "paths")
+        }
 
     @property
     def own_names(self) -> tuple[str, ...]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from port25lab.model.evidence import Blame, Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import OPENING_ANSWERS, Blame, Decision, Effect, Evidence, Hop, Stage
 from port25lab.model.outcome import OUTCOME_INFO, Outcome
-from port25lab.verdict.views import deciding, decisive_try
+from port25lab.verdict.views import TTL_EXCEEDED, deciding, decisive_try, expired_in_session, of_hop
 
 CHANGE_DESTINATION = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY", "DNPT", "SYNPROXY"})
 """Targets that decide which server a connection reaches; a queue gives packets to a program on their way."""
 
 CHANGE_TTL = frozenset({"TTL", "HL"})
-
-TTL_EXCEEDED = {4: 11, 6: 3}
-"""Type of the ICMP error, by IP version (RFC 792, RFC 4443)."""
 
 OF_A_REPLY = frozenset(
     {
@@ -47,29 +44,38 @@ def blamed(evidence: Evidence, outcome: Outcome, control: Outcome | None = None)
     if outcome is Outcome.INTERCEPTED:
         return _last(_to_other_servers(evidence)) or _last(_diverting(evidence))
     if outcome is Outcome.TAMPERED:
-        return _last(_diverting(evidence))
+        return _last(_diverting(evidence) or expired_in_session(evidence))
     if outcome is Outcome.DEFERRED:
         last_try = decisive_try(evidence.hops)
-        failed_to_connect = last_try is not None and last_try.observation.stage in (Stage.RESOLVE, Stage.CONNECT)
-        return _last(last_try.decisions) if last_try is not None and failed_to_connect else None
+        if last_try is None or last_try.observation.stage not in (Stage.RESOLVE, Stage.CONNECT):
+            return None
+        return _last(last_try.decisions) or (_of_relay(last_try) if outcome is not control else None)
     if outcome is Outcome.DNS_FAILURE and decision is not None:
         return decision.blame
     if outcome is control:
         return None
     if outcome is Outcome.DNS_FAILURE:
-        return _last(_diverting(evidence))
+        return _last(_diverting(evidence) or evidence.diverted)
     if outcome is Outcome.UNREACHABLE and decision is not None and decision.of_neighbour:
         return decision.blame
     if outcome is Outcome.UNREACHABLE:
         return _last(_astray(evidence))
     if outcome is Outcome.CLOSED or (outcome in OF_A_REPLY and control is not None):
-        return _last(_to_other_servers(evidence))
+        refused = decisive_try(evidence.hops)
+        return _last(_to_other_servers(evidence) or _to_other_servers(of_hop(refused) if refused else evidence))
     return None
 
 
 def _last(decisions: Iterable[Decision]) -> Blame | None:
     found = list(decisions)
     return found[-1].blame if found else None
+
+
+def _of_relay(hop: Hop) -> Blame | None:
+    """The rule that sent a relay's connection to where it got no further."""
+    evidence = of_hop(hop)
+    refused = hop.observation.errno == "ECONNREFUSED"
+    return _last(_to_other_servers(evidence) if refused else _astray(evidence))
 
 
 def _diverting(evidence: Evidence) -> list[Decision]:
@@ -81,8 +87,23 @@ def _to_other_servers(evidence: Evidence) -> list[Decision]:
 
 
 def _astray(evidence: Evidence) -> list[Decision]:
-    """The rules that can be the reason why no host was reached: of the kind that the ICMP error tells."""
+    """The rules that can be the reason why no host was reached: of the kind that the packets tell."""
     of_ttl = [decision for decision in evidence.diverted if decision.target in CHANGE_TTL]
     if of_ttl and any(error.type == TTL_EXCEEDED[error.ip_version] for error in evidence.icmp):
         return of_ttl
+    if expired := [decision for decision in of_ttl if _expires(evidence, decision)]:
+        return expired
     return _diverting(evidence) or [decision for decision in evidence.diverted if decision.target not in CHANGE_TTL]
+
+
+def _expires(evidence: Evidence, decision: Decision) -> bool:
+    """Whether the packet that came last got no further than the rule's node, or than its TTL lets it go from there."""
+    packets = [packet for packet in evidence.packets if packet.kind in (*OPENING_ANSWERS, "SYN")]
+    answers = [packet for packet in packets if packet.kind in OPENING_ANSWERS]
+    last = (answers or packets)[-1:]
+    return any(
+        (packet.kind == "SYN") == (decision.traced.kind == "SYN")
+        and not packet.leaving
+        and (packet.node == decision.blame.node or packet.ttl <= 1)
+        for packet in last
+    )

@@ -128,6 +128,7 @@ CLASSIFIERS: tuple[Classifier, ...] = (
     rules.hand_made_packet,
     name_unknown,
     rules.connection_refused,
+    rules.session_expired,
     no_rule_matched,
     middleboxes.other_server,
     arrived,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from port25lab.model.evidence import ICMP_ERROR, Decision, Effect, Evidence, Stage
+from port25lab.model.evidence import ICMP_ERROR, OPENING_ANSWERS, Arrival, Decision, Effect, Evidence, Stage
 from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.packet_kinds import kind_of
-from port25lab.verdict.views import Classification, Views
+from port25lab.verdict.views import Classification, Views, expired_in_session
 
 UNREACHABLE_ERRNOS = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOPROTOOPT", "EPROTO", "EPERM"})
 
@@ -30,7 +30,7 @@ ERRNOS_OF_NEIGHBOUR = frozenset({"EHOSTUNREACH", "ETIMEDOUT"})
 """The errors that a client can see if a node on the way does not find the next one: its own or a router's error, or
 nothing, where the answer gets lost."""
 
-ANSWERS = ("SYN-ACK", "RST", ICMP_ERROR)
+ANSWERS = (*OPENING_ANSWERS, ICMP_ERROR)
 
 READS_CONTENT = frozenset({"string", "tls"})
 """Modules of matches on what a session says."""
@@ -65,7 +65,7 @@ def hand_made_packet(views: Views) -> Classification | None:
     if arrival.reached:
         return Classification(Outcome.REACHED, Mechanism.NONE)
     if decision is None:
-        return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
+        return _packet_astray(views.evidence, arrival)
     if decision.of_neighbour:
         return Classification(Outcome.DROPPED, Mechanism.NEIGHBOUR_DISCOVERY)
     if kind_of(arrival.packet).early and decision.effect is not Effect.THROTTLE:
@@ -75,6 +75,18 @@ def hand_made_packet(views: Views) -> Classification | None:
         return Classification(found.outcome, Mechanism.RANDOM_LOSS)
     dropped = found.outcome is Outcome.DROPPED and _is_answer(decision)
     return Classification(found.outcome, Mechanism.ANSWER_DROP) if dropped else found
+
+
+def _packet_astray(evidence: Evidence, arrival: Arrival) -> Classification:
+    """A hand-made packet did not arrive, and no rule dropped it: one may have sent it elsewhere."""
+    if not evidence.diverted:
+        return Classification(Outcome.ERROR, Mechanism.UNKNOWN)
+    if any(decision.effect is Effect.DIVERT for decision in evidence.diverted):
+        if arrival.answer == "SYN-ACK":
+            return Classification(Outcome.INTERCEPTED, Mechanism.INTERCEPTION)
+        if arrival.answer == "RST":
+            return Classification(Outcome.REJECTED_RESET, Mechanism.NO_LISTENER)
+    return Classification(Outcome.UNREACHABLE, Mechanism.NO_ROUTE if evidence.icmp else Mechanism.NO_ANSWER)
 
 
 def connection_refused(views: Views) -> Classification | None:
@@ -104,6 +116,12 @@ def session_cut(views: Views) -> Classification | None:
     if decision.effect is Effect.THROTTLE:
         return Classification(Outcome.THROTTLED, Mechanism.RATE_LIMIT)
     return Classification(Outcome.TAMPERED, _cut_by(decision, views.observed.stage))
+
+
+def session_expired(views: Views) -> Classification | None:
+    """The session was open, and a rule gave its packets a TTL with which they did not reach their end."""
+    cut = not views.done and expired_in_session(views.evidence)
+    return Classification(Outcome.TAMPERED, Mechanism.SESSION_CUT) if cut else None
 
 
 def _cut_by(decision: Decision, stage: Stage) -> Mechanism:
@@ -150,13 +168,17 @@ def disagreement(evidence: Evidence) -> str | None:
 def sent_astray(views: Views) -> bool:
     """Whether a rule sent the SYN where no host answers, or the answer where no host takes it.
 
-    A rule that changes the source alone is a cause only where an answer was made that did not come back.
+    A rule that changes the source alone, or how far packets come, is a cause only where an answer was made that did not
+    come back, or where the destination has the SYN and does not find the one that it seems to come from.
     """
-    if any(decision.effect is Effect.DIVERT for decision in views.evidence.diverted):
+    evidence = views.evidence
+    if any(decision.effect is Effect.DIVERT for decision in evidence.diverted):
         return True
-    answers = [packet for packet in views.evidence.packets if packet.kind == "SYN-ACK"]
+    answers = [packet for packet in evidence.packets if packet.kind in OPENING_ANSWERS]
     lost = bool(answers) and all(packet.node != views.client for packet in answers)
-    return bool(views.evidence.diverted) and lost
+    last = evidence.ended.packet if evidence.ended is not None else None
+    kept = last is not None and last.kind == "SYN" and not last.leaving and last.node == evidence.dialled
+    return bool(evidence.diverted) and (lost or kept)
 
 
 def ended_by(views: Views) -> Mechanism | None:

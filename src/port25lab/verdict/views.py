@@ -110,6 +110,20 @@ def first_to_end(evidence: Evidence) -> str | None:
     return next((_node(packet) for packet in ends if packet.seconds >= opened), None)
 
 
+TTL_EXCEEDED = {4: 11, 6: 3}
+"""Type of the ICMP error, by IP version (RFC 792, RFC 4443)."""
+
+
+def expired_in_session(evidence: Evidence) -> list[Decision]:
+    """The rules that changed the TTL of an open session's packets, where a router had to tell of one that ended."""
+    changed = [decision for decision in evidence.diverted if decision.in_session]
+    told = any(
+        packet.icmp is not None and packet.icmp[0] == TTL_EXCEEDED[6 if ":" in packet.source else 4]
+        for packet in evidence.packets
+    )
+    return changed if told else []
+
+
 def failed_tries(hops: Iterable[Hop]) -> list[Hop]:
     """The tries in which a relay could not deliver the message."""
     return [hop for hop in hops if hop.observation.stage is not Stage.DONE]
@@ -146,6 +160,7 @@ def of_hop(hop: Hop) -> Evidence:
     return Evidence(
         observation=hop.observation,
         decisions=hop.decisions,
+        diverted=hop.diverted,
         answered_by=hop.answered_by,
         dialled=hop.dialled,
         packets=hop.packets,

@@ -335,6 +335,24 @@ def test_what_is_tried_again_is_tried_one_by_one(
     assert [verdict.evidence.retried for verdict in verdicts[2:4]] == [LOST, LOST]
 
 
+def test_attempts_of_a_path_that_differ_by_chance_know_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attempts(self: Lab, paths: Iterable[PathSpec], *_: Any) -> Iterator[tuple[PathSpec, Evidence]]:
+        lost = evidence_factory.decision().model_copy(update={"by_chance": True})
+        for path in paths:
+            passes = not self.names or path.attempt > 1
+            yield path, evidence_factory.delivered() if passes else evidence_factory.dropped(decisions=[lost])
+
+    monkeypatch.setattr(Lab, "attempts", attempts)
+    repeated = "paths: [{from: pc, to: 'mx:example.net', ip: 4, repeat: 3}]"
+    text = f"{TEXT.split('variants')[0]}attempts: sequential\nvariants: {{op25b: {{isp-edge: op25b}}}}\n{repeated}\n"
+    with Engine(Quiet(), jobs=1) as engine:
+        verdicts = engine.verdicts(_questions(tmp_path, text))
+    found = [verdict.chance and verdict.chance.outcomes for verdict in verdicts]
+    assert found == [{Outcome.DROPPED: 1, Outcome.DELIVERED: 2}] * 3
+
+
 def test_what_is_lost_twice_is_an_error_and_is_not_tried_a_third_time(
     questions: list[Question], op25b_loses: Callable[[Loses], None]
 ) -> None:

@@ -41,8 +41,9 @@ class FakeTracer:
     def decisions(self, sequences: Iterable[int], ends: Iterable[object]) -> list[Decision]:
         return [decision()] if 8 in sequences and ends is CONNECTIONS.ends else []
 
-    def diversions(self, sequences: Iterable[int]) -> list[Decision]:
-        return [decision(Effect.DIVERT)] if 7 in sequences else []
+    def diversions(self, sequences: Iterable[int], ends: Iterable[object]) -> list[Decision]:
+        known = {7, *self.tracked}
+        return [decision(Effect.DIVERT)] if known & {*sequences} and ends is CONNECTIONS.ends else []
 
     def made(self, node: str, port: int) -> list[int]:
         return [7] if (node, port) == ("pc", PORTS[0]) else []
@@ -153,6 +154,7 @@ def test_a_hand_made_packet_is_traced_by_itself_and_its_losses_count_from_then_o
     found = lab.observer.collect([PORTS[1]], "pc", losses, packet)
     assert lab.tracer.tracked == [packet]
     assert found.decisions == [decision(Effect.REJECT_ICMP)]
+    assert found.diverted == [decision(Effect.DIVERT)]
     assert found.trace_lost == "edge"
 
 

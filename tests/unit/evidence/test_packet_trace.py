@@ -93,6 +93,12 @@ def test_a_dns_packet_with_the_same_number_is_an_ordinary_one(
     assert kind(made, network(version, UDP), struct.pack(">HHHH", *ports, 60, 0) + bytes(12)) is None
 
 
+@VERSIONS
+def test_a_hand_made_packet_to_the_port_of_dns_is_known_by_its_payload(made: MadePackets, version: int) -> None:
+    payload = SEQUENCE.to_bytes(4) + bytes(8)
+    assert kind(made, network(version, UDP), struct.pack(">HHHH", 40000, 53, 20, 0) + payload) == "a packet"
+
+
 def test_neighbour_discovery_with_the_same_number_is_ordinary(made: MadePackets) -> None:
     assert kind(made, network(6, ICMPV6), bytes([135]) + bytes(19)) is None
     assert kind(made, network(6, ICMPV6), bytes([128]) + bytes(19)) == "a packet"

@@ -137,6 +137,14 @@ def test_what_chance_decides_is_no_rule_for_every_packet() -> None:
     assert (found.effect, found.by_chance) == (Effect.DROP, True)
 
 
+@pytest.mark.parametrize("every", ["-m statistic --mode nth --every 2 --packet 0 ", ""])
+def test_a_rule_that_diverts_by_chance_says_so(every: str) -> None:
+    rules = loaded(f"-p tcp {every}-j DNAT --to-destination 192.0.2.9", table="nat", chain="PREROUTING")
+    met = passage(1, table="nat", chain="PREROUTING")
+    found = rules.diversion(at(1, "nat", "PREROUTING"), Effect.DIVERT, met, PacketSummary(kind="SYN"))
+    assert found.by_chance is bool(every)
+
+
 def test_a_blame_has_the_rules_that_led_to_it() -> None:
     text = """\
 *mangle

@@ -118,6 +118,10 @@ COMMIT
 :redirect - [0:0]
 -A redirect -p tcp -j REDIRECT --to-ports 2525
 COMMIT
+*mangle
+:hops - [0:0]
+-A hops -p tcp -j TTL --ttl-set 1
+COMMIT
 """,
     "ip6": "*filter\n:op25b - [0:0]\n-A op25b -j LOG\n-A op25b -j LOG\n-A op25b -j DROP\nCOMMIT\n",
 }
@@ -126,6 +130,7 @@ HANDLES = {
     ("ip", "filter", "FORWARD"): [1],
     ("ip", "filter", "op25b"): [4, 5, 6, 7, 8],
     ("ip", "nat", "redirect"): [9],
+    ("ip", "mangle", "hops"): [11],
     ("ip6", "filter", "op25b"): [5, 6, 7],
 }
 
@@ -202,6 +207,24 @@ def test_a_rule_that_sends_a_syn_elsewhere_is_told_apart_from_one_that_drops_it(
     assert found.packet == f"SYN {CUSTOMER}:20000 > {MX}:25"
     assert not lab.decisions()
     assert not lab.tracer.diversions([5])
+
+
+def test_a_rule_that_changes_how_far_an_answer_comes_is_known(lab: Lab) -> None:
+    answer = headers(MX, CUSTOMER, (25, PORT), 900, SEQUENCE + 1, SYN | ACK)
+    lab.says(
+        event(1, answer, table="mangle", chain="hops", handle=11),
+        event(2, answer, table="nat", chain="redirect", handle=9),
+    )
+    lab.tracer.drain()
+    [found] = lab.tracer.diversions([SEQUENCE])
+    assert (found.blame.chain, found.effect, found.traced.kind) == ("hops", Effect.CHANGE, "SYN-ACK")
+
+
+def test_a_rule_that_changes_how_far_the_packets_of_a_session_come_is_known(lab: Lab) -> None:
+    lab.says(event(1, headers(flags=ACK), table="mangle", chain="hops", handle=11, verdict=-1))
+    lab.tracer.drain()
+    [found] = lab.tracer.diversions([], [("isp-edge", (CUSTOMER, PORT, MX, 25))])
+    assert (found.blame.chain, found.in_session) == ("hops", True)
 
 
 def test_a_packet_that_every_rule_lets_pass_blames_none(lab: Lab) -> None:
@@ -598,6 +621,16 @@ def test_of_neighbour_discovery_rules_that_accept_are_left_out_whatever_its_byte
     assert kept(event(1, discovery(135, CPE, address), verdict=verdict, family=IPV6)) is told
     assert kept(event(1, discovery(136, address, CPE), verdict=verdict, family=INET)) is told
     assert kept(event(1, arp_headers(address="192.0.2.2"), verdict=verdict, family=ARP)) is told
+
+
+@pytest.mark.parametrize(("source", "destination"), [(CUSTOMER, MX), ("2001:db8::7", "2001:db8::25")])
+@pytest.mark.parametrize("verdict", [ACCEPT, DROP, JUMP])
+def test_every_rule_that_a_lookup_meets_is_kept(source: str, destination: str, verdict: int) -> None:
+    """Address translation accepts: a rule that sends a lookup elsewhere has no other event."""
+    network, _ = headers(source, destination)
+    place = 9 if len(network) == 20 else 6
+    query = struct.pack(">HHHHHHHHHH", PORT, 53, 40, 0, 7, 0x0100, 1, 0, 0, 0)
+    assert kept(event(1, (network[:place] + b"\x11" + network[place + 1 :], query), verdict=verdict))
 
 
 def test_ipv4_with_a_byte_like_that_of_icmpv6_is_tcp_all_the_same() -> None:

@@ -42,6 +42,11 @@ def test_rules_that_may_stop_an_open_session(lines: list[str], acts: bool) -> No
     assert act_in_sessions(parse("\n".join(["*filter", *lines, "COMMIT", ""]), "ip")) is acts
 
 
+@pytest.mark.parametrize("later", ["! --syn ", ""])
+def test_a_lifetime_may_end_in_a_session_where_it_differs_from_that_of_the_syn(later: str) -> None:
+    assert act_in_sessions(parse(f"*mangle\n{TO_25} {later}-j TTL --ttl-set 1\nCOMMIT\n", "ip")) is bool(later)
+
+
 @pytest.mark.parametrize("drops", [True, False])
 @pytest.mark.parametrize("kind", ["mark", "connmark"])
 def test_a_mark_stops_a_session_where_a_rule_drops_by_marks(kind: str, drops: bool) -> None:

@@ -16,7 +16,7 @@ from port25lab.report.json_file import write_json
 
 KEYS = """
     scenario variant path name ref from to port ip_version security auth bad_auth client recipient sender size packet
-    spoof policies outcome mechanism expected expected_by expected_how expected_from attempt repeat ok told blame
+    spoof policies outcome mechanism expected expected_by expected_how expected_from attempt repeat chance ok told blame
     observation decisions diverted icmp answered_by hops arrival ended should matrix control disagreement reason retried
     packets divergence pcap topology route
 """
@@ -95,12 +95,25 @@ def test_every_value_comes_from_its_own_part_of_the_verdict(file: Path) -> None:
     assert found["arrival"] == {"packet": "syn-fin", "reached": "mx", "answer": None}
     assert (found["ended"]["how"], found["ended"]["packet"]["kind"]) == ("no-route", "SYN")
     assert found["control"] == {"outcome": "delivered", "through": True}
+    assert found["chance"]["outcomes"] == {"dropped": 1, "delivered": 3}
+    assert [one["line"] for one in found["chance"]["rules"]] == [12]
     assert [one["kind"] for one in found["packets"]] == ["SYN"]
 
 
 def test_what_is_not_there_is_null(file: Path) -> None:
     [found] = written(file, verdict(expected=None, ip_version=None))
-    missing = ("auth", "blame", "control", "disagreement", "reason", "retried", "expected", "ip_version", "pcap")
+    missing = (
+        "auth",
+        "blame",
+        "chance",
+        "control",
+        "disagreement",
+        "reason",
+        "retried",
+        "expected",
+        "ip_version",
+        "pcap",
+    )
     assert {found[key] for key in missing} == {None}
     assert found["ok"] is None
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 from evidence_factory import changed, decision, rule, seen, verdict
 from port25lab.engine.jobs import plan_jobs
 from port25lab.model.evidence import Effect, Stage
-from port25lab.model.mechanism import Mechanism
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.verdict import Verdict
-from port25lab.report import article_rows, console, describe, explain
+from port25lab.report import article_rows, console, describe, explain, json_file
+from port25lab.report.junit import junit
+from port25lab.verdict.series import with_chance
 
 OPEN = LabConfig(Plan(name="cloud", file=Path("/topologies/cloud.py"), nodes={}))
 THROTTLED = replace(OPEN, policies=(("edge", (Path("aws-throttle"),)),))
@@ -82,11 +84,33 @@ def test_the_first_attempt_to_fail_is_named() -> None:
     assert describe.turn_words(series(T, T)) == "attempt 1 of 2 is the first to fail, throttled, and none gets through"
 
 
-def test_where_chance_decides_attempts_are_counted() -> None:
-    lost, passed = series(F, D)
-    by_chance = changed(lost, mechanism=Mechanism.RANDOM_LOSS)
-    assert describe.turn_words([by_chance, passed]) == "1 of 2 attempts fail, by chance"
-    assert "by chance" not in describe.turn_words([by_chance, by_chance])
+def by_chance(*outcomes: Outcome) -> list[Verdict]:
+    lost = decision().model_copy(update={"by_chance": True})
+    return with_chance(
+        [changed(one, decisions=[] if one.outcome is D else [lost], expected=D) for one in series(*outcomes)]
+    )
+
+
+def test_attempts_that_differ_by_chance_say_so_in_every_rendering() -> None:
+    verdicts = by_chance(T, D, D)
+    words = "2 of 3 delivered, 1 throttled, by chance (isp-edge op25b op25b #4)"
+    assert any(line.endswith(f", v4: attempts differ: {words}") for line in report(*verdicts))
+    assert f"expected delivered, found throttled; attempts differ: {words}" in explain.title(verdicts[0])
+    assert dict(explain.facts(verdicts[1]))["attempts"] == f"differ: {words}"
+    cases = ElementTree.fromstring(junit(verdicts, {})).findall(".//testcase")
+    assert words in cases[0][0].get("message", "")
+    assert words in (cases[1][0].text or "")
+    assert json_file.flat(verdicts[2])["chance"]["outcomes"] == {"delivered": 2, "throttled": 1}
+
+
+def test_attempts_that_end_alike_or_without_chance_leave_nothing_to_it() -> None:
+    assert [one.chance for one in by_chance(T, T)] == [None, None]
+    assert [one.chance for one in with_chance(series(D, T))] == [None, None]
+
+
+def test_some_of_the_attempts_tell_of_chance_too() -> None:
+    verdicts = by_chance(T, D, D)[:2]
+    assert any("by chance" in line for line in report(*verdicts))
 
 
 def report(*verdicts: Verdict) -> list[str]:

@@ -8,6 +8,7 @@ from port25lab.rules import (
     Decision,
     Source,
     by_chance,
+    changed_by_chance,
     diverts,
     over_limit,
     refill_seconds,
@@ -97,6 +98,27 @@ def test_chance_decides_too() -> None:
     assert rule is not None
     assert rule.place.line == 2
     assert throttled(ruleset, SYN, "forward", lost) is None
+
+
+EVERY_OTHER = "-A PREROUTING -m statistic --mode nth --every 2 --packet 0"
+DIVERTED = "-j DNAT --to-destination 192.0.2.9"
+
+
+@pytest.mark.parametrize(
+    ("rules", "chance"),
+    [
+        (f"{EVERY_OTHER} {DIVERTED}", True),
+        (f"{EVERY_OTHER} -j ACCEPT\n-A PREROUTING {DIVERTED}", True),
+        (f"{EVERY_OTHER} -j LOG\n-A PREROUTING {DIVERTED}", False),
+        (f"-A PREROUTING -m limit -j ACCEPT\n-A PREROUTING {DIVERTED}", False),
+    ],
+)
+def test_chance_decides_where_packets_go_too(rules: str, chance: bool) -> None:
+    ruleset = loaded(rules, "nat")
+    changer = ruleset.tables["nat"].chains["PREROUTING"].rules[-1]
+    outcomes = walk(ruleset, SYN, "forward").outcomes
+    (outcome,) = (one for one in outcomes if changer in (*one.altered, one.decider))
+    assert changed_by_chance(ruleset, SYN, "forward", outcome, changer) is chance
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ LOGDROP = (
         # By way of the connection.
         ("*mangle\n-A PREROUTING -p tcp -j CONNMARK --set-mark 7\n-A PREROUTING -j CONNMARK --restore-mark\nCOMMIT\n"
          "*filter\n-A FORWARD -m mark --mark 7 -j DROP\nCOMMIT\n", [2, 3, 6]),
+        # A mark that was overwritten, and one of which a part is left.
+        ("*mangle\n-A PREROUTING -j MARK --set-mark 1\n-A PREROUTING -j MARK --set-mark 2\nCOMMIT\n"
+         "*filter\n-A FORWARD -m mark --mark 2 -j DROP\nCOMMIT\n", [3, 6]),
+        ("*mangle\n-A PREROUTING -j MARK --or-mark 1\n-A PREROUTING -j MARK --or-mark 2\nCOMMIT\n"
+         "*filter\n-A FORWARD -m mark --mark 3 -j DROP\nCOMMIT\n", [2, 3, 6]),
+        # The mark of the connection is not that of the packet.
+        ("*mangle\n-A PREROUTING -j CONNMARK --set-mark 1\nCOMMIT\n"
+         "*filter\n-A FORWARD -m mark --mark 0 -j DROP\nCOMMIT\n", [5]),
         # A jump that asks for the mark.
         ("*mangle\n-A PREROUTING -j MARK --set-mark 7\nCOMMIT\n"
          "*filter\n:A - [0:0]\n-A FORWARD -m mark --mark 7 -g A\n-A A -j DROP\nCOMMIT\n", [2, 6, 7]),

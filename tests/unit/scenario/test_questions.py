@@ -462,7 +462,7 @@ SETS = (
             "title: T",
             "titel: T",
             ":1:1: unknown key 'titel'; did you mean 'title'? "
-            "known: attempts, description, matrix, paths, title, topology, variants",
+            "known: attempts, description, links, matrix, paths, title, topology, variants",
         ),
         (
             "topology: residential_isp",
@@ -671,7 +671,16 @@ def _references(node: Any) -> set[str]:
 def test_the_schema_knows_every_key_and_offers_the_catalogue() -> None:
     made = schema()
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert sorted(made["properties"]) == ["attempts", "description", "matrix", "paths", "title", "topology", "variants"]
+    assert sorted(made["properties"]) == [
+        "attempts",
+        "description",
+        "links",
+        "matrix",
+        "paths",
+        "title",
+        "topology",
+        "variants",
+    ]
     assert made["required"] == ["title", "topology", "variants", "paths"]
     assert made["properties"]["topology"]["anyOf"][0] == {"enum": catalogue.names("topologies")}
     path = made["$defs"]["PathEntry"]

@@ -54,6 +54,18 @@ def test_parameters_are_put_in_their_places(ask: Ask) -> None:
     assert asked[0].config.policy_names == {"isp-border": ("op25b", "op25b-in")}
 
 
+def test_delay_and_loss_are_those_of_the_job(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "title: t\nseed: 1\nparameters: {loss: [0, 0.1]}\ntopology: residential_isp\n"
+        "links: [{nodes: pc, delay: 20ms, loss: $loss}]\npaths: [{from: pc, to: mx}]\n"
+    )
+    spec = read_spec(file)
+    of_jobs = [questions(spec, SweepJob(0, "0", {"loss": loss}))[0].config for loss in (0, 0.1)]
+    assert of_jobs[0] != of_jobs[1]
+    assert {link.conditions.loss for config in of_jobs for link in config.plan.links} == {0.0, 0.1}
+
+
 def test_a_pattern_means_all_nodes_that_it_matches(ask: Ask) -> None:
     assert sources(ask(paths="[{from: 'pc-*', to: 'mx:example.net'}]")) == {f"pc-{number}" for number in range(3, 11)}
 

@@ -14,6 +14,7 @@ from evidence_factory import (
     hop,
     in_session,
     of_neighbour,
+    on_answer,
     replied,
     rule,
     wire,
@@ -174,6 +175,26 @@ def test_what_the_icmp_error_tells_is_blamed() -> None:
     assert blamed(ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[SOURCE]), Outcome.UNREACHABLE) == SOURCE.blame
 
 
+def test_a_lifetime_that_ended_in_the_session_is_blamed() -> None:
+    ttl = diverted("HL", 9, Effect.CHANGE).model_copy(update={"in_session": True})
+    (_, error) = wire("ICMP isp-edge")
+    told = error.model_copy(update={"icmp": (3, 0), "source": "2001:db8::1"})
+    assert blamed(ended(Stage.BANNER, diverted=[ttl], packets=[told]), Outcome.TAMPERED) == ttl.blame
+    assert blamed(ended(Stage.BANNER, diverted=[ttl], packets=[error]), Outcome.TAMPERED) is None
+
+
+@pytest.mark.parametrize(
+    ("node", "ttl", "by_ttl"), [("isp-edge", 60, True), ("isp-cgn", 1, True), ("isp-cgn", 60, False)]
+)
+def test_a_lifetime_that_ended_on_the_way_back_is_blamed(node: str, ttl: int, by_ttl: bool) -> None:
+    """The router's error goes to the server: the client hears nothing."""
+    answer = diverted("TTL", 9, Effect.CHANGE).model_copy(update={"traced": on_answer().traced})
+    syn, made = wire("SYN-ACK mx")
+    lost = made.model_copy(update={"node": node, "ttl": ttl, "leaving": False})
+    evidence = ended(Stage.CONNECT, "ETIMEDOUT", diverted=[answer, SOURCE], packets=[syn, made, lost])
+    assert blamed(evidence, Outcome.UNREACHABLE) == (answer if by_ttl else SOURCE).blame
+
+
 def test_a_reset_by_a_node_on_the_way_blames_the_rule_that_led_there() -> None:
     evidence = ended(
         Stage.CONNECT, "ECONNREFUSED", diverted=[diverted("REDIRECT")], packets=wire("RST isp-edge"), dialled="mx"
@@ -291,6 +312,19 @@ def test_of_several_rules_that_a_relay_met_the_last_one_is_blamed() -> None:
 def test_of_several_tries_that_a_rule_blocked_the_last_one_is_blamed() -> None:
     tries = [hop(errno="ETIMEDOUT", decisions=[decision(blame=rule(number=number))]) for number in (1, 2)]
     assert judged(ended(Stage.DONE, hops=tries), Outcome.DEFERRED).blame == rule(number=2)
+
+
+@pytest.mark.parametrize("errno", ["ECONNREFUSED", "ETIMEDOUT"])
+def test_the_rule_that_sent_a_relay_elsewhere_is_blamed(errno: str) -> None:
+    evidence = ended(Stage.DONE, hops=[hop(errno=errno, diverted=[DNAT])])
+    assert judged(evidence, Outcome.DEFERRED, control=delivered()).blame == DNAT.blame
+    assert judged(evidence, Outcome.DEFERRED, control=evidence).blame is None
+
+
+def test_the_rule_that_sent_a_relay_to_a_server_that_refuses_is_blamed() -> None:
+    refused = hop(Stage.RCPT, smtp_code=550, reply="relaying denied", enhanced_code="5.7.1", diverted=[DNAT])
+    evidence = ended(Stage.DONE, hops=[refused])
+    assert judged(evidence, Outcome.RELAY_DENIED, control=delivered()).blame == DNAT.blame
 
 
 def test_a_greylisted_message_blames_no_rule_although_an_earlier_try_met_one() -> None:

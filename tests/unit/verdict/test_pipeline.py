@@ -31,6 +31,7 @@ from port25lab.model.evidence import (
     Effect,
     Ended,
     Evidence,
+    IcmpError,
     Observation,
     PacketSummary,
     Stage,
@@ -311,6 +312,8 @@ CLOSED = {"reply": "the server closed the connection"}
 RESET_AT_WORDS = in_session(Effect.REJECT_RESET, "string")
 LOST = Ended(packet=wire()[0], how="no-answer")
 OF_ERROR = decision().model_copy(update={"traced": PacketSummary(kind=ICMP_ERROR)})
+FEWER_HOPS = diverted("TTL", 1, Effect.CHANGE).model_copy(update={"in_session": True})
+EXCEEDED = wire("ICMP isp-edge")[1].model_copy(update={"icmp": (11, 0)})
 TOO_LONG = in_session(Effect.DROP, "tcp", "length")
 
 
@@ -332,6 +335,13 @@ class Example:
 def probed(reached: str | None, *decisions: Decision, packet: str = "syn", error: str | None = None) -> Evidence:
     arrival = Arrival(packet=packet, reached=reached)
     return ended(Stage.CONNECT, arrival=arrival, decisions=list(decisions), error=error)
+
+
+def astray(answer: str | None) -> Evidence:
+    """A hand-made packet that a rule sent elsewhere."""
+    told = [IcmpError(sender="198.51.100.1", ip_version=4, type=3, code=0)] if answer == "ICMP" else []
+    arrival = Arrival(packet="syn", answer=answer)
+    return ended(Stage.CONNECT, arrival=arrival, diverted=[diverted()], icmp=told)
 
 
 EXAMPLES = [
@@ -370,6 +380,10 @@ EXAMPLES = [
     Example("a probe is dropped", probed(None, decision()), Outcome.DROPPED, Mechanism.SYN_DROP),
     Example("a probe's answer is dropped", probed(None, on_answer()), Outcome.DROPPED, Mechanism.ANSWER_DROP),
     Example("a probe is lost", probed(None), Outcome.ERROR, Mechanism.UNKNOWN),
+    Example("a probe is sent to nobody", astray(None), Outcome.UNREACHABLE, Mechanism.NO_ANSWER),
+    Example("a probe is sent to another server", astray("SYN-ACK"), Outcome.INTERCEPTED, Mechanism.INTERCEPTION),
+    Example("a probe is sent to a closed port", astray("RST"), Outcome.REJECTED_RESET, Mechanism.NO_LISTENER),
+    Example("a probe is sent where no way leads", astray("ICMP"), Outcome.UNREACHABLE, Mechanism.NO_ROUTE),
     Example(
         "an old session is dropped", probed(None, decision(), packet="held"), Outcome.DROPPED, Mechanism.SESSION_CUT
     ),
@@ -444,6 +458,31 @@ EXAMPLES = [
     Example(
         "another source, to which no answer comes back",
         ended(Stage.CONNECT, "ETIMEDOUT", diverted=[diverted("SNAT", 1, Effect.CHANGE)], packets=wire("SYN-ACK mx")),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ANSWER,
+    ),
+    Example(
+        "lifetimes of a session's packets that end on the way",
+        ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[FEWER_HOPS], packets=[*wire("SYN-ACK mx"), EXCEEDED]),
+        Outcome.TAMPERED,
+        Mechanism.SESSION_CUT,
+    ),
+    Example(
+        "lifetimes that are changed and last",
+        ended(Stage.CONNECT, "EHOSTUNREACH", diverted=[FEWER_HOPS], packets=wire("SYN-ACK mx")),
+        Outcome.UNREACHABLE,
+        Mechanism.NO_ROUTE,
+    ),
+    Example(
+        "another source, which the destination does not find",
+        ended(
+            Stage.CONNECT,
+            "ETIMEDOUT",
+            diverted=[diverted("SNAT", 1, Effect.CHANGE)],
+            packets=wire(),
+            dialled="mx",
+            ended=Ended(packet=wire()[0].model_copy(update={"node": "mx", "leaving": False}), how="no-answer"),
+        ),
         Outcome.UNREACHABLE,
         Mechanism.NO_ANSWER,
     ),

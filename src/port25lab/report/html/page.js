@@ -90,10 +90,13 @@
     const code = saw.smtp_code ? `${saw.smtp_code}${saw.enhanced_code ? " " + saw.enhanced_code : ""}` : saw.errno;
     return [saw.stage, code, saw.reply].filter(Boolean).join(": ") + ` (${saw.seconds.toFixed(3)} s)`;
   };
+  const chance = (one) => one.chance && make("div", {}, `${Object.entries(one.chance.outcomes).map(([outcome, times]) => `${times} ${outcome}`).join(", ")}, by chance`,
+    ...one.chance.rules.map((rule) => make("div", {}, `${rule.node}, ${rule.table} ${rule.chain}`, make("br"), ruleLink(rule))));
   const facts = (one) => list([
     ["expected", expected(one)],
     ["found", `${one.outcome}: ${data.outcomes[one.outcome]}`],
     ["mechanism", one.mechanism !== "none" && one.mechanism !== "unknown" && data.mechanisms[one.mechanism] ? `${one.mechanism}: ${data.mechanisms[one.mechanism].text}${data.mechanisms[one.mechanism].source ? ` (${data.mechanisms[one.mechanism].source})` : ""}` : ""],
+    ["attempts differ", chance(one)],
     ["client saw", one.packet ? "" : seen(one)],
     ["rule", blame(one)],
     ["answered by", one.answered_by && one.outcome === "intercepted" ? one.answered_by : ""],
@@ -222,7 +225,7 @@
   // -- first what matters
 
   const card = (one, kind, extra) => make("article", { class: `card ${kind}` }, make("h3", {}, link(one)), extra || null, list([
-    ["expected", expected(one)], ["found", make("span", {}, tag(one), ` ${data.outcomes[one.outcome]}`)], ["rule", blame(one)], ["why", one.reason], ["repeat", copyable(repeat(one))]]));
+    ["expected", expected(one)], ["found", make("span", {}, tag(one), ` ${data.outcomes[one.outcome]}`)], ["attempts differ", chance(one)], ["rule", blame(one)], ["why", one.reason], ["repeat", copyable(repeat(one))]]));
   const LIMIT = 20;
   const cards = (title, found, kind, extra = () => null) => {
     if (!found.length) return;
