@@ -139,7 +139,9 @@ def test_the_working_folder_leads_to_nothing_that_is_hidden(inside: Program) -> 
     assert "Read-only file system" in done.stderr or "Permission denied" in done.stderr
 
 
-@pytest.mark.parametrize("user_namespace", [True, pytest.param(False, marks=pytest.mark.skipif(not ROOT, reason=""))])
+@pytest.mark.parametrize(
+    "user_namespace", [True, pytest.param(False, marks=pytest.mark.skipif(not ROOT, reason="not root"))]
+)
 def test_mounts_are_read_only_on_kernels_without_mount_setattr_too(
     monkeypatch: pytest.MonkeyPatch, user_namespace: bool
 ) -> None:

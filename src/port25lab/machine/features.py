@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from port25lab.kernel.netlink import NETLINK_NETFILTER
 from port25lab.kernel.own_python import search_path
 from port25lab.machine import capacity, sandbox_trial
 from port25lab.machine.feature import Feature, PackagesError, apt, run
+from port25lab.machine.versions import client_version
 
 PYTHON = (3, 11)
 
@@ -81,6 +83,16 @@ def _program(name: str) -> Callable[[], str]:
     return check
 
 
+def _client(name: str) -> Callable[[], str]:
+    """A check that a client program is installed; what it finds is the version."""
+
+    def check() -> str:
+        _program(name)()
+        return client_version(name).split(" (")[0]  # curl goes on with its libraries
+
+    return check
+
+
 def _nf_tables(name: str, alternative: str) -> Callable[[], str]:
     """A check that iptables is the variant that uses nf_tables: the kernel traces no rules of the legacy variant.
 
@@ -100,17 +112,16 @@ def _nf_tables(name: str, alternative: str) -> Callable[[], str]:
 
 
 def _swaks() -> str:
-    program = _program("swaks")()
-    supported = run(program, "--support")
+    supported = run(_program("swaks")(), "--support")
     for what, package, names in SWAKS_FEATURES:
         if not any(f"=== {name} supported" in supported for name in names):
             raise PackagesError(f"swaks without {what}", [package])
-    return f"{program}, with TLS and IPv6"
+    return f"{client_version('swaks')}, with TLS and IPv6"
 
 
 def _postfix() -> str:
     """Postfix with SASL PLAIN, which it needs to log in, and a sandbox in which it can become its own user."""
-    program = _program("postfix")()
+    found = _client("postfix")()
     if not any(Path("/usr/lib").glob("*/sasl2/libplain.so")):
         raise PackagesError("Postfix cannot log in: there is no SASL PLAIN", ["libsasl2-modules"])
     if os.geteuid() != 0 and sandbox_trial.problem(user_namespace=True) is None:
@@ -118,7 +129,7 @@ def _postfix() -> str:
             "Postfix runs as users of its own, and the sandbox of an ordinary user has no user but root",
             "sudo .venv/bin/port25lab run real/postfix",
         )
-    return program
+    return found
 
 
 def _socket_buffers() -> str:
@@ -138,6 +149,7 @@ MACHINE = (
     Feature("Linux", "namespaces and netfilter", _linux, "use a Linux machine, such as the one of: vagrant up"),
     Feature("Python", "port25lab itself", _python, packages=("python3",)),
     Feature("C library", "names of mail servers", _c_library, "use Debian or Ubuntu"),
+    Feature("OpenSSL", "TLS of labs and of Python's clients", lambda: ssl.OPENSSL_VERSION, "use Debian's Python"),
     Feature("Mininet", "the network of a lab", _mininet, f"{sys.executable} -m pip install 'mininet>=2.3.0.dev6'"),
     Feature("iptables-restore", "policies, IPv4", _nf_tables("iptables-restore", "iptables"), packages=("iptables",)),
     Feature(
@@ -202,8 +214,8 @@ EXTRAS = (
         required=False,
     ),
     Feature("swaks", "client swaks", _swaks, required=False, packages=SWAKS),
-    Feature("curl", "client curl", _program("curl"), required=False, packages=("curl",)),
-    Feature("msmtp", "client msmtp", _program("msmtp"), required=False, packages=("msmtp",)),
+    Feature("curl", "client curl", _client("curl"), required=False, packages=("curl",)),
+    Feature("msmtp", "client msmtp", _client("msmtp"), required=False, packages=("msmtp",)),
     Feature("postfix", "client postfix, a mail server of one's own", _postfix, POSTFIX, required=False),
     Feature("tshark", "reading captured packets", _program("tshark"), required=False, packages=("tshark",)),
     Feature("stock Mininet", "mn", _program("mnexec"), required=False, packages=("mininet",)),
