@@ -34,7 +34,10 @@ from port25lab.probe.places import Place
 from port25lab.scenario.questions import lab_config
 
 LATE_SECONDS = 1.0
-"""A prober that wanted a processor for longer is asked again, with few others beside it."""
+"""A prober that wanted a processor for longer need not end in time."""
+
+AGAIN_SECONDS = 0.3
+"""A prober that wanted a processor for longer, and was wrong, is asked again, with few others beside it."""
 
 AT_ONCE_AGAIN = 2
 
@@ -62,7 +65,7 @@ def seen(running: Lab) -> list[Seen]:
     with _avenue() as another, ThreadPoolExecutor(2) as pool:
         looked = pool.map(_look_all, (running, another), (parts[::2], parts[1::2]))
         found = {one.row: one for half in looked for one in half}
-    late = [row for row, one in found.items() if one.starved > LATE_SECONDS and one.wrong()]
+    late = [row for row, one in found.items() if one.starved > AGAIN_SECONDS and one.wrong()]
     again = [late[first : first + AT_ONCE_AGAIN] for first in range(0, len(late), AT_ONCE_AGAIN)]
     return list((found | {one.row: one for one in _look_all(running, again)}).values())
 
