@@ -1,4 +1,4 @@
-"""Tests run with the socket buffers of an ordinary machine, whatever this one allows; and how many at a time.
+"""Tests run with the socket buffers of an ordinary machine, whatever this one allows.
 
 Debian, Ubuntu and others grant a socket 212,992 bytes. A machine that grants more would hide what overflows there.
 """
@@ -6,7 +6,6 @@ Debian, Ubuntu and others grant a socket 212,992 bytes. A machine that grants mo
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 import pytest
@@ -28,11 +27,6 @@ def pytest_configure(config: pytest.Config) -> None:
             if value.strip() != ORDINARY:
                 setting.write_text(ORDINARY)
                 before[setting] = value
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Three workers for two processors, with ``-n auto``: most tests wait for timers of TCP more than they compute."""
-    return max(1, len(os.sched_getaffinity(0)) * 3 // 2)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
