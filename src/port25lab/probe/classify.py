@@ -64,21 +64,21 @@ def classify(view: ClientView, port: int, ip_version: IpVersion) -> Diagnosis | 
 
 def nameless(reason: str, port: int, ip_version: IpVersion, *, silent: bool) -> Diagnosis:
     """What a name without an address says. ``silent``: no resolver answered at all."""
-    found = Diagnosis(port=port, ip_version=ip_version, mechanism=Mechanism.NO_NAME, reason=reason)
+    others: tuple[Place, ...] = (Place.SERVER,)
+    doubt = "a name that does not exist and a resolver that does not find it look alike"
     if silent:
-        more = {
-            "alternatives": (Mechanism.NAME_SERVICE,),
-            "place": Place.RESOLVER,
-            "places": (Place.OWN_ROUTER, Place.ACCESS_NETWORK, Place.PLATFORM, Place.OWN_MACHINE),
-            "place_reason": "a resolver that is off and a rule that drops DNS look alike",
-        }
-    else:
-        more = {
-            "place": Place.RESOLVER,
-            "places": (Place.SERVER,),
-            "place_reason": "a name that does not exist and a resolver that does not find it look alike",
-        }
-    return found.model_copy(update=more)
+        others = (Place.OWN_ROUTER, Place.ACCESS_NETWORK, Place.PLATFORM, Place.OWN_MACHINE)
+        doubt = "a resolver that is off and a rule that drops DNS look alike"
+    return Diagnosis(
+        port=port,
+        ip_version=ip_version,
+        mechanism=Mechanism.NO_NAME,
+        alternatives=(Mechanism.NAME_SERVICE,) * silent,
+        place=Place.RESOLVER,
+        places=others,
+        place_reason=doubt,
+        reason=reason,
+    )
 
 
 def diagnose(view: ClientView) -> list[Diagnosis]:

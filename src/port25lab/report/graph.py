@@ -32,10 +32,10 @@ def text(plan: Plan, policies: Policies, counters: Counters) -> str:
         for link in plan.links:
             if link.node1 == node.name:
                 sent = _sent(counters, node.name, link.interface1)
-                lines.append(f"  {link.interface1} -- {link.interface2} {link.node2}{sent}{_loses(link)}")
+                lines.append(f"  {link.interface1} -- {link.interface2} {link.node2}{sent}{_conditions(link)}")
             if link.node2 == node.name:
                 sent = _sent(counters, node.name, link.interface2)
-                lines.append(f"  {link.interface2} -- {link.interface1} {link.node1}{sent}{_loses(link)}")
+                lines.append(f"  {link.interface2} -- {link.interface1} {link.node1}{sent}{_conditions(link)}")
     return "\n".join(lines)
 
 
@@ -50,7 +50,7 @@ def dot(plan: Plan, policies: Policies, counters: Counters) -> str:
         tail = link.interface1 + _sent(counters, link.node1, link.interface1)
         head = link.interface2 + _sent(counters, link.node2, link.interface2)
         ends = f"taillabel={_quoted(tail)} headlabel={_quoted(head)}"
-        ends += f" label={_quoted(_loses(link)[2:])}" if link.conditions else ""
+        ends += f" label={_quoted(_conditions(link)[2:])}" if link.conditions else ""
         lines.append(f"  n{number[link.node1]} -- n{number[link.node2]} [{ends}];")
     return "\n".join([*lines, "}"])
 
@@ -64,7 +64,7 @@ def mermaid(plan: Plan, policies: Policies, counters: Counters) -> str:
         lines.append(f'  n{number[node.name]}["{words}"]')
     for link in plan.links:
         ends = ((link.node1, link.interface1), (link.node2, link.interface2))
-        label = _entity(" - ".join(name + _sent(counters, node, name) for node, name in ends) + _loses(link))
+        label = _entity(" - ".join(name + _sent(counters, node, name) for node, name in ends) + _conditions(link))
         lines.append(f'  n{number[link.node1]} ---|"{label}"| n{number[link.node2]}')
     return "\n".join(lines)
 
@@ -80,7 +80,9 @@ def svg(plan: Plan, policies: Policies, counters: Counters) -> str:
     for link in plan.links:
         (x1, y1), (x2, y2) = place[link.node1], place[link.node2]
         ends = ((link.node1, link.interface1), (link.node2, link.interface2))
-        title = escape(" -- ".join(f"{node} {name}{_sent(counters, node, name)}" for node, name in ends) + _loses(link))
+        title = escape(
+            " -- ".join(f"{node} {name}{_sent(counters, node, name)}" for node, name in ends) + _conditions(link)
+        )
         lines.append(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#888"><title>{title}</title></line>')
         if counters:
             numbers = " / ".join(str(counters[node].interfaces[name].sent_packets) for node, name in ends)
@@ -119,7 +121,7 @@ def _sent(counters: Counters, node: str, interface: str) -> str:
     return "" if found is None else f", {found.interfaces[interface].sent_packets} packets sent"
 
 
-def _loses(link: LinkPlan) -> str:
+def _conditions(link: LinkPlan) -> str:
     """``, 20 ms ± 2 ms, loses 1 %``; nothing for a link without conditions."""
     conditions = link.conditions
     jitter = f" ± {conditions.jitter * 1000:g} ms" if conditions.jitter else ""

@@ -232,6 +232,11 @@ _ALLOWED = {
 """What pydantic's kinds of errors allow, in the words of YAML."""
 
 
+def listed(value: Any) -> Any:
+    """A list, where a file may have one value or several."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
 def shown(value: Any) -> str:
     """A value in the words of YAML: ``true``, ``a list``, ``a mapping without entries``."""
     for kind, words in ((dict, "a mapping"), (list, "a list"), (type(None), "empty")):

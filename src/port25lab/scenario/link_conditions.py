@@ -14,8 +14,8 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from port25lab.errors import InputError, nearest
-from port25lab.model.plan import Conditions, LinkPlan, Plan
-from port25lab.scenario.document import Strict, shown, wrong
+from port25lab.model.plan import Conditions, Plan
+from port25lab.scenario.document import Key, Strict, listed, shown, wrong
 
 MOST_SECONDS = 60.0
 
@@ -62,16 +62,12 @@ Time = Annotated[float, BeforeValidator(_time), _WRITTEN]
 Share = Annotated[float, BeforeValidator(_share), _WRITTEN]
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
 class LinkEntry(Strict):
     """What the links of some nodes do to packets."""
 
     nodes: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
     ] = Field(min_length=1, description="All links of these nodes: names, or patterns with * and ?.")
     delay: Time = Field(0.0, description="Of each packet, in each direction.", examples=["20ms"])
@@ -92,18 +88,24 @@ def conditioned(plan: Plan, entries: Sequence[LinkEntry], error_at: Callable[...
     """
     links = list(plan.links)
     for number, entry in enumerate(entries):
-        for pattern in entry.nodes:
-            if not any(fnmatchcase(node, pattern) for node in plan.nodes):
-                raise error_at(
-                    f"no node {pattern!r} in {plan.name}", nearest(pattern, plan.nodes), "links", number, "nodes"
-                )
+        meant = set(matching(entry.nodes, plan, error_at, "links", number, "nodes"))
         conditions = Conditions(delay=entry.delay, jitter=entry.jitter, loss=entry.loss)
-        links = [link.model_copy(update={"conditions": conditions}) if _means(entry, link) else link for link in links]
+        links = [
+            link if meant.isdisjoint((link.node1, link.node2)) else link.model_copy(update={"conditions": conditions})
+            for link in links
+        ]
     return plan.model_copy(update={"links": tuple(links)})
 
 
-def _means(entry: LinkEntry, link: LinkPlan) -> bool:
-    return any(fnmatchcase(node, pattern) for node in (link.node1, link.node2) for pattern in entry.nodes)
+def matching(patterns: Sequence[str], plan: Plan, error_at: Callable[..., InputError], *keys: Key) -> list[str]:
+    """The nodes that one of the patterns matches, in the topology's order.
+
+    ``error_at``, ``keys``: make the error about a pattern that matches none. Raises InputError.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(node, pattern) for node in plan.nodes):
+            raise error_at(f"no node {pattern!r} in {plan.name}", nearest(pattern, plan.nodes), *keys)
+    return [node for node in plan.nodes if any(fnmatchcase(node, pattern) for pattern in patterns)]
 
 
 def of_mininet(info: Mapping[str, Any], where: str, file: Path) -> Conditions:

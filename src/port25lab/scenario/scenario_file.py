@@ -19,7 +19,7 @@ from port25lab.model.outcome import AnyOf, Expected, Outcome, Should
 from port25lab.model.packet_kinds import PACKET_KINDS
 from port25lab.model.path import DEFAULT_CLIENT, DEFAULT_RECIPIENT, LARGEST_MESSAGE, Auth, Security
 from port25lab.scenario import catalogue, document
-from port25lab.scenario.document import Strict, shown, wrong
+from port25lab.scenario.document import Strict, listed, shown, wrong
 from port25lab.scenario.link_conditions import LinkEntry
 
 VERSION_NAMES: dict[str, IpVersion | None] = {"ipv4": 4, "ipv6": 6, "auto": None}
@@ -64,16 +64,12 @@ def topology_long(value: Any) -> Any:
     return wrong("topology is no name", "NAME, or {name: NAME, PARAMETER: VALUE}")
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
 def _auth_long(value: Any) -> Any:
     return {"user": value} if isinstance(value, str) else value
 
 
 def _versions_listed(value: Any) -> tuple[IpVersion | None, ...]:
-    versions = _listed(value)
+    versions = listed(value)
     for number, version in enumerate(versions):
         if type(version) not in (int, str) or version not in (4, 6, "auto") or version in versions[:number]:
             wrong(f"ip is {shown(value)}", "4, 6, auto, or a list of them", number)
@@ -139,7 +135,7 @@ Node = Annotated[Text, Field(description="Name of a node of the topology.")]
 
 Stack = Annotated[
     tuple[Text, ...],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     WithJsonSchema(
         {
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
@@ -206,7 +202,7 @@ class PathEntry(Strict):
         description="User for SMTP AUTH, with the right password unless another one is given.",
         examples=["alice", {"user": "alice", "password": "wrong"}],
     )
-    client: Annotated[tuple[str, ...], BeforeValidator(_listed), _one_or_more({"enum": sorted(CLIENT_KINDS)})] = Field(
+    client: Annotated[tuple[str, ...], BeforeValidator(listed), _one_or_more({"enum": sorted(CLIENT_KINDS)})] = Field(
         (DEFAULT_CLIENT,), min_length=1, description="Client program; of a list, each is tried."
     )
     packet: Annotated[

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from port25lab.errors import InputError, nearest
+from port25lab.errors import InputError
 from port25lab.model.plan import Plan
 from port25lab.model.question import Question
 from port25lab.scenario.checks import config_of, plan_for, under
-from port25lab.scenario.document import Document, Key, Strict, derived, shown, validated, wrong
-from port25lab.scenario.link_conditions import LinkEntry
+from port25lab.scenario.document import Document, Key, Strict, derived, listed, shown, validated, wrong
+from port25lab.scenario.link_conditions import LinkEntry, matching
 from port25lab.scenario.questions import questions_of
 from port25lab.scenario.scenario_file import Stack, TopologyChoice, topology_long
 from port25lab.sweep.jobs import SweepJob
@@ -37,11 +36,7 @@ def _share(value: Any) -> float:
 Share = Annotated[float, BeforeValidator(_share)]
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
 
 
 class Chosen(Strict):
@@ -153,7 +148,7 @@ def _expanded(
     moved = derived(document, {"chosen": own}, places)
     chosen = validated(moved, _ChosenAt).chosen
     rest = {key: value for key, value in entry.items() if key not in ("share", "draw")}
-    nodes = _nodes(chosen.nodes, plan, document, "paths", place, "from")
+    nodes = matching(chosen.nodes, plan, document.error, "paths", place, "from")
     for node in _first(nodes, chosen.share, chosen.draw, spec.seed):
         yield rest | {"from": node}
 
@@ -168,20 +163,12 @@ def _placed(
     entry: PolicyEntry, plan: Plan, spec: Spec, document: Document, place: int
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each node that gets policies from an entry, with these."""
-    nodes = _ranked(_nodes(entry.nodes, plan, document, "policies", place, "nodes"), entry.draw, spec.seed)
+    nodes = _ranked(matching(entry.nodes, plan, document.error, "policies", place, "nodes"), entry.draw, spec.seed)
     until, total = 0, 0.0
     for stack, share in entry.stacks():
         total += share
         begin, until = until, _part(total, len(nodes))
         yield from ((node, stack) for node in nodes[begin:until] if stack)
-
-
-def _nodes(patterns: Sequence[str], plan: Plan, document: Document, *keys: Key) -> list[str]:
-    """The nodes that one of the patterns matches, in the topology's order."""
-    for pattern in patterns:
-        if not any(fnmatchcase(node, pattern) for node in plan.nodes):
-            raise document.error(f"no node {pattern!r} in {plan.name}", nearest(pattern, plan.nodes), *keys)
-    return [node for node in plan.nodes if any(fnmatchcase(node, pattern) for pattern in patterns)]
 
 
 def _ranked(nodes: Sequence[str], draw: object, seed: int) -> list[str]:
