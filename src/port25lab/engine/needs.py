@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from port25lab.model.question import LabConfig, Question
 from port25lab.model.service_kinds import SERVICE_KINDS
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
+from port25lab.scenario.topology import modules_beside
 
 
 def need_of(job: Job) -> capacity.Need:
@@ -42,9 +42,8 @@ def input_files(questions: Iterable[Question]) -> Iterator[Path]:
         folders = {*own, *(one for _, stack in config.policies for one in stack if isinstance(one, Path))}
         yield from (file for folder in folders if folder.is_dir() for file in folder.iterdir())
     # Modules that a topology imports from its own folder. A file too many does no harm.
-    folders = {question.config.topology.parent.resolve() for question in questions}
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    yield from (Path(file) for file in files if file and Path(file).parent.resolve() in folders)
+    for folder in {question.config.topology.absolute().parent for question in questions}:
+        yield from modules_beside(folder).values()
 
 
 def require_ipv6(questions: Sequence[Question]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import signal
 import sys
@@ -112,7 +113,7 @@ def _load(file: Path) -> _Loaded:
     stamp, before = _stamp(absolute), set(sys.modules)
     module = _module(file)
     topo_class = _topo_class(file, module)
-    beside = _modules_beside(absolute.parent)
+    beside = modules_beside(absolute.parent)
     _imported.update({name: sys.modules[name] for name in beside.keys() - before})
     stamps = {absolute: stamp, **{path: _stamp(path) for path in beside.values()}}
     _loaded[absolute] = _Loaded(module, topo_class, stamps)
@@ -127,15 +128,20 @@ def _stamp(file: Path) -> Stamp | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _modules_beside(folder: Path) -> dict[str, Path]:
-    """Names and files of the modules of this process that lie in a folder."""
+def modules_beside(folder: Path) -> dict[str, Path]:
+    """Names and files of the modules of this process that lie in a folder, given as an absolute path.
+
+    Callers ask once for each job of a sweep, and a process has a thousand modules: only texts are compared.
+    """
+    beside = os.path.join(folder, "")
     files = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
-    return {name: Path(file) for name, file in files if isinstance(file, str) and Path(file).parent == folder}
+    found = ((name, file) for name, file in files if isinstance(file, str) and file.startswith(beside))
+    return {name: path for name, file in found if (path := Path(file)).parent == folder}
 
 
 def _forget_modules_beside(folder: Path) -> None:
     """Let the next topology file import its modules anew. Modules that something else imported stay."""
-    for name in _modules_beside(folder).keys() & _imported:
+    for name in modules_beside(folder).keys() & _imported:
         if sys.modules[name] is _imported.pop(name):
             del sys.modules[name]
 
