@@ -12,8 +12,7 @@ A bot of the first ISP and one of the last then send to an MX over IPv4 and IPv6
 
 Each measurement has a process and a sandbox of its own. Memory is what the machine has less of, the kernel's included:
 run it on an idle machine. The benchmark fails where a bot is blocked that should not be or the other way round, and
-where 10,000 customers take more than 60 s of time or 8 GB. A lab of 10,000 customers may need more open files than the
-limit: `ulimit -n 32768`.
+where 10,000 customers take more than 60 s of time or 8 GB.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ import pytest
 from port25lab.engine.engine import Engine
 from port25lab.engine.progress import Quiet
 from port25lab.kernel.own_python import search_path
-from port25lab.lab.runtime import EVERY_NODE
 from port25lab.model.outcome import Outcome
 from port25lab.model.path import PathSpec
 from port25lab.model.verdict import Verdict
+from port25lab.model.ways import EVERY_NODE
 from port25lab.scenario.questions import lab_config, question_about
 
 CUSTOMERS = 70

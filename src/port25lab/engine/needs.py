@@ -12,6 +12,7 @@ from port25lab.model.path import MX_PREFIX, PathSpec
 from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.service_kinds import SERVICE_KINDS
+from port25lab.model.ways import EVERY_NODE, ways
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.topology import modules_beside
@@ -21,7 +22,19 @@ def need_of(job: Job) -> capacity.Need:
     """The limited resources of this machine that a lab takes."""
     programs = sum(CLIENT_KINDS[path.client].program is not None for path in job.paths)
     ruled = [node for node, stack in _stacks(job.config) if any(policy.sees_neighbours for policy in stack)]
-    return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE), ruled)
+    return capacity.Need.of(job.config.plan, len(job.paths), min(programs, PROGRAMS_AT_ONCE), ruled, _observed(job))
+
+
+def _observed(job: Job) -> int:
+    """How many nodes of a job's lab are observed, as long as no rules send packets to other nodes."""
+    plan = job.config.plan
+    if len(plan.nodes) <= EVERY_NODE:
+        return len(plan.nodes)
+    ruled = {node for node, stack in _stacks(job.config) if stack}
+    found = ways(plan.nodes, plan.links, ruled | {node.name for node in plan.nodes.values() if node.services})
+    ends = {end for path in job.paths for end in (path.source, path.spoof) if end}
+    ends |= {server.name for path in job.paths if (server := plan.server(path.to))}
+    return len(found.core.union(*map(found.of, ends)))
 
 
 def _stacks(config: LabConfig) -> Iterator[tuple[str, list[Policy]]]:

@@ -31,7 +31,7 @@ from port25lab.model.evidence import CaptureSummary, Evidence, Observation, Stag
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
-from port25lab.model.ways import ways
+from port25lab.model.ways import EVERY_NODE, ways
 from port25lab.network import firewall
 from port25lab.network import host as host_module
 from port25lab.network.builder import SOURCE_PORTS, LabNet, LabNode
@@ -41,9 +41,6 @@ CA_FILE = Path("/run/port25lab/ca.pem")
 
 TLS_BUFFER = 1 << 15
 """Bytes of the buffer of each end of a TLS connection. asyncio's own 256 KiB would be 100 MB for 200 attempts."""
-
-EVERY_NODE = 64
-"""A lab of no more nodes has a packet capture at each from the start."""
 
 
 class LabRuntime:

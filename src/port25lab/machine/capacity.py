@@ -64,17 +64,18 @@ class Need:
     """Entries in the table of neighbours of either IP version."""
 
     @classmethod
-    def of(cls, plan: Plan, paths: int, programs: int, ruled: Iterable[str] = ()) -> Need:
+    def of(cls, plan: Plan, paths: int, programs: int, ruled: Iterable[str] = (), observed: int | None = None) -> Need:
         """What a lab of this plan takes.
 
         ``paths``: how many paths are tried. ``programs``: how many client programs may run at the same time.
-        ``ruled``: the nodes with rules, whose neighbours are resolved. A node has its namespace, a ring and a trace
-        socket. Measured: a service has 8 descriptors at most, and an attempt 2 for the ends of its connection; a lookup
-        may go on beside it. A link has an entry at both ends, and over IPv6 another one for each end's link-local
-        address.
+        ``ruled``: the nodes with rules, whose neighbours are resolved. ``observed``: how many nodes are observed; None:
+        all. A node has its namespace, and an observed one a ring and a trace socket. Measured: a service has 8
+        descriptors at most, and an attempt 2 for the ends of its connection; a lookup may go on beside it. A link has
+        an entry at both ends, and over IPv6 another one for each end's link-local address.
         """
         services = sum(len(node.services) for node in plan.nodes.values())
-        files = 64 + 3 * len(plan.nodes) + 8 * services + 3 * min(paths, ATTEMPTS_AT_ONCE)
+        observed = len(plan.nodes) if observed is None else observed
+        files = 64 + len(plan.nodes) + 2 * observed + 8 * services + 3 * min(paths, ATTEMPTS_AT_ONCE)
         links = sum(len(segment) - 1 for segment in plan.resolving(ruled))
         return cls(f"a lab of {plan.name}", 1 + len(plan.nodes), 1 + programs, files, 4 * links)
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 from port25lab.model.plan import LinkPlan
 
+EVERY_NODE = 64
+"""A lab of no more nodes has a packet capture at each from the start. A larger one has it at its core, and at the
+branches of the nodes between which an attempt is made."""
+
 
 @dataclass(frozen=True)
 class Ways:

@@ -11,9 +11,11 @@ import pytest
 
 from port25lab.engine import jobs as jobs_module
 from port25lab.engine import needs
+from port25lab.engine.jobs import Job
 from port25lab.errors import MachineError
 from port25lab.kernel.neighbour_tables import NeighbourTables, Tables
 from port25lab.machine import capacity, sandbox_trial
+from port25lab.model.path import PathSpec
 from port25lab.scenario import catalogue, questions
 from port25lab.scenario.topology import load_topology
 
@@ -52,6 +54,20 @@ def test_no_lab_of_the_catalogue_takes_more_than_the_doctor_tries() -> None:
     assert max(need.networks for need in wanted) == capacity.LARGEST.networks
     assert max(need.mounts for need in wanted) == capacity.LARGEST.mounts
     assert max(need.descriptors for need in wanted) <= capacity.LARGEST.descriptors
+
+
+def test_a_large_lab_takes_open_files_for_the_nodes_that_packets_of_its_paths_may_pass() -> None:
+    config = questions.lab_config("access_isps", {"isp-1-edge": "op25b"}, {"isps": 10, "customers": 100, "bots": 100})
+
+    def descriptors(*bots: str) -> int:
+        paths = tuple(PathSpec(source=bot, to="mx:example.net", ip_version=4) for bot in bots)
+        return needs.need_of(Job(config, paths)).descriptors
+
+    nodes, services = len(config.plan.nodes), sum(len(node.services) for node in config.plan.nodes.values())
+    one = descriptors("isp-1-bot-1")
+    assert nodes + 8 * services < one < 1.3 * nodes + 8 * services
+    assert descriptors("isp-1-bot-1", "isp-2-bot-5") == one + 2 + 3
+    assert descriptors("isp-1-edge") < one
 
 
 def test_where_limits_are_far_nothing_is_tried(proc: Path, made: dict[str, Any]) -> None:
