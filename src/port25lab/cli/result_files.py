@@ -11,7 +11,6 @@ from port25lab.errors import OutputError
 from port25lab.model.verdict import Report
 from port25lab.report.csv_file import write_csv
 from port25lab.report.files import is_replaced, is_stdout, require_separate, require_writable
-from port25lab.report.html.page import write_html
 from port25lab.report.json_file import write_json
 from port25lab.report.junit import write_junit
 
@@ -21,10 +20,17 @@ Results = Mapping[str, Path]
 Writer = Callable[[Report, Path, Mapping[str, Any]], None]
 """Writes a report; the mapping is what the command has beside verdicts."""
 
+
+def _write_html(report: Report, file: Path, more: Mapping[str, Any]) -> None:
+    from port25lab.report.html.page import write_html  # its templates take a tenth of the time in which `run` starts
+
+    write_html(report, file, more)
+
+
 WRITERS: dict[str, Writer] = {
     "--json": lambda report, file, more: write_json(report, file, more),
     "--junit": lambda report, file, _: write_junit(report, file),
-    "--html": lambda report, file, more: write_html(report, file, more),
+    "--html": _write_html,
     "--csv": lambda report, file, _: write_csv(report, file),
 }
 
