@@ -1,4 +1,4 @@
-"""Where the command begins: it imports nothing but ``signal`` before Ctrl-C is handled.
+"""Where the command begins: it imports nothing of port25lab or of libraries before Ctrl-C is handled.
 
 The rest takes some tenths of a second to import, and a Ctrl-C in that time would print a traceback. On a machine where
 it cannot be imported, the command ends with one line. This file is read by old Pythons as well.
@@ -6,12 +6,16 @@ it cannot be imported, the command ends with one line. This file is read by old 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from typing import NoReturn
 
 PYTHON = (3, 11)
+
+OBJECTS = 50_000
+"""New objects after which Python looks for garbage. Its own 700 make imports take a tenth longer."""
 
 MACHINE_LACKS = 3
 """The exit code: ``errors.MachineError`` cannot be imported there."""
@@ -21,6 +25,7 @@ def main() -> NoReturn:
     """Entry point of the ``port25lab`` command."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted_early)
+    gc.set_threshold(OBJECTS)
     if lacking := _lacking(sys.platform, sys.version_info[:2]):
         _end(lacking)
     try:
