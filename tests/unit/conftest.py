@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
+
+from port25lab.cli.entry import OBJECTS
+
+gc.set_threshold(OBJECTS)  # as in the command; with thousands of tests in memory, Python looks for garbage for long
 
 
 @pytest.fixture(autouse=True)
