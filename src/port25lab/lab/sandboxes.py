@@ -27,8 +27,10 @@ from port25lab.machine import capacity, sandbox_trial
 PROGRAM = 'from port25lab.lab import forkserver\nforkserver.main(user_namespace=start["user_namespace"])\n'
 """What the fork server's process runs."""
 
-START_SECONDS = 60.0
-"""How long the fork server may take to import the engine, or a person to type sudo's password."""
+START_SECONDS = 600.0
+"""How long the fork server may take to import the engine, or a person to type sudo's password. Its end ends the wait.
+
+In an emulated machine with other work, four of them took more than a minute."""
 
 
 @dataclass
