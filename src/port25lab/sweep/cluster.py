@@ -206,8 +206,8 @@ class _Workers:
             if isinstance(report, OSError):
                 continue  # it has gone meanwhile; if it comes back, it is checked then
             if isinstance(report, Exception):
-                what = f"the workers cannot run port25lab: {type(report).__name__}: {report}"
-                raise MachineError(what, "install the same version of port25lab where they run")
+                what = f"worker {worker} cannot run port25lab: {type(report).__name__}: {report}"
+                raise MachineError(what, "install the same version of port25lab where it runs")
             if report.version != own:
                 what = f"worker {worker} has port25lab {report.version}, and this is {own}"
                 raise MachineError(what, "install the same version on both")
