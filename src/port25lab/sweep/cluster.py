@@ -83,7 +83,7 @@ class _Submission:
         ended = self._distributed.as_completed(self._submit(job) for job in islice(jobs, self._workers.count()))
         for future in ended:
             job, tries, waits = self._tries.pop(future.key)
-            answer = self._answer(future)
+            answer = self._answer(job, future)
             future.release()
             began = self._forget(future.key)
             if answer["what"] == FATAL:
@@ -115,16 +115,24 @@ class _Submission:
             return False
         return True
 
-    def _answer(self, future: Any) -> dict[str, Any]:
+    def _answer(self, job: SweepJob, future: Any) -> dict[str, Any]:
         try:
             found: dict[str, Any] = future.result()
         except self._distributed.KilledWorker:
-            return {"what": DIED, "reason": "the worker that ran it died", "again": self._own}
+            return self._after_death(job)
         except self._distributed.CancelledError:
             return {"what": FATAL, "reason": "the scheduler has gone; what is done is done", "code": 4}
         except Exception as error:  # whatever the worker's Python raised
             return {"what": FAILED, "reason": f"{type(error).__name__}: {error}", "again": True}
         return found
+
+    def _after_death(self, job: SweepJob) -> dict[str, Any]:
+        """A worker that has written a job's result can die of the next job before it has reported the first."""
+        try:
+            lines = self._store.result(job.id).read_bytes().count(b"\n")
+        except FileNotFoundError:
+            return {"what": DIED, "reason": "the worker that ran it died", "again": self._own}
+        return {"what": DONE, "attempts": lines - 1}
 
 
 @contextmanager
