@@ -133,3 +133,47 @@ def test_ctrl_c_leaves_no_process_and_all_results(sweep: Path, tmp_path: Path) -
     assert "interrupted" in errors
     assert heads(tmp_path / "out")
     assert [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"{tmp_path}/out".encode() in one.read_bytes()] == []
+
+
+MEETING = """\
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {support!r})
+from street import Street
+
+class World(Street):
+    def build(self, number=0, home=False):
+        here = Path(__file__).parent
+        (here / f"began-{{number}}").touch()
+        until = time.monotonic() + 30
+        awaited = {{1: "go", 2: "began-3", 3: "began-2"}}.get(number, f"began-{{number}}")
+        while not (here / awaited).exists():
+            if time.monotonic() > until:
+                raise RuntimeError("the other did not come")
+            time.sleep(0.02)
+        super().build(home=home)
+
+topos = {{"world": World}}
+"""
+
+
+def test_a_worker_that_joins_a_cluster_during_a_sweep_gets_jobs(sweep: Path, street: str, tmp_path: Path) -> None:
+    """Jobs 2 and 3 wait for each other, so each needs a worker, and the second comes while job 1 runs."""
+    distributed = pytest.importorskip("distributed")
+    sweep.write_text(SPEC % (4, "[./deny]"))
+    (tmp_path / "world.py").write_text(MEETING.format(support=str(Path(street).parent)))
+    out = tmp_path / "out"
+    options = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(**options) as cluster:
+        command = [sys.executable, "-m", "port25lab", "sweep", str(sweep), "--out", str(out)]
+        command += ["--scheduler", cluster.scheduler_address]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not (tmp_path / "began-1").exists() and process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+        cluster.scale(2)
+        cluster.wait_for_workers(2, timeout=60)
+        (tmp_path / "go").touch()
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "5 of 5 jobs done" in stdout

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ MOST_WAITS = 10
 WORKER_SECONDS = 60.0
 """How long a scheduler may have no worker before that is an error."""
 
+LOOK_SECONDS = 1.0
+"""How long the number of workers is taken for granted."""
+
 
 def run_on_cluster(
     store: Store, jobs: Jobs, part: Part, progress: Progress, scheduler: str, *, workers: int, retry_failed: bool
@@ -52,9 +56,10 @@ def run_on_cluster(
         allowed = "pip install 'port25lab[dask]'"
         raise InputError("--scheduler needs distributed, which is not installed", allowed=allowed) from None
     with _client(distributed, scheduler, workers) as client:
-        at_once = _require_workers(client, store)
+        known = _Workers(client, store)
+        known.require()
         todo = missing(store, jobs, part, progress, retry_failed)
-        _Submission(distributed, client, store, progress, at_once, own=scheduler == LOCAL).run(todo)
+        _Submission(distributed, client, store, progress, known, own=scheduler == LOCAL).run(todo)
 
 
 DIED = "died"
@@ -65,20 +70,20 @@ class _Submission:
     """Jobs that are at the cluster, and what became of them."""
 
     def __init__(
-        self, distributed: Any, client: Any, store: Store, progress: Progress, at_once: int, *, own: bool
+        self, distributed: Any, client: Any, store: Store, progress: Progress, workers: _Workers, *, own: bool
     ) -> None:
         """``own``: whether the scheduler is this command's, which leaves second tries to it."""
         self._distributed, self._client, self._own = distributed, client, own
-        self._store, self._progress, self._at_once = store, progress, at_once
+        self._store, self._progress, self._workers = store, progress, workers
         self._tries: dict[str, tuple[SweepJob, int, int]] = {}
         """By the key of a future: its job, the number of the try, and how often it waited for a worker that died."""
 
     def run(self, jobs: Iterator[SweepJob]) -> None:
-        """Run all jobs, a few at a time."""
-        ended = self._distributed.as_completed(self._submit(job) for job in islice(jobs, self._at_once))
+        """Run all jobs, as many at a time as there are workers."""
+        ended = self._distributed.as_completed(self._submit(job) for job in islice(jobs, self._workers.count()))
         for future in ended:
             job, tries, waits = self._tries.pop(future.key)
-            answer = self._answer(future)
+            answer = self._answer(job, future)
             future.release()
             began = self._forget(future.key)
             if answer["what"] == FATAL:
@@ -93,7 +98,7 @@ class _Submission:
             else:
                 self._store.set_aside(job, answer["reason"], tries)
                 self._progress.job_failed(job, answer["reason"], again=False)
-            for job in islice(jobs, max(0, self._at_once - len(self._tries))):
+            for job in islice(jobs, max(0, self._workers.count() - len(self._tries))):
                 ended.add(self._submit(job))
             self._progress.tick()
 
@@ -110,16 +115,24 @@ class _Submission:
             return False
         return True
 
-    def _answer(self, future: Any) -> dict[str, Any]:
+    def _answer(self, job: SweepJob, future: Any) -> dict[str, Any]:
         try:
             found: dict[str, Any] = future.result()
         except self._distributed.KilledWorker:
-            return {"what": DIED, "reason": "the worker that ran it died", "again": self._own}
+            return self._after_death(job)
         except self._distributed.CancelledError:
             return {"what": FATAL, "reason": "the scheduler has gone; what is done is done", "code": 4}
         except Exception as error:  # whatever the worker's Python raised
             return {"what": FAILED, "reason": f"{type(error).__name__}: {error}", "again": True}
         return found
+
+    def _after_death(self, job: SweepJob) -> dict[str, Any]:
+        """A worker that has written a job's result can die of the next job before it has reported the first."""
+        try:
+            lines = self._store.result(job.id).read_bytes().count(b"\n")
+        except FileNotFoundError:
+            return {"what": DIED, "reason": "the worker that ran it died", "again": self._own}
+        return {"what": DONE, "attempts": lines - 1}
 
 
 @contextmanager
@@ -158,28 +171,60 @@ class _WorkerReport:
     """Of the sweep's folder, as this worker sees it; empty: it does not."""
 
 
-def _require_workers(client: Any, store: Store) -> int:
-    """Check every worker. Returns how many there are. Raises MachineError for the first that cannot run the jobs."""
-    try:
-        client.wait_for_workers(1, timeout=WORKER_SECONDS)
-    except TimeoutError:
-        raise MachineError("the scheduler has no workers", "start some: dask worker tcp://HOST:PORT") from None
-    try:
-        reports: dict[str, _WorkerReport] = client.run(report_of_worker, str(store.folder.absolute()))
-    except Exception as error:
-        what = f"the workers cannot run port25lab: {type(error).__name__}: {error}"
-        raise MachineError(what, "install the same version of port25lab where they run") from None
-    own, about = own_version(), (store.folder / ABOUT).read_text(encoding="utf-8")
-    for worker, report in sorted(reports.items()):
-        if report.version != own:
-            what = f"worker {worker} has port25lab {report.version}, and this is {own}"
-            raise MachineError(what, "install the same version on both")
-        if report.problem:
-            raise MachineError(f"worker {worker}: {report.problem}", "port25lab doctor, on its machine, says more")
-        if report.about != about:
-            what = f"worker {worker} does not see the folder {store.folder.absolute()}"
-            raise MachineError(what, "a folder that all machines share, under the same name")
-    return len(reports)
+class _Workers:
+    """The workers of a cluster, each checked once. A batch queue starts them one after another, also during a sweep."""
+
+    def __init__(self, client: Any, store: Store) -> None:
+        self._client, self._store = client, store
+        self._checked: set[str] = set()
+        self._most, self._looked = 1, 0.0
+
+    def require(self) -> None:
+        """Wait for the first worker, and check those that are there. Raises MachineError where none comes, or one
+        cannot run the jobs.
+        """
+        try:
+            self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise MachineError("the scheduler has no workers", "start some: dask worker tcp://HOST:PORT") from None
+        self.count()
+
+    def count(self) -> int:
+        """How many there are, or were: a job of more waits for a worker. Raises MachineError for a new one that cannot
+        run the jobs.
+        """
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            try:
+                there = set(self._client.nthreads())
+                self._check(there - self._checked)
+            except OSError:
+                return self._most  # the scheduler has gone, which the jobs' futures will say
+            self._most, self._looked = max(self._most, len(there)), time.monotonic()
+        return self._most
+
+    def _check(self, new: set[str]) -> None:
+        if not new:
+            return
+        folder = self._store.folder.absolute()
+        reports: dict[str, _WorkerReport | Exception] = self._client.run(
+            report_of_worker, str(folder), workers=sorted(new), on_error="return"
+        )
+        own, about = own_version(), (folder / ABOUT).read_text(encoding="utf-8")
+        for worker, report in sorted(reports.items()):
+            if isinstance(report, OSError):
+                continue  # it has gone meanwhile; if it comes back, it is checked then
+            if isinstance(report, Exception):
+                what = f"worker {worker} cannot run port25lab: {type(report).__name__}: {report}"
+                raise MachineError(what, "install the same version of port25lab where it runs")
+            if report.version != own:
+                what = f"worker {worker} has port25lab {report.version}, and this is {own}"
+                raise MachineError(what, "install the same version on both")
+            if report.problem:
+                raise MachineError(f"worker {worker}: {report.problem}", "port25lab doctor, on its machine, says more")
+            if report.about != about:
+                what = f"worker {worker} does not see the folder {folder}"
+                raise MachineError(what, "a folder that all machines share, under the same name")
+            self._checked.add(worker)
 
 
 def report_of_worker(folder: str) -> _WorkerReport:
