@@ -45,5 +45,11 @@ def test_a_scenario_is_read_without_smtp_and_dns_libraries() -> None:
     assert not found & (MAIL_AND_DNS | {"mininet.net"})
 
 
+def test_a_run_and_a_check_do_without_the_templates_of_the_page() -> None:
+    found = imported("import port25lab.cli.run, port25lab.cli.check")
+    assert "rich" in found
+    assert "jinja2" not in found
+
+
 def test_this_test_sees_what_is_imported() -> None:
     assert {"aiosmtplib", "dns"} <= imported("import port25lab.probe.measure, port25lab.mail.clients.in_process")
