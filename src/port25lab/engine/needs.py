@@ -12,7 +12,7 @@ from port25lab.model.path import MX_PREFIX, PathSpec
 from port25lab.model.policy import Policy
 from port25lab.model.question import LabConfig, Question
 from port25lab.model.service_kinds import SERVICE_KINDS
-from port25lab.model.ways import EVERY_NODE, ways
+from port25lab.model.ways import EVERY_NODE, ends_of, ways_of
 from port25lab.scenario import catalogue
 from port25lab.scenario.policy import load_policy
 from port25lab.scenario.topology import modules_beside
@@ -30,10 +30,8 @@ def _observed(job: Job) -> int:
     plan = job.config.plan
     if len(plan.nodes) <= EVERY_NODE:
         return len(plan.nodes)
-    ruled = {node for node, stack in _stacks(job.config) if stack}
-    found = ways(plan.nodes, plan.links, ruled | {node.name for node in plan.nodes.values() if node.services})
-    ends = {end for path in job.paths for end in (path.source, path.spoof) if end}
-    ends |= {server.name for path in job.paths if (server := plan.server(path.to))}
+    found = ways_of(plan, (node for node, stack in _stacks(job.config) if stack))
+    ends = {end for path in job.paths for end in ends_of(plan, path)}
     return len(found.core.union(*map(found.of, ends)))
 
 
@@ -55,7 +53,8 @@ def input_files(questions: Iterable[Question]) -> Iterator[Path]:
         folders = {*own, *(one for _, stack in config.policies for one in stack if isinstance(one, Path))}
         yield from (file for folder in folders if folder.is_dir() for file in folder.iterdir())
     # Modules that a topology imports from its own folder. A file too many does no harm.
-    for folder in {question.config.topology.absolute().parent for question in questions}:
+    folders = {question.config.topology.absolute().parent for question in questions}
+    for folder in folders | {folder.resolve() for folder in folders}:
         yield from modules_beside(folder).values()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +31,7 @@ from port25lab.model.evidence import CaptureSummary, Evidence, Observation, Stag
 from port25lab.model.path import PathSpec
 from port25lab.model.plan import Plan
 from port25lab.model.policy import Policy
-from port25lab.model.ways import EVERY_NODE, ways
+from port25lab.model.ways import EVERY_NODE, ends_of, ways_of
 from port25lab.network import firewall
 from port25lab.network import host as host_module
 from port25lab.network.builder import SOURCE_PORTS, LabNet, LabNode
@@ -107,7 +107,7 @@ class LabRuntime:
         net.forget_neighbours()
         if is_large:
             # Rules that send packets elsewhere may send them to any node.
-            way = None if steers else ways(self._plan.nodes, self._plan.links, self._ends(traced))
+            way = None if steers else ways_of(self._plan, traced)
             self._capture.open(net.hosts, passing_on=self._middlebox_nodes, ruled=self._policies, ways=way)
         asyncio.get_running_loop().add_reader(self._tracer, self._tracer.drain)
         clock.phase("policies")
@@ -196,19 +196,13 @@ class LabRuntime:
                 return Evidence(observation=Observation(stage=Stage.RESOLVE), error=str(error))
             return await self._attempts.make(path, label, before_mail)
 
-    def _ends(self, traced: Iterable[str]) -> set[str]:
-        """Nodes that any attempt may go to, or about whose rules something is to be proven."""
-        return {*traced, *(node.name for node in self._plan.nodes.values() if node.services)}
-
     async def _reach(self, path: PathSpec) -> None:
         """Observe the nodes that an attempt may pass, and that were not needed before."""
         client = self._nodes[path.source]
         rules = self._quiet.made_known(client)
         if rules is not None:  # what they do to the node's own packets has to be known
             self._tracer.watch(client, rules)
-        server = self._plan.server(path.to)
-        ends = (path.source, path.spoof, server.name if server else None)
-        await self._capture.reach(name for name in ends if name)
+        await self._capture.reach(ends_of(self._plan, path))
 
     def host(self, name: str) -> LabHost:
         """A node, to run programs in."""

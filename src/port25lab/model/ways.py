@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from port25lab.model.plan import LinkPlan
+from port25lab.model.path import PathSpec
+from port25lab.model.plan import LinkPlan, Plan
 
 EVERY_NODE = 64
 """A lab of no more nodes has a packet capture at each from the start. A larger one has it at its core, and at the
@@ -35,6 +36,21 @@ class Ways:
             found.append(at)
             at = self.towards_core.get(at)
         return found
+
+
+def ways_of(plan: Plan, ruled: Iterable[str]) -> Ways:
+    """The ways of a lab. Its core has the nodes with services, where any attempt may go to, and those with rules.
+
+    ``ruled``: the nodes with rules, of which something may have to be proven.
+    """
+    services = (node.name for node in plan.nodes.values() if node.services)
+    return ways(plan.nodes, plan.links, {*ruled, *services})
+
+
+def ends_of(plan: Plan, path: PathSpec) -> list[str]:
+    """The nodes at which packets of an attempt begin and end."""
+    server = plan.server(path.to)
+    return [end for end in (path.source, path.spoof, server.name if server else None) if end]
 
 
 def ways(nodes: Iterable[str], links: Iterable[LinkPlan], ends: Collection[str]) -> Ways:

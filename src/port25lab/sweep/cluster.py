@@ -38,7 +38,7 @@ WORKER_SECONDS = 60.0
 """How long a scheduler may have no worker before that is an error."""
 
 LOOK_SECONDS = 1.0
-"""How long the number of workers is taken for granted."""
+"""How often the command asks for the number of workers, at most."""
 
 
 def run_on_cluster(
